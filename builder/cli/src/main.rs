@@ -1,0 +1,3 @@
+//! coremax: images that are proven to boot.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Plan, run, store, workspace: where the domain crates meet.

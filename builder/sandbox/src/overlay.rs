@@ -1,0 +1,74 @@
+//! Overlay mounts: several trees seen as one, the changes kept apart.
+//!
+//! Mounted with `userxattr`, as a user namespace must (Linux 5.11); a deletion is a 0:0 character
+//! device in the upper folder. See Documentation/filesystems/overlayfs.rst.
+
+use std::{
+    ffi::CString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::Error;
+
+/// A mounted overlay, seen by this process and its children alone; unmounted on drop.
+#[derive(Debug)]
+pub struct Overlay {
+    at: PathBuf,
+}
+
+impl Overlay {
+    /// Mounts `lower` with `upper` above it at `at`. All four folders exist, `upper` and `work`
+    /// on one file system, `work` empty. Needs [`crate::enter`] before.
+    ///
+    /// # Errors
+    /// [`Error::Overlay`], where the kernel refuses.
+    pub fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Overlay { at: at.to_owned(), source };
+        let mut data = b"userxattr".to_vec();
+        for (key, folder) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
+            data.extend_from_slice(format!(",{key}=").as_bytes());
+            data.extend(escaped(folder));
+        }
+        let data = CString::new(data).map_err(|e| failed(e.into()))?;
+        mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data.as_c_str()))
+            .map_err(|e| failed(e.into()))?;
+        Ok(Self { at: at.to_owned() })
+    }
+
+    /// Where the trees are seen as one.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // A mount that is still in use goes when its last user does.
+        let _ = unmount(&self.at, UnmountFlags::DETACH);
+    }
+}
+
+/// A path in overlayfs' options: `\`, `,` and `:` have a meaning there.
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'\\' | b',' | b':') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_escaped() {
+        assert_eq!(escaped(Path::new("/a,b:c\\d")), b"/a\\,b\\:c\\\\d");
+    }
+}

@@ -1,0 +1,142 @@
+//! What programs see and what is left of them, tried on this kernel with the host's own `/usr` as
+//! the tools tree.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path, process::ExitCode};
+
+use coremax_sandbox::{Cmd, Error, Overlay, Sandbox, enter};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+type Check = (&'static str, fn(&Path) -> Outcome);
+
+const CHECKS: [Check; 9] = [
+    ("the tools tree is read-only and the rest is fresh", tools_are_read_only),
+    ("a named folder is writable, another read-only", binds_are_as_asked),
+    ("there is no network", no_network),
+    ("the program is alone and its orphans die with it", alone),
+    ("a failed program says what it said", failure_is_quoted),
+    ("a missing program is named", missing_program),
+    ("a missing folder is named", missing_folder),
+    ("an overlay keeps changes apart", overlay_keeps_apart),
+    ("files may belong to any user", any_owner),
+];
+
+fn main() -> ExitCode {
+    if let Err(error) = enter() {
+        println!("skipped: no user namespaces here: {error}; {:?}", error.hint());
+        println!("0 passed, 0 failed, {} skipped", CHECKS.len());
+        return ExitCode::SUCCESS;
+    }
+    let mut failed = 0;
+    for (name, check) in CHECKS {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        match check(folder.path()) {
+            Ok(()) => println!("ok      {name}"),
+            Err(error) => {
+                failed += 1;
+                println!("FAILED  {name}: {error}");
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", CHECKS.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tools() -> Sandbox {
+    Sandbox::tools(Path::new("/"))
+}
+
+fn shell(sandbox: &Sandbox, script: &str) -> Result<String, Error> {
+    let output = Cmd::new("sh", sandbox).args(["-ec", script]).run()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn expect(holds: bool, what: impl std::fmt::Display) -> Outcome {
+    if holds { Ok(()) } else { Err(format!("{what}").into()) }
+}
+
+fn tools_are_read_only(_: &Path) -> Outcome {
+    let said = shell(&tools(), "touch /usr/x 2>&1 || true; touch /tmp/y; ls /tmp /run /dev")?;
+    expect(said.contains("Read-only file system"), &said)?;
+    expect(said.contains("/tmp:\ny"), &said)?;
+    expect(!Path::new("/tmp/y").exists(), "the host's /tmp was written")?;
+    shell(&tools(), "echo x > /dev/null; head -c1 /dev/urandom > /dev/shm/z; test -d /proc/self/fd")
+        .map(drop)
+        .map_err(Into::into)
+}
+
+fn binds_are_as_asked(folder: &Path) -> Outcome {
+    let (open, closed) = (folder.join("open"), folder.join("closed"));
+    fs::create_dir(&open)?;
+    fs::create_dir(&closed)?;
+    let sandbox = tools().bind(&open).bind_ro(&closed).bind_ro_at(&open, Path::new("/run/as"));
+    let script = format!(
+        "touch {}/a; ! touch {}/b 2>/dev/null; test -e /run/as/a; ! touch /run/as/c 2>/dev/null",
+        open.display(),
+        closed.display()
+    );
+    shell(&sandbox, &script)?;
+    expect(open.join("a").exists(), "the file did not arrive")
+}
+
+fn no_network(_: &Path) -> Outcome {
+    let devices = shell(&tools(), "tail -n +3 /proc/net/dev | cut -d: -f1")?;
+    expect(devices == "lo", devices)
+}
+
+fn alone(folder: &Path) -> Outcome {
+    let sandbox = tools().bind(folder);
+    let pids = shell(&sandbox, "echo /proc/[0-9]*")?;
+    expect(pids == "/proc/1 /proc/2", &pids)?;
+    let lock = folder.join("held");
+    let script =
+        format!("setsid flock {0} sleep 1000 & until test -e {0}; do :; done", lock.display());
+    shell(&sandbox, &script)?;
+    let free = Cmd::new("flock", &Sandbox::host()).arg("-w20").arg(&lock).arg("true").output()?;
+    expect(free.status.success(), "an orphan holds its lock still")
+}
+
+fn failure_is_quoted(_: &Path) -> Outcome {
+    let error = shell(&tools(), "echo oh no >&2; exit 3").expect_err("it fails").to_string();
+    expect(error.contains("sh ended with exit status: 3") && error.contains("oh no"), error)
+}
+
+fn missing_program(_: &Path) -> Outcome {
+    let error = Cmd::new("no-such-program", &tools()).run().expect_err("it is missing");
+    expect(matches!(error, Error::Start { .. }), &error)?;
+    expect(error.hint().is_some(), "no hint")
+}
+
+fn missing_folder(folder: &Path) -> Outcome {
+    let sandbox = tools().bind(&folder.join("missing"));
+    let error = Cmd::new("true", &sandbox).run().expect_err("it is missing").to_string();
+    expect(error.contains("missing"), error)
+}
+
+fn overlay_keeps_apart(folder: &Path) -> Outcome {
+    let parts = ["lower", "upper", "work", "merged"].map(|name| folder.join(name));
+    for part in &parts {
+        fs::create_dir(part)?;
+    }
+    let [lower, upper, work, merged] = &parts;
+    fs::write(lower.join("kept"), "1")?;
+    fs::write(lower.join("removed"), "1")?;
+    let overlay = Overlay::mount(lower, upper, work, merged)?;
+    shell(
+        &tools().bind(overlay.path()),
+        &format!("cd {}; rm removed; touch new", merged.display()),
+    )?;
+    expect(merged.join("kept").exists() && !merged.join("removed").exists(), "not merged")?;
+    drop(overlay);
+    expect(lower.join("removed").exists() && !lower.join("new").exists(), "lower was changed")?;
+    let whiteout = fs::symlink_metadata(upper.join("removed"))?;
+    expect(whiteout.rdev() == 0 && upper.join("new").exists(), "upper lacks the changes")
+}
+
+fn any_owner(folder: &Path) -> Outcome {
+    let file = folder.join("file");
+    fs::write(&file, "")?;
+    std::os::unix::fs::chown(&file, Some(33), Some(65534))?;
+    let said = shell(&tools().bind_ro(folder), &format!("stat -c %u:%g {}", file.display()))?;
+    expect(said == "33:65534", said)
+}
