@@ -26,16 +26,25 @@ impl Overlay {
     /// # Errors
     /// [`Error::Overlay`], where the kernel refuses.
     pub fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Overlay { at: at.to_owned(), source };
         let mut data = b"userxattr".to_vec();
         for (key, folder) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
             data.extend_from_slice(format!(",{key}=").as_bytes());
             data.extend(escaped(folder));
         }
-        let data = CString::new(data).map_err(|e| failed(e.into()))?;
-        mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data.as_c_str()))
-            .map_err(|e| failed(e.into()))?;
-        Ok(Self { at: at.to_owned() })
+        mount_with(data, at)
+    }
+
+    /// Mounts `lowers`, at least two and the topmost first, as one read-only tree at `at`.
+    ///
+    /// # Errors
+    /// [`Error::Overlay`], where the kernel refuses.
+    pub fn stack(lowers: &[&Path], at: &Path) -> Result<Self, Error> {
+        let mut data = b"userxattr,lowerdir=".to_vec();
+        for (i, lower) in lowers.iter().enumerate() {
+            data.extend((i > 0).then_some(b':'));
+            data.extend(escaped(lower));
+        }
+        mount_with(data, at)
     }
 
     /// Where the trees are seen as one.
@@ -49,6 +58,14 @@ impl Drop for Overlay {
         // A mount that is still in use goes when its last user does.
         let _ = unmount(&self.at, UnmountFlags::DETACH);
     }
+}
+
+fn mount_with(data: Vec<u8>, at: &Path) -> Result<Overlay, Error> {
+    let failed = |source| Error::Overlay { at: at.to_owned(), source };
+    let data = CString::new(data).map_err(|e| failed(e.into()))?;
+    mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data.as_c_str()))
+        .map_err(|e| failed(e.into()))?;
+    Ok(Overlay { at: at.to_owned() })
 }
 
 /// A path in overlayfs' options: `\`, `,` and `:` have a meaning there.

@@ -129,6 +129,10 @@ fn overlay_keeps_apart(folder: &Path) -> Outcome {
     expect(merged.join("kept").exists() && !merged.join("removed").exists(), "not merged")?;
     drop(overlay);
     expect(lower.join("removed").exists() && !lower.join("new").exists(), "lower was changed")?;
+    let stack = Overlay::stack(&[upper, lower], merged)?;
+    expect(!merged.join("removed").exists() && merged.join("new").exists(), "not stacked")?;
+    expect(fs::write(merged.join("no"), "").is_err(), "a stack was written")?;
+    drop(stack);
     let whiteout = fs::symlink_metadata(upper.join("removed"))?;
     expect(whiteout.rdev() == 0 && upper.join("new").exists(), "upper lacks the changes")
 }
