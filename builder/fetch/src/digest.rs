@@ -1,6 +1,10 @@
 //! SHA-256 digests as the archives and manifests write them: 64 lower-case hex digits.
 
-use std::{fmt, io::Read, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Read},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize, de};
 use sha2::{Digest as _, Sha256};
@@ -42,7 +46,7 @@ impl Digest {
 }
 
 /// A digest in the making, which counts the bytes it saw.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hasher {
     inner: Sha256,
     length: u64,
@@ -58,6 +62,17 @@ impl Hasher {
     /// The digest, and how many bytes it covers.
     pub fn finish(self) -> (Digest, u64) {
         (Digest(self.inner.finalize().into()), self.length)
+    }
+}
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

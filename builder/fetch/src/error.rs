@@ -1,0 +1,258 @@
+//! What can go wrong while fetching, and what the user can do about it.
+
+use std::{io, path::PathBuf};
+
+use crate::Digest;
+
+/// A fetch that failed. URLs in messages never hold credentials.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The cache folder cannot be made or read.
+    #[error("opening the cache {}", dir.display())]
+    OpenCache {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of the cache, or a local file, cannot be read.
+    #[error("reading {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of the cache cannot be written.
+    #[error("writing {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file system filled up while writing.
+    #[error("writing {}: no space left", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is not enough room for what must be fetched.
+    #[error("{} has {free} bytes free, and {needed} must be fetched", dir.display())]
+    Space {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes to fetch.
+        needed: u64,
+    },
+    /// The file must be fetched, but the cache cannot be written.
+    #[error("{name} is not in the cache {}, which is read-only", dir.display())]
+    ReadOnly {
+        /// The input's name.
+        name: String,
+        /// The cache's folder.
+        dir: PathBuf,
+    },
+    /// The file is not the one that was pinned.
+    #[error("fetching {name} from {url}: wanted SHA-256 {wanted}, got {got}")]
+    Digest {
+        /// The input's name.
+        name: String,
+        /// Where it came from.
+        url: String,
+        /// What the index says.
+        wanted: Digest,
+        /// What came.
+        got: Digest,
+    },
+    /// The file has not the length that was pinned.
+    #[error("fetching {name} from {url}: wanted {wanted} bytes, the server has {got}")]
+    Size {
+        /// The input's name.
+        name: String,
+        /// Where it came from.
+        url: String,
+        /// What the index says.
+        wanted: u64,
+        /// What the server has.
+        got: u64,
+    },
+    /// The file ended early.
+    #[error("fetching {url}: it ended after {got} of {wanted} bytes")]
+    Short {
+        /// Where it came from.
+        url: String,
+        /// What was to come.
+        wanted: u64,
+        /// What came.
+        got: u64,
+    },
+    /// A file without a pinned length is longer than is sensible.
+    #[error("fetching {url}: it is longer than {limit} bytes")]
+    TooLong {
+        /// Where it came from.
+        url: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// The server refuses.
+    #[error("fetching {url}: the server answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The connection failed.
+    #[error("fetching {url}")]
+    Connection {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: Box<ureq::Error>,
+    },
+    /// The connection was lost in the middle of a file.
+    #[error("fetching {url}: the transfer broke off")]
+    Transfer {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No byte came for as long as the transport allows.
+    #[error("fetching {url}: no data for {seconds} s")]
+    Stalled {
+        /// What was asked for.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Every attempt failed.
+    #[error("gave up after {attempts} attempts")]
+    GaveUp {
+        /// How many.
+        attempts: u32,
+        /// The last failure.
+        source: Box<Error>,
+    },
+    /// Redirected in a circle, or to where one must not follow.
+    #[error("fetching {url}: redirected to {to:?}, which is not followed")]
+    Redirect {
+        /// What was asked for.
+        url: String,
+        /// The `Location`.
+        to: String,
+    },
+    /// Not a URL that can be fetched.
+    #[error("{url:?} is not an http, https or file URL")]
+    Url {
+        /// What was asked for.
+        url: String,
+    },
+    /// A proxy setting is not a URL.
+    #[error("{proxy:?} is not the address of an http or https proxy")]
+    Proxy {
+        /// The setting, without its password.
+        proxy: String,
+    },
+    /// A file of certificates cannot be used.
+    #[error("reading the certificates in {}", path.display())]
+    Certificates {
+        /// The PEM file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another fetch failed first.
+    #[error("stopped, as another download failed")]
+    Stopped,
+}
+
+impl Error {
+    /// What the user can do, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::GaveUp { source, .. } => return source.hint(),
+            Self::OpenCache { .. } => "name another folder for the cache",
+            Self::Full { .. } | Self::Space { .. } => {
+                "make room there, or name a cache folder on a larger file system"
+            }
+            Self::ReadOnly { .. } => {
+                "make the cache writable, or fill it by a build elsewhere first"
+            }
+            Self::Digest { .. } | Self::Size { .. } => {
+                "the mirror may be in the middle of an update, or a proxy changes what it passes on: \
+                 try again later, or name another mirror"
+            }
+            Self::Status { status: 401 | 403, .. } => {
+                "the server asks for a login: put it into /etc/apt/auth.conf.d (see apt_auth.conf(5))"
+            }
+            Self::Status { status: 407, .. } => {
+                "the proxy asks for a login: put it into Acquire::http::Proxy, http://user:password@host:port"
+            }
+            Self::Status { status: 404 | 410, .. } => {
+                "the mirror does not have it (any more): refresh the index, or name another mirror"
+            }
+            Self::Connection { source, .. } if is_untrusted(source) => {
+                "install the package ca-certificates, or name the authority's file in SSL_CERT_FILE \
+                 or Acquire::https::CAInfo"
+            }
+            Self::Status { .. }
+            | Self::Connection { .. }
+            | Self::Transfer { .. }
+            | Self::Stalled { .. }
+            | Self::Short { .. } => {
+                "check the network and its proxy (Acquire::http::Proxy, http_proxy), or name another mirror"
+            }
+            Self::Url { .. } => "name a mirror as http://, https:// or file:/",
+            Self::Proxy { .. } => {
+                "write it as http://host:port, in Acquire::http::Proxy or http_proxy"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            Self::Connection { source, .. } => !is_untrusted(source) && !is_misuse(source),
+            Self::Transfer { .. } | Self::Stalled { .. } | Self::Short { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// A failure to write `path`, with a full disk told apart.
+    pub(crate) fn writing(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ => Self::Write { path, source },
+        }
+    }
+}
+
+/// The server's certificate is not trusted, or there is nothing to trust it by.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Rustls(_) | ureq::Error::Pem(_) | ureq::Error::Tls(_) => true,
+        // The handshake reports what rustls finds wrong as invalid data.
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
+/// The request itself cannot be made, however often.
+fn is_misuse(error: &ureq::Error) -> bool {
+    matches!(
+        error,
+        ureq::Error::BadUri(_)
+            | ureq::Error::Http(_)
+            | ureq::Error::InvalidProxyUrl
+            | ureq::Error::ConnectProxyFailed(_)
+    )
+}

@@ -1,0 +1,304 @@
+//! Bringing inputs into the cache: in parallel, resumed, retried, and checked.
+
+use std::{
+    collections::HashMap,
+    io::Read,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    Cache, Error, Got, Input, Transport, Validator,
+    client::{Ask, Client},
+    partial::{Opened, Partial},
+    retry::Backoff,
+    url::redact,
+};
+
+/// Read at once.
+const BUFFER: usize = 128 << 10;
+/// Room that must stay free beside what is fetched, for names and folders.
+const SPARE: u64 = 4 << 20;
+
+/// Fetches files over one [`Transport`] into one [`Cache`].
+pub struct Fetcher {
+    cache: Cache,
+    client: Client,
+}
+
+impl Fetcher {
+    /// A fetcher that stores into `cache`. Nothing is asked of the network yet.
+    pub fn new(cache: Cache, transport: Transport) -> Self {
+        Self { cache, client: Client::new(transport) }
+    }
+
+    /// The cache that is filled.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Brings all `inputs` into the cache and returns their paths, in the same order. Every file, fetched or
+    /// found, was read and matches its digest. `progress` is called with the bytes of missing files as they
+    /// arrive: in sum what [`Cache::missing`] said.
+    ///
+    /// # Errors
+    /// The first failure; the other downloads are stopped, and what they have is resumed next time.
+    pub fn fetch_all(
+        &self,
+        inputs: &[Input],
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<PathBuf>, Error> {
+        self.check_space(inputs)?;
+        let queue = Queue::new(inputs);
+        let workers = self.client.transport().connections.clamp(1, queue.jobs.len().max(1));
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| queue.work(|input| self.fetch(input, &queue.stop, progress)));
+            }
+        });
+        queue.finish(inputs)
+    }
+
+    /// Fetches a small file that is not pinned, such as a signed index, into memory.
+    ///
+    /// # Errors
+    /// Also where it is longer than `limit` bytes.
+    pub fn get(&self, url: &str, limit: u64, validator: Option<&Validator>) -> Result<Got, Error> {
+        let mut backoff = self.backoff();
+        loop {
+            match self.get_once(url, limit, validator) {
+                Ok(got) => return Ok(got),
+                Err(error) => backoff.after(error)?,
+            }
+        }
+    }
+
+    fn get_once(&self, url: &str, limit: u64, validator: Option<&Validator>) -> Result<Got, Error> {
+        let Some(answer) = self.client.open(url, &Ask { validator, ..Ask::default() })? else {
+            return Ok(Got::Unchanged);
+        };
+        let mut bytes = Vec::new();
+        let mut body = answer.body.take(limit + 1);
+        body.read_to_end(&mut bytes).map_err(|error| self.client.broken(url, error))?;
+        match bytes.len() as u64 {
+            length if length > limit => Err(Error::TooLong { url: redact(url), limit }),
+            got => match answer.length {
+                Some(wanted) if got < wanted => Err(Error::Short { url: redact(url), wanted, got }),
+                _ => Ok(Got::File(bytes, answer.validator)),
+            },
+        }
+    }
+
+    fn check_space(&self, inputs: &[Input]) -> Result<(), Error> {
+        let needed = self.cache.missing(inputs);
+        let free = self.cache.free()?;
+        if needed == 0 || needed + SPARE <= free {
+            return Ok(());
+        }
+        Err(Error::Space { dir: self.cache.dir().to_owned(), free, needed })
+    }
+
+    fn fetch(
+        &self,
+        input: &Input,
+        stop: &AtomicBool,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<PathBuf, Error> {
+        let missing = self.cache.find(input).is_none();
+        if let Some(path) = self.cache.verified(input)? {
+            return Ok(path);
+        }
+        let meter = Meter { shown: 0, missing, progress };
+        let partial = match Partial::open(&self.cache, input)? {
+            Opened::Ours(partial) => partial,
+            Opened::Finished(path) => {
+                meter.finish(input.size);
+                return Ok(path);
+            }
+        };
+        Download { client: &self.client, input, stop, meter, partial }
+            .run(&self.cache, self.backoff())
+    }
+
+    fn backoff(&self) -> Backoff {
+        let transport = self.client.transport();
+        Backoff::new(transport.attempts, transport.pause)
+    }
+}
+
+/// One input on its way into the cache.
+struct Download<'a> {
+    client: &'a Client,
+    input: &'a Input,
+    stop: &'a AtomicBool,
+    meter: Meter<'a>,
+    partial: Partial,
+}
+
+impl Download<'_> {
+    fn run(mut self, cache: &Cache, mut backoff: Backoff) -> Result<PathBuf, Error> {
+        loop {
+            let before = self.partial.length();
+            match self.attempt() {
+                Ok(()) => return self.partial.finish(cache, &self.input.digest),
+                // What was there before may have been another file's beginning: once more, from the start.
+                Err(Error::Digest { .. }) if before > 0 => self.partial.restart()?,
+                Err(error @ (Error::Digest { .. } | Error::Size { .. })) => {
+                    self.partial.discard();
+                    return Err(error);
+                }
+                Err(error) => {
+                    if self.partial.length() > before {
+                        backoff.progressed();
+                    }
+                    backoff.after(error)?;
+                }
+            }
+        }
+    }
+
+    /// Fetches what is missing, and checks the whole.
+    fn attempt(&mut self) -> Result<(), Error> {
+        if self.partial.length() < self.input.size || self.input.size == 0 {
+            self.transfer()?;
+        }
+        let got = self.partial.digest();
+        if got == self.input.digest {
+            return Ok(());
+        }
+        let Input { name, url, digest, .. } = self.input;
+        Err(Error::Digest { name: name.clone(), url: redact(url), wanted: *digest, got })
+    }
+
+    fn transfer(&mut self) -> Result<(), Error> {
+        let Input { url, size, .. } = self.input;
+        let offset = self.partial.length();
+        self.meter.reached(offset);
+        let answer = match self.client.open(url, &Ask { offset, validator: None }) {
+            // The server has less than we do: what we have is not its beginning.
+            Err(Error::Status { status: 416 | 206, .. }) if offset > 0 => {
+                self.partial.restart()?;
+                self.client.open(url, &Ask::default())?
+            }
+            answer => answer?,
+        };
+        let Some(mut answer) = answer else {
+            return Err(Error::Status { url: redact(url), status: 304 });
+        };
+        if answer.offset < self.partial.length() {
+            self.partial.restart()?;
+        }
+        if let Some(got) = answer.length.filter(|length| length != size) {
+            return Err(self.wrong_size(got));
+        }
+        self.copy(&mut answer.body)
+    }
+
+    fn copy(&mut self, body: &mut dyn Read) -> Result<(), Error> {
+        let Input { url, size, .. } = self.input;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            let read = body.read(&mut buffer).map_err(|error| self.client.broken(url, error))?;
+            let length = self.partial.length() + read as u64;
+            if read == 0 && length == *size {
+                return Ok(());
+            } else if read == 0 {
+                return Err(Error::Short { url: redact(url), wanted: *size, got: length });
+            } else if length > *size {
+                return Err(self.wrong_size(length));
+            }
+            self.partial.append(&buffer[..read])?;
+            self.meter.reached(length);
+        }
+    }
+
+    fn wrong_size(&self, got: u64) -> Error {
+        let Input { name, url, size, .. } = self.input;
+        Error::Size { name: name.clone(), url: redact(url), wanted: *size, got }
+    }
+}
+
+/// Tells of each byte once, however often a file is begun anew.
+struct Meter<'a> {
+    shown: u64,
+    /// Whether the file was counted as missing.
+    missing: bool,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Meter<'_> {
+    fn reached(&mut self, length: u64) {
+        if self.missing && length > self.shown {
+            (self.progress)(length - self.shown);
+            self.shown = length;
+        }
+    }
+
+    fn finish(mut self, length: u64) {
+        self.reached(length);
+    }
+}
+
+/// Inputs to fetch, each digest once and the largest first, so that no long one is left for the end.
+struct Queue<'a> {
+    jobs: Vec<&'a Input>,
+    next: AtomicUsize,
+    stop: AtomicBool,
+    paths: Mutex<HashMap<[u8; 32], PathBuf>>,
+    failure: Mutex<Option<Error>>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(inputs: &'a [Input]) -> Self {
+        let mut jobs: Vec<&Input> = inputs.iter().collect();
+        jobs.sort_by_key(|input| (std::cmp::Reverse(input.size), input.digest));
+        jobs.dedup_by_key(|input| input.digest);
+        Self {
+            jobs,
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            paths: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    fn work(&self, fetch: impl Fn(&Input) -> Result<PathBuf, Error>) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(input) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
+            match fetch(input) {
+                Ok(path) => {
+                    let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+                    paths.insert(*input.digest.as_bytes(), path);
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // A worker that was stopped must not hide what it was stopped for.
+        if failure.as_ref().is_none_or(|first| matches!(first, Error::Stopped)) {
+            *failure = Some(error);
+        }
+    }
+
+    fn finish(self, inputs: &[Input]) -> Result<Vec<PathBuf>, Error> {
+        if let Some(error) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let paths = self.paths.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let path_of = |input: &Input| paths.get(input.digest.as_bytes()).cloned();
+        inputs.iter().map(|input| path_of(input).ok_or(Error::Stopped)).collect()
+    }
+}
