@@ -20,18 +20,13 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Mounts `lower` with `upper` above it at `at`. All four folders exist, `upper` and `work`
-    /// on one file system, `work` empty. Needs [`crate::enter`] before.
+    /// Mounts `lowers`, the topmost first, with `upper` above them at `at`. All folders exist,
+    /// `upper` and `work` on one file system, `work` empty. Needs [`crate::enter`] before.
     ///
     /// # Errors
     /// [`Error::Overlay`], where the kernel refuses.
-    pub fn mount(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<Self, Error> {
-        let mut data = b"userxattr".to_vec();
-        for (key, folder) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
-            data.extend_from_slice(format!(",{key}=").as_bytes());
-            data.extend(escaped(folder));
-        }
-        mount_with(data, at)
+    pub fn mount(lowers: &[&Path], upper: &Path, work: &Path, at: &Path) -> Result<Self, Error> {
+        mount_with(lowers, &[("upperdir", upper), ("workdir", work)], at)
     }
 
     /// Mounts `lowers`, at least two and the topmost first, as one read-only tree at `at`.
@@ -39,12 +34,7 @@ impl Overlay {
     /// # Errors
     /// [`Error::Overlay`], where the kernel refuses.
     pub fn stack(lowers: &[&Path], at: &Path) -> Result<Self, Error> {
-        let mut data = b"userxattr,lowerdir=".to_vec();
-        for (i, lower) in lowers.iter().enumerate() {
-            data.extend((i > 0).then_some(b':'));
-            data.extend(escaped(lower));
-        }
-        mount_with(data, at)
+        mount_with(lowers, &[], at)
     }
 
     /// Where the trees are seen as one.
@@ -60,8 +50,14 @@ impl Drop for Overlay {
     }
 }
 
-fn mount_with(data: Vec<u8>, at: &Path) -> Result<Overlay, Error> {
+fn mount_with(lowers: &[&Path], others: &[(&str, &Path)], at: &Path) -> Result<Overlay, Error> {
     let failed = |source| Error::Overlay { at: at.to_owned(), source };
+    let lowers: Vec<_> = lowers.iter().map(|lower| escaped(lower)).collect();
+    let mut data = [b"userxattr,lowerdir=".as_slice(), &lowers.join(&b':')].concat();
+    for (key, folder) in others {
+        data.extend_from_slice(format!(",{key}=").as_bytes());
+        data.extend(escaped(folder));
+    }
     let data = CString::new(data).map_err(|e| failed(e.into()))?;
     mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data.as_c_str()))
         .map_err(|e| failed(e.into()))?;

@@ -121,7 +121,7 @@ fn overlay_keeps_apart(folder: &Path) -> Outcome {
     let [lower, upper, work, merged] = &parts;
     fs::write(lower.join("kept"), "1")?;
     fs::write(lower.join("removed"), "1")?;
-    let overlay = Overlay::mount(lower, upper, work, merged)?;
+    let overlay = Overlay::mount(&[lower], upper, work, merged)?;
     shell(
         &tools().bind(overlay.path()),
         &format!("cd {}; rm removed; touch new", merged.display()),
