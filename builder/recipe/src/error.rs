@@ -1,0 +1,319 @@
+//! What can be wrong with a recipe, each with its place in the text.
+
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+use crate::values::PartName;
+
+/// A recipe file's name and text.
+pub(crate) type Source = NamedSource<String>;
+
+/// Where something stands in a recipe file. Displays as `file:line:column`, both from 1, columns in characters.
+#[derive(Debug, Clone)]
+pub struct Place {
+    source: Arc<Source>,
+    span: Range<usize>,
+}
+
+/// A recipe that cannot be read or means nothing. As a [`Diagnostic`] it carries the text with the place
+/// underlined, and [`Error::hint`] as help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("reading recipe {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is larger than any recipe.
+    #[error("{path} is larger than {limit} bytes: not a recipe")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        limit: u64,
+    },
+    /// The text is not TOML, or a value has a wrong type or form.
+    #[error("{message}")]
+    Value {
+        /// What is wrong, in full.
+        message: String,
+        /// The value.
+        at: Place,
+    },
+    /// A key, or a value out of a closed set, that does not exist.
+    #[error("unknown {kind} `{word}`")]
+    Unknown {
+        /// `key` or `value`.
+        kind: &'static str,
+        /// As it was written.
+        word: String,
+        /// What may stand there.
+        known: Vec<String>,
+        /// The word.
+        at: Place,
+    },
+    /// A recipe without a key it needs.
+    #[error("the recipe says no `{key}`")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// The file's beginning.
+        at: Place,
+    },
+    /// A part with a key that only a recipe has.
+    #[error("`{key}` belongs in a recipe, not in a part")]
+    NotInPart {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        at: Place,
+    },
+    /// One thing named twice.
+    #[error("{what} is named twice")]
+    Twice {
+        /// The thing: user `ada`.
+        what: String,
+        /// Where it is named again.
+        at: Place,
+        /// Where it was named before.
+        first: Place,
+    },
+    /// Two keys say the opposite about one thing.
+    #[error("{what}")]
+    Contradiction {
+        /// The thing and both: package `foo` is installed and excluded.
+        what: String,
+        /// What came later.
+        at: Place,
+        /// What came first.
+        first: Place,
+    },
+    /// A part that is not there.
+    #[error("no part `{name}`: {path} does not exist")]
+    NoPart {
+        /// The part.
+        name: PartName,
+        /// Where it should be.
+        path: PathBuf,
+        /// The parts there are.
+        known: Vec<String>,
+        /// Where it is named.
+        at: Place,
+    },
+    /// Parts that name each other in a circle.
+    #[error("parts in a circle: {}", .chain.join(" -> "))]
+    Circular {
+        /// The names, the first one again at the end.
+        chain: Vec<String>,
+        /// Where the circle closes.
+        at: Place,
+    },
+    /// A file or folder that is not there, or not of the kind it should be.
+    #[error("no {kind} {path}")]
+    NoFile {
+        /// `file` or `folder`.
+        kind: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What is there in its place: `file` or `folder`.
+        found: Option<&'static str>,
+        /// What else lies in the same folder.
+        known: Vec<String>,
+        /// Where it is named.
+        at: Place,
+    },
+}
+
+impl Error {
+    /// What the TOML reader found.
+    pub(crate) fn from_toml(error: &toml::de::Error, source: Arc<Source>) -> Self {
+        let at = Place::new(source, error.span().unwrap_or(0..0));
+        let message = error.message();
+        for (opening, kind) in [("unknown field `", "key"), ("unknown variant `", "value")] {
+            if let Some((word, known)) = unknown(message, opening) {
+                return Self::Unknown { kind, word, known, at };
+            }
+        }
+        Self::Value { message: in_words_of_toml(message), at }
+    }
+
+    /// What mends it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { word, known, .. } => Some(suggestion(word, known)?),
+            Self::NoPart { name, known, .. } => suggestion(name.as_str(), known),
+            Self::NoFile { found: Some(found), .. } => Some(format!("it is a {found}")),
+            Self::NoFile { path, known, .. } => {
+                let near = nearest(&path.file_name()?.to_string_lossy(), known)?;
+                Some(format!("did you mean `{near}`?"))
+            }
+            Self::Missing { key: "base", .. } => Some("write base = \"debian-12\"".to_owned()),
+            Self::Missing { key, .. } => Some(format!("write {key} = \"...\"")),
+            Self::Twice { at, first, .. } | Self::Contradiction { at, first, .. } => {
+                // In one file both places are underlined.
+                (!at.same_file(first)).then(|| format!("the first is at {first}"))
+            }
+            Self::Read { .. } | Self::TooLong { .. } | Self::Value { .. } => None,
+            Self::NotInPart { .. } | Self::Circular { .. } => None,
+        }
+    }
+
+    /// Where it stands; none if the file itself could not be read.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Read { .. } | Self::TooLong { .. } => None,
+            Self::Value { at, .. }
+            | Self::Unknown { at, .. }
+            | Self::Missing { at, .. }
+            | Self::NotInPart { at, .. }
+            | Self::Twice { at, .. }
+            | Self::Contradiction { at, .. }
+            | Self::NoPart { at, .. }
+            | Self::Circular { at, .. }
+            | Self::NoFile { at, .. } => Some(at),
+        }
+    }
+
+    /// The words beneath what is underlined.
+    fn label(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unknown { .. } => "not known here",
+            Self::Twice { .. } => "again here",
+            Self::Contradiction { .. } => "here the opposite",
+            Self::NoPart { .. } | Self::NoFile { .. } => "named here",
+            Self::Circular { .. } => "closes the circle",
+            _ => return None,
+        })
+    }
+
+    /// The other place, if the same text shows it.
+    fn first(&self) -> Option<&Place> {
+        match self {
+            Self::Twice { at, first, .. } | Self::Contradiction { at, first, .. } => {
+                at.same_file(first).then_some(first)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Diagnostic for Error {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.hint().map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place().map(|place| place.source.as_ref() as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = self.label().map(str::to_owned);
+        let at = LabeledSpan::new_primary_with_span(label, self.place()?.span.clone());
+        let first = self.first().map(|place| {
+            LabeledSpan::new_with_span(Some("first here".to_owned()), place.span.clone())
+        });
+        Some(Box::new(first.into_iter().chain([at])))
+    }
+}
+
+impl Place {
+    /// `span` is in bytes of `source`; what lies beyond its end is cut off.
+    pub(crate) fn new(source: Arc<Source>, span: Range<usize>) -> Self {
+        let length = source.inner().len();
+        Self { span: span.start.min(length)..span.end.min(length), source }
+    }
+
+    fn same_file(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.source.inner().get(..self.span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        write!(f, "{}:{line}:{column}", self.source.name())
+    }
+}
+
+/// Takes serde's message about an unknown word apart: the word, and those it expected. The message is all that
+/// serde's errors carry; where its form is another one, the error is shown as it is.
+fn unknown(message: &str, opening: &str) -> Option<(String, Vec<String>)> {
+    let (word, expected) = message.strip_prefix(opening)?.rsplit_once("`, expected ")?;
+    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    Some((word.to_owned(), known))
+}
+
+/// Says a reader's message in the words of a recipe instead of Rust's.
+fn in_words_of_toml(message: &str) -> String {
+    let message = message.replace('\n', ", ").replace("missing field", "missing key");
+    let Some((found, expected)) = message.split_once(", expected ") else { return message };
+    match (found, expected) {
+        ("invalid type: map", "a sequence") => {
+            "a table of this name may come several times: write it in double brackets".to_owned()
+        }
+        (_, "a sequence") => format!("{found}, expected a list in brackets"),
+        (_, "u32") => format!("{found}, expected a number from 0 to {}", u32::MAX),
+        (_, "a nonzero i16") => {
+            format!("{found}, expected a number from {} to {}, not 0", i16::MIN, i16::MAX)
+        }
+        _ if expected.starts_with("struct ") => format!("{found}, expected a table"),
+        _ => message,
+    }
+}
+
+/// The nearest right word, or else all of them.
+fn suggestion(word: &str, known: &[String]) -> Option<String> {
+    match nearest(word, known) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// The known word that most likely was meant: at most a third of its letters off.
+fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a String> {
+    let distance = |near: &String| strsim::damerau_levenshtein(word, near);
+    let near = known.iter().min_by_key(|near| distance(near))?;
+    (distance(near) <= (near.chars().count() / 3).max(1)).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["packages", "parts", "name"].map(str::to_owned);
+        let cases = [
+            ("pakcages", Some("packages")),
+            ("part", Some("parts")),
+            ("nmae", Some("name")),
+            ("kernel", None),
+            ("", None),
+        ];
+        for (word, near) in cases {
+            assert_eq!(nearest(word, &known).map(String::as_str), near, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_place_counts_lines_and_characters() {
+        let source = Arc::new(Source::new("a.toml", "é = 1\nöä = 2\n".to_owned()));
+        let places = [
+            (0, "a.toml:1:1"),
+            (3, "a.toml:1:3"),
+            (7, "a.toml:2:1"),
+            (12, "a.toml:2:4"),
+            (99, "a.toml:3:1"),
+        ];
+        for (start, shown) in places {
+            assert_eq!(Place::new(Arc::clone(&source), start..start).to_string(), shown);
+        }
+    }
+}
