@@ -1,0 +1,20 @@
+//! A root file system from packages: unpack, configure, overlay, clean.
+//!
+//! [`unpack`] puts packages into a tree as dpkg would, in parallel and without running anything.
+//! That is a tools tree. To become a root file system it is configured by its own dpkg in a sandbox,
+//! overlaid with what is not in packages, and cleaned of what must not be in an image.
+//!
+//! All of it works as root of a user namespace, on a tree that belongs to nobody else meanwhile.
+
+mod database;
+mod deb;
+mod error;
+mod replaces;
+mod stanza;
+mod tree;
+mod unpack;
+
+pub use deb::{Control, ControlFile, Deb};
+pub use error::Error;
+pub use stanza::Stanza;
+pub use unpack::{Unpack, Unpacked, unpack};

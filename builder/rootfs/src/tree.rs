@@ -1,0 +1,239 @@
+//! A tree that is to become a root file system, and paths that cannot leave it.
+//!
+//! Every path is looked up as a program whose root is the tree would: an absolute symbolic link
+//! begins at the tree's top, and `..` stops there. openat2(2) does this with RESOLVE_IN_ROOT; where
+//! it is missing (before Linux 5.6) or filtered away, the path is walked by hand.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
+
+use crate::Error;
+
+/// The most symbolic links followed in one path. Set by Linux (MAXSYMLINKS).
+const MAX_LINKS: usize = 40;
+/// How often a lookup is tried again that a rename elsewhere disturbed. Set here.
+const MAX_TRIES: usize = 64;
+
+/// A tree, held open.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: OwnedFd,
+}
+
+impl Tree {
+    /// Opens the folder that is the tree's root, which must exist.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let root = fs::openat(CWD, path, FOLDER, Mode::empty());
+        let failed =
+            |e: Errno| Error::Host { operation: "opening", path: path.into(), source: e.into() };
+        Ok(Self { root: root.map_err(failed)? })
+    }
+
+    /// Opens a folder by its path from the tree's top, symbolic links followed.
+    /// The handle serves as a starting point for the `*at` calls, not for reading.
+    pub(crate) fn folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        for _ in 0..MAX_TRIES {
+            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            match fs::openat2(&self.root, path, FOLDER, Mode::empty(), ResolveFlags::IN_ROOT) {
+                Err(Errno::AGAIN) => {}
+                Err(Errno::NOSYS | Errno::PERM) => return self.walk(path),
+                other => return Ok(other?),
+            }
+        }
+        self.walk(path)
+    }
+
+    /// Opens the folder that holds `path`, and says by which name.
+    pub(crate) fn parent<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((self.folder(path.parent().unwrap_or(Path::new("")))?, name))
+    }
+
+    /// Makes a folder and all above it as far as they are missing, each 0755.
+    pub(crate) fn make_folders(&self, path: &Path) -> io::Result<OwnedFd> {
+        let mut so_far = PathBuf::new();
+        for part in path.components() {
+            let Component::Normal(name) = part else { continue };
+            let above = self.folder(&so_far)?;
+            so_far.push(name);
+            match fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+                // Another's umask must not decide what is in an image.
+                Ok(()) => fs::chmodat(&above, name, Mode::from_raw_mode(0o755), AtFlags::empty())?,
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.folder(&so_far)
+    }
+
+    /// Writes a file of root's, whose folder must exist, in place of whatever has its name.
+    pub(crate) fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+        let failed = |source| Error::Tree { operation: "writing", path: shown(path), source };
+        let (folder, name) = self.parent(path).map_err(failed)?;
+        match fs::unlinkat(&folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600));
+        let mut file = File::from(file.map_err(|errno| failed(errno.into()))?);
+        file.write_all(content).map_err(failed)?;
+        fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| failed(errno.into()))
+    }
+
+    /// [`Self::folder`] without openat2.
+    fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
+        let mut open = vec![self.root.try_clone()?];
+        let mut todo: Vec<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            let here = open.last().expect("the root is never taken off").as_fd();
+            if name == ".." {
+                open.truncate(open.len().saturating_sub(1).max(1));
+                continue;
+            }
+            let Ok(target) = fs::readlinkat(here, &name, Vec::new()) else {
+                let next = fs::openat(here, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+                open.push(next);
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            let target = target.into_bytes();
+            if target.starts_with(b"/") {
+                open.truncate(1);
+            }
+            let target: OsString = std::os::unix::ffi::OsStringExt::from_vec(target);
+            todo.extend(parts(Path::new(&target)));
+        }
+        Ok(open.pop().expect("the root is never taken off"))
+    }
+}
+
+/// A path below the tree as people know it.
+pub(crate) fn shown(path: &Path) -> PathBuf {
+    Path::new("/").join(path)
+}
+
+/// Owner, mode and time of something in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Permission bits, with set-user-id and its like.
+    pub(crate) mode: u32,
+    /// Seconds since 1970.
+    pub(crate) mtime: i64,
+}
+
+impl Metadata {
+    /// Applies all to an open file. The mode comes after the owner, for a change of owner clears
+    /// set-user-id.
+    pub(crate) fn apply(&self, file: impl AsFd) -> io::Result<()> {
+        let (uid, gid) = self.owner();
+        fs::fchown(&file, uid, gid)?;
+        fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
+        Ok(fs::futimens(&file, &self.times())?)
+    }
+
+    /// Applies all to something in a folder that is no symbolic link.
+    pub(crate) fn apply_at(&self, folder: impl AsFd, name: &OsStr) -> io::Result<()> {
+        self.apply_to_link(&folder, name)?;
+        fs::chmodat(&folder, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
+        Ok(())
+    }
+
+    /// Applies owner and time to a symbolic link; it has no mode.
+    pub(crate) fn apply_to_link(&self, folder: impl AsFd, name: &OsStr) -> io::Result<()> {
+        let (uid, gid) = self.owner();
+        fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(fs::utimensat(&folder, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Applies all to a folder by its path from the tree's top.
+    pub(crate) fn apply_below(&self, tree: &Tree, path: &Path) -> io::Result<()> {
+        self.apply_at(tree.folder(path)?, OsStr::new("."))
+    }
+
+    fn owner(&self) -> (Option<fs::Uid>, Option<fs::Gid>) {
+        (Some(fs::Uid::from_raw(self.uid)), Some(fs::Gid::from_raw(self.gid)))
+    }
+
+    fn times(&self) -> fs::Timestamps {
+        let time = fs::Timespec { tv_sec: self.mtime, tv_nsec: 0 };
+        fs::Timestamps { last_access: time, last_modification: time }
+    }
+}
+
+/// A handle on a folder that needs no permission to read it.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The names in a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_path_leaves_the_tree() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("tree");
+        std::fs::create_dir_all(root.join("usr/lib/deep")).unwrap();
+        symlink("usr/lib", root.join("lib")).unwrap();
+        symlink("/usr/lib/deep", root.join("absolute")).unwrap();
+        symlink("../../../../usr/lib", root.join("usr/climbing")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("/etc", root.join("out")).unwrap();
+        let tree = Tree::open(&root).unwrap();
+        let inode = |fd: OwnedFd| fs::fstat(fd).unwrap().st_ino;
+        let expected =
+            |path| std::os::unix::fs::MetadataExt::ino(&root.join(path).metadata().unwrap());
+        for (path, same) in [
+            ("", "."),
+            ("lib", "usr/lib"),
+            ("lib/deep", "usr/lib/deep"),
+            ("absolute", "usr/lib/deep"),
+            ("usr/climbing/deep", "usr/lib/deep"),
+            ("../../usr", "usr"),
+            ("lib/deep/../../..", "."),
+        ] {
+            assert_eq!(inode(tree.folder(Path::new(path)).unwrap()), expected(same), "{path}");
+            assert_eq!(inode(tree.walk(Path::new(path)).unwrap()), expected(same), "{path} walked");
+        }
+        for path in ["out", "loop", "missing", "usr/missing/.."] {
+            assert!(tree.folder(Path::new(path)).is_err(), "{path}");
+            assert!(tree.walk(Path::new(path)).is_err(), "{path} walked");
+        }
+    }
+
+    #[test]
+    fn folders_are_made_through_links() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", place.path().join("lib")).unwrap();
+        Tree::open(place.path()).unwrap().make_folders(Path::new("lib/a/b")).unwrap();
+        assert!(place.path().join("usr/lib/a/b").is_dir());
+    }
+}

@@ -1,0 +1,214 @@
+//! Which package a path belongs to.
+//!
+//! Threads unpack at once into the same folders, so every path is claimed before it is made, by the
+//! identity of its folder and its name there (under merged /usr, /lib/x and /usr/lib/x are one).
+//! The lock on a claim is held while the path is made, so that a package that lost a path cannot
+//! overwrite it.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    ffi::OsStr,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+};
+
+use super::Package;
+use crate::{
+    Error,
+    tree::{Metadata, Tree},
+};
+
+/// How many locks there are: enough that threads seldom wait for each other.
+const SHARDS: usize = 32;
+
+/// All claims of an unpacking.
+#[derive(Default)]
+pub(super) struct Claims {
+    shards: [Mutex<HashMap<Key, Claim>>; SHARDS],
+    lost: Mutex<HashSet<(usize, PathBuf)>>,
+}
+
+/// A path, however it was written: its folder's device and inode, and its name there.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) folder: (u64, u64),
+    pub(super) name: Box<OsStr>,
+}
+
+/// Who asks for a path: a package by its place in the order, and how it writes the path.
+#[derive(Clone, Copy)]
+pub(super) struct Claimant<'a> {
+    pub(super) packages: &'a [Package],
+    pub(super) by: usize,
+    pub(super) path: &'a Path,
+}
+
+/// What a path is.
+enum Claim {
+    /// Anything that belongs to one package.
+    File { by: usize },
+    /// A folder, with the metadata that the first package in the order gives it.
+    Folder { by: usize, path: PathBuf, metadata: Metadata },
+}
+
+/// What was found where a folder is to be.
+pub(super) enum Made {
+    /// The folder itself.
+    Folder,
+    /// A symbolic link to one, which keeps its own metadata.
+    Link,
+}
+
+impl Claims {
+    /// Claims a path that is no folder, and has it made. `None`: it belongs to a package that
+    /// replaces this one. `make` is told whether something that was replaced is in the way.
+    pub(super) fn file<T>(
+        &self,
+        key: Key,
+        claimant: Claimant<'_>,
+        make: impl FnOnce(bool) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut shard = self.shard(&key);
+        let taken_over = match shard.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(Claim::File { by: claimant.by });
+                false
+            }
+            Entry::Occupied(mut entry) => {
+                let Claim::File { by: other } = *entry.get() else {
+                    return Err(claimant.conflict(entry.get().by()));
+                };
+                if other != claimant.by {
+                    let Some(winner) = claimant.winner(other) else {
+                        return Err(claimant.conflict(other));
+                    };
+                    let loser = if winner == other { claimant.by } else { other };
+                    self.lose(loser, claimant.path);
+                    entry.insert(Claim::File { by: winner });
+                    if winner == other {
+                        return Ok(None);
+                    }
+                }
+                true
+            }
+        };
+        make(taken_over).map(Some)
+    }
+
+    /// Claims a folder, and has it made where it is new.
+    pub(super) fn folder(
+        &self,
+        key: Key,
+        claimant: Claimant<'_>,
+        metadata: Metadata,
+        make: impl FnOnce() -> Result<Made, Error>,
+    ) -> Result<(), Error> {
+        let mut shard = self.shard(&key);
+        let claim = Claim::Folder { by: claimant.by, path: claimant.path.into(), metadata };
+        match shard.entry(key) {
+            Entry::Vacant(entry) => {
+                if let Made::Folder = make()? {
+                    entry.insert(claim);
+                }
+            }
+            Entry::Occupied(mut entry) => match entry.get() {
+                Claim::Folder { by: other, .. } if claimant.by < *other => {
+                    entry.insert(claim);
+                }
+                Claim::Folder { .. } => {}
+                // A link of base-files was there before all others, whatever the threads' timing.
+                Claim::File { by: other } if claimant.is_settled(*other) => {
+                    make()?;
+                }
+                Claim::File { by: other } => return Err(claimant.conflict(*other)),
+            },
+        }
+        Ok(())
+    }
+
+    /// Whether a path belongs to this package.
+    pub(super) fn holds(&self, key: &Key, by: usize) -> bool {
+        self.shard(key).get(key).is_some_and(|claim| claim.by() == by)
+    }
+
+    /// Gives every folder its metadata, now that nothing is made in them any more.
+    pub(super) fn settle_folders(&self, tree: &Tree, packages: &[Package]) -> Result<(), Error> {
+        for shard in &self.shards {
+            for claim in shard.lock().expect("no thread panicked").values() {
+                let Claim::Folder { by, path, metadata } = claim else { continue };
+                metadata.apply_below(tree, path).map_err(|source| Error::Unpack {
+                    package: packages[*by].deb.name.clone(),
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The packages' lists of paths without those that went to another package.
+    pub(super) fn without_lost(&self, mut lists: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let lost = self.lost.lock().expect("no thread panicked");
+        let losers: HashSet<usize> = lost.iter().map(|(loser, _)| *loser).collect();
+        for loser in losers {
+            let kept = lists[loser].split_inclusive(|&byte| byte == b'\n').filter(|line| {
+                let path = line.strip_prefix(b"/").and_then(|line| line.strip_suffix(b"\n"));
+                path.is_none_or(|path| {
+                    !lost.contains(&(loser, PathBuf::from(OsStr::from_bytes(path))))
+                })
+            });
+            lists[loser] = kept.collect::<Vec<_>>().concat();
+        }
+        lists
+    }
+
+    fn lose(&self, loser: usize, path: &Path) {
+        self.lost.lock().expect("no thread panicked").insert((loser, path.to_owned()));
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Claim>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let shard = hasher.finish() % SHARDS as u64;
+        self.shards[usize::try_from(shard).unwrap_or(0)].lock().expect("no thread panicked")
+    }
+}
+
+impl Claim {
+    fn by(&self) -> usize {
+        match self {
+            Self::File { by } | Self::Folder { by, .. } => *by,
+        }
+    }
+}
+
+impl Claimant<'_> {
+    /// Which of this package and the other a file goes to: the one that replaces the other, and the
+    /// later one where both do or where they are one package for two architectures.
+    fn winner(&self, other: usize) -> Option<usize> {
+        let (this, that) = (&self.packages[self.by], &self.packages[other]);
+        let shared = this.is_other_architecture_of(that);
+        match (shared || this.replaces(that), shared || that.replaces(this)) {
+            (true, true) => Some(self.by.max(other)),
+            (true, false) => Some(self.by),
+            (false, true) => Some(other),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether the other package was unpacked before any thread began with this one.
+    fn is_settled(&self, other: usize) -> bool {
+        other == self.by || self.packages[other].is_base()
+    }
+
+    fn conflict(&self, other: usize) -> Error {
+        let (first, second) = (self.by.min(other), self.by.max(other));
+        Error::Conflict {
+            path: Path::new("/").join(self.path),
+            first: self.packages[first].deb.name.clone(),
+            second: self.packages[second].deb.name.clone(),
+        }
+    }
+}
