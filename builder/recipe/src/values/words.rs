@@ -1,9 +1,11 @@
 //! Closed sets of words.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::BadValue;
 
 /// A distribution that images are built from.
 #[derive(
@@ -36,6 +38,14 @@ impl Base {
             Self::Debian12 => "linux-image-amd64",
             Self::Ubuntu2204 => "linux-image-generic",
         }
+    }
+}
+
+impl FromStr for Base {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        word(text, "a base", &Self::ALL)
     }
 }
 
@@ -81,6 +91,19 @@ pub enum Format {
     Raw,
 }
 
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Qcow2, Self::Raw];
+}
+
+impl FromStr for Format {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        word(text, "an image's format", &Self::ALL)
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -88,6 +111,14 @@ impl fmt::Display for Format {
             Self::Raw => "raw",
         })
     }
+}
+
+/// The one of `all` that is called `text`.
+fn word<T: Copy + fmt::Display>(text: &str, kind: &'static str, all: &[T]) -> Result<T, BadValue> {
+    all.iter().copied().find(|word| word.to_string() == text).ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(T::to_string).collect();
+        BadValue::new(text, kind, format!("write {}", words.join(" or ")))
+    })
 }
 
 #[cfg(test)]
@@ -98,9 +129,13 @@ mod tests {
     fn words_display_as_they_are_read() {
         for base in Base::ALL {
             assert_eq!(serde_json::to_value(base).unwrap(), base.as_str());
+            assert_eq!(base.to_string().parse::<Base>().unwrap(), base);
         }
-        for format in [Format::Qcow2, Format::Raw] {
+        for format in Format::ALL {
             assert_eq!(serde_json::to_value(format).unwrap(), format.to_string());
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
         }
+        let error = "vhd".parse::<Format>().unwrap_err().to_string();
+        assert_eq!(error, "`vhd` is not an image's format: write qcow2 or raw");
     }
 }
