@@ -1,0 +1,29 @@
+//! Debian and Ubuntu archives: signature, index, version, resolve.
+
+mod deb822;
+mod distribution;
+mod error;
+pub mod host;
+mod index;
+mod keyring;
+mod package;
+mod packages;
+mod refresh;
+pub mod relation;
+mod release;
+mod resolve;
+mod signature;
+mod universe;
+pub mod version;
+
+pub use distribution::{
+    Distribution, Family, Kernels, Key, Loaders, Mirrors, Side, distribution, distributions,
+};
+pub use error::Error;
+pub use keyring::Keyring;
+pub use package::Package;
+pub use refresh::Freshness;
+pub use release::Release;
+pub use resolve::{Chain, PackageSet, Reason, Request, Selected, Unsolvable, resolve};
+pub use signature::SignedRelease;
+pub use universe::{Snapshot, Source, Universe};

@@ -1,0 +1,242 @@
+//! The stanzas of a Packages index.
+//!
+//! ```text
+//! Package: bash
+//! Version: 5.2.15-2+b7
+//! Architecture: amd64
+//! Filename: pool/main/b/bash/bash_5.2.15-2+b7_amd64.deb
+//! Size: 1490532
+//! SHA256: ...
+//! ```
+//! See <https://wiki.debian.org/DebianRepository/Format#A.22Packages.22_Indices>. Names, versions and paths become
+//! parts of file names later on, so what could climb out of a folder is refused here.
+
+use coremax_fetch::Digest;
+
+use crate::{
+    Error, Package,
+    deb822::{Reader, Token},
+};
+
+/// Reads an index. `name` is for messages; `source` and `pin` are put into every package.
+pub(crate) fn parse(
+    text: &str,
+    name: &str,
+    source: usize,
+    pin: i32,
+) -> Result<Vec<Package>, Error> {
+    // Stanzas of Debian's and Ubuntu's indexes have 700 to 900 bytes.
+    let mut packages = Vec::with_capacity(text.len() / 700);
+    let mut stanza = Stanza::default();
+    let mut reader = Reader::new(text);
+    loop {
+        let token = reader.next().map_err(|malformed| Error::Malformed {
+            name: name.to_owned(),
+            line: malformed.line,
+            what: "it is not a field".to_owned(),
+        })?;
+        match token {
+            Token::Field(field) => stanza.set(field.name, field.value),
+            Token::Paragraph => {
+                let Stanza { name: package, .. } = stanza;
+                let finished = std::mem::take(&mut stanza).finish(source, pin);
+                packages.push(finished.map_err(|what| Error::Stanza {
+                    name: name.to_owned(),
+                    line: reader.line(),
+                    package: package.chars().take(80).collect(),
+                    what: what.to_owned(),
+                })?);
+            }
+            Token::End => return Ok(packages),
+        }
+    }
+}
+
+/// A package in the making: its fields as they stand in the text.
+#[derive(Default)]
+struct Stanza<'a> {
+    name: &'a str,
+    version: &'a str,
+    architecture: &'a str,
+    multi_arch: &'a str,
+    essential: &'a str,
+    priority: &'a str,
+    section: &'a str,
+    pre_depends: &'a str,
+    depends: &'a str,
+    recommends: &'a str,
+    suggests: &'a str,
+    enhances: &'a str,
+    conflicts: &'a str,
+    breaks: &'a str,
+    provides: &'a str,
+    replaces: &'a str,
+    filename: &'a str,
+    size: &'a str,
+    installed_size: &'a str,
+    phased: &'a str,
+    sha256: &'a str,
+}
+
+impl<'a> Stanza<'a> {
+    fn set(&mut self, name: &str, value: &'a str) {
+        let field = match name {
+            "Package" => &mut self.name,
+            "Version" => &mut self.version,
+            "Architecture" => &mut self.architecture,
+            "Multi-Arch" => &mut self.multi_arch,
+            "Essential" => &mut self.essential,
+            "Priority" => &mut self.priority,
+            "Section" => &mut self.section,
+            "Pre-Depends" => &mut self.pre_depends,
+            "Depends" => &mut self.depends,
+            "Recommends" => &mut self.recommends,
+            "Suggests" => &mut self.suggests,
+            "Enhances" => &mut self.enhances,
+            "Conflicts" => &mut self.conflicts,
+            "Breaks" => &mut self.breaks,
+            "Provides" => &mut self.provides,
+            "Replaces" => &mut self.replaces,
+            "Filename" => &mut self.filename,
+            "Size" => &mut self.size,
+            "Installed-Size" => &mut self.installed_size,
+            "Phased-Update-Percentage" => &mut self.phased,
+            "SHA256" => &mut self.sha256,
+            _ => return,
+        };
+        *field = value;
+    }
+
+    fn finish(self, source: usize, pin: i32) -> Result<Package, &'static str> {
+        Ok(Package {
+            name: checked(self.name, "+-.", "its name is not a package's")?,
+            version: checked(self.version, "+-.~:", "its version is not one")?,
+            architecture: checked(self.architecture, "-", "its architecture is not one")?,
+            multi_arch: self.multi_arch.to_owned(),
+            essential: self.essential == "yes",
+            priority: self.priority.to_owned(),
+            section: self.section.to_owned(),
+            pre_depends: one_line(self.pre_depends),
+            depends: one_line(self.depends),
+            recommends: one_line(self.recommends),
+            suggests: one_line(self.suggests),
+            enhances: one_line(self.enhances),
+            conflicts: one_line(self.conflicts),
+            breaks: one_line(self.breaks),
+            provides: one_line(self.provides),
+            replaces: one_line(self.replaces),
+            filename: checked_path(self.filename).ok_or("its Filename is not a path")?,
+            size: self.size.parse().map_err(|_| "its Size is not a number")?,
+            installed_size: number_or_absent(self.installed_size)
+                .ok_or("its Installed-Size is not a number")?
+                .unwrap_or(0),
+            digest: self.sha256.parse::<Digest>().map_err(|_| "it has no SHA256")?,
+            phased: number_or_absent(self.phased)
+                .ok_or("its Phased-Update-Percentage is not a number")?
+                .map(|percent: u8| percent.min(100)),
+            source,
+            pin,
+        })
+    }
+}
+
+/// Letters, digits and `more`, beginning with a letter or a digit.
+fn checked(text: &str, more: &str, what: &'static str) -> Result<String, &'static str> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte);
+    match text.bytes().all(good) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        true => Ok(text.to_owned()),
+        false => Err(what),
+    }
+}
+
+/// A path below the archive's root.
+fn checked_path(path: &str) -> Option<String> {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let good = !path.is_empty()
+        && path.bytes().all(|byte| byte.is_ascii_graphic())
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    good.then(|| path.to_owned())
+}
+
+fn number_or_absent<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+/// Relations may be folded over several lines.
+fn one_line(text: &str) -> String {
+    if text.contains('\n') { text.replace('\n', " ") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stanza(fields: &[(&str, &str)]) -> String {
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let mut text = String::new();
+        for (name, value) in [
+            ("Package", "hello"),
+            ("Version", "1:2.10-3~deb12u1+b1"),
+            ("Architecture", "amd64"),
+            ("Filename", "pool/main/h/hello/hello_2.10-3_amd64.deb"),
+            ("Size", "12"),
+            ("SHA256", digest),
+        ] {
+            let value = fields.iter().find(|field| field.0 == name).map_or(value, |field| field.1);
+            text += &format!("{name}: {value}\n");
+        }
+        for (name, value) in fields.iter().filter(|field| {
+            field.0.starts_with("X-") || field.0 == "Depends" || field.0.contains("-")
+        }) {
+            text += &format!("{}: {value}\n", name.trim_start_matches("X-"));
+        }
+        text + "\n"
+    }
+
+    #[test]
+    fn fields() {
+        let text = stanza(&[
+            ("Depends", "libc6 (>= 2.34),\n foo | bar"),
+            ("Phased-Update-Percentage", "40"),
+            ("Installed-Size", "280"),
+            ("X-Essential", "yes"),
+        ]) + "\n\n"
+            + &stanza(&[("Package", "other")]);
+        let packages = parse(&text, "test", 3, 500).unwrap();
+        let [hello, other] = &packages[..] else { panic!("{packages:?}") };
+        assert_eq!(hello.depends, "libc6 (>= 2.34),  foo | bar");
+        assert_eq!((hello.phased, hello.installed_size, hello.size), (Some(40), 280, 12));
+        assert!(hello.essential && !other.essential);
+        assert_eq!((hello.source, hello.pin, other.phased), (3, 500, None));
+        assert_eq!(other.name, "other");
+    }
+
+    #[test]
+    fn unusable_stanzas_are_refused_by_name_and_line() {
+        for (field, value, why) in [
+            ("Package", "../../etc", "name"),
+            ("Package", "", "name"),
+            ("Version", "1 2", "version"),
+            ("Architecture", "amd64/..", "architecture"),
+            ("Filename", "pool/../../etc/passwd", "Filename"),
+            ("Filename", "/etc/passwd", "Filename"),
+            ("Size", "-1", "Size"),
+            ("SHA256", "00", "SHA256"),
+        ] {
+            let text = stanza(&[]) + &stanza(&[(field, value)]);
+            let error = parse(&text, "main/binary-amd64/Packages", 0, 500).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("line 14"), "{error}");
+        }
+        let error = parse("Package: a\nbroken\n", "x", 0, 500).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "((Package|Version|Size|SHA256|Filename): ?|[a-f0-9./-]{0,9}|\n|é| ){0,40}") {
+            let _ = parse(&text, "x", 0, 500);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! All packages that a build can choose from: several suites of one archive or of several, verified.
+//!
+//! In two stages, since most builds find that nothing has changed: a [`Snapshot`] knows every Release and so
+//! every index's digest; only [`Snapshot::load`] fetches and reads the indexes.
+
+use std::{fmt, thread};
+
+use coremax_fetch::{Digest, Error as FetchError, Fetcher, Hasher, Input};
+
+use crate::{
+    Distribution, Error, Freshness, Keyring, Mirrors, Package, Release, Side, index::Index, refresh,
+};
+
+/// The pin priority of a source that nothing else is said of: apt_preferences(5).
+const DEFAULT_PIN: i32 = 500;
+
+/// One suite of one archive.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The archive's root. May hold a login, which no message shows.
+    pub mirror: String,
+    /// The suite; a path that ends in `/` for a flat archive.
+    pub suite: String,
+    /// The components, such as `main`; none for a flat archive.
+    pub components: Vec<String>,
+    /// `amd64`.
+    pub architecture: String,
+    /// Who may sign it.
+    pub keyring: Keyring,
+    /// The pin priority of its packages.
+    pub pin: i32,
+    /// Whether a Release that has expired, or is from the future, is refused.
+    pub check_valid_until: bool,
+}
+
+impl Source {
+    /// The address that a suite's files lie below.
+    pub(crate) fn base(&self) -> String {
+        let mirror = self.mirror.trim_end_matches('/');
+        match self.is_flat() {
+            true => format!("{mirror}/{}", self.suite.trim_start_matches(['.', '/'])),
+            false => format!("{mirror}/dists/{}/", self.suite),
+        }
+    }
+
+    pub(crate) fn is_flat(&self) -> bool {
+        self.suite.ends_with('/')
+    }
+}
+
+impl fmt::Display for Source {
+    /// The address and the suite, without a login.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mirror = self.mirror.trim_end_matches('/');
+        let shown = match mirror.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                format!("{scheme}://{host}{path}")
+            }
+            None => mirror.to_owned(),
+        };
+        write!(f, "{shown} {}", self.suite)
+    }
+}
+
+impl Distribution {
+    /// Its suites at `mirrors`, with its own keys. Without a security archive its suite is left out.
+    ///
+    /// # Errors
+    /// Where its keys are not what they should be.
+    pub fn sources(&self, mirrors: &Mirrors) -> Result<Vec<Source>, Error> {
+        let keyring = self.keyring()?;
+        let sources = self.suites.iter().filter_map(|(suite, side)| {
+            let mirror = match side {
+                Side::Main => mirrors.main.clone(),
+                Side::Security => mirrors.security.clone()?,
+            };
+            Some(Source {
+                mirror,
+                suite: (*suite).to_owned(),
+                components: self.components.iter().map(ToString::to_string).collect(),
+                architecture: "amd64".to_owned(),
+                keyring: keyring.clone(),
+                pin: DEFAULT_PIN,
+                check_valid_until: true,
+            })
+        });
+        Ok(sources.collect())
+    }
+}
+
+/// The verified state of several sources, whose indexes were not read yet.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    sources: Vec<Source>,
+    releases: Vec<Release>,
+    indexes: Vec<(usize, Index)>,
+}
+
+impl Snapshot {
+    /// Gets and verifies the Release of every source, all at once.
+    ///
+    /// # Errors
+    /// The first source's that cannot be used.
+    pub fn open(
+        sources: &[Source],
+        fetcher: &Fetcher,
+        freshness: &Freshness,
+    ) -> Result<Self, Error> {
+        let releases = parallel(sources, |source| refresh::release(source, fetcher, freshness))?;
+        let mut indexes = Vec::new();
+        for (number, (source, release)) in sources.iter().zip(&releases).enumerate() {
+            indexes.extend(Index::all(source, release)?.into_iter().map(|index| (number, index)));
+        }
+        Ok(Self { sources: sources.to_vec(), releases, indexes })
+    }
+
+    /// What identifies this state: the same for every mirror, and another one as soon as an index or a pin is.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        for (number, index) in &self.indexes {
+            let pin = self.sources[*number].pin;
+            hasher.update(format!("{number} {} {pin}\n", index.digest()).as_bytes());
+        }
+        hasher.finish().0
+    }
+
+    /// The Release of every source, in their order.
+    pub fn releases(&self) -> &[Release] {
+        &self.releases
+    }
+
+    /// The indexes, to know what loading will fetch.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.indexes.iter().map(|(_, index)| index.input.clone()).collect()
+    }
+
+    /// Fetches the indexes that are not in the cache, and reads them all. `progress` is called with bytes.
+    ///
+    /// # Errors
+    /// Where an index cannot be fetched, is not the one that its Release names, or is malformed.
+    pub fn load(
+        &self,
+        fetcher: &Fetcher,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Universe, Error> {
+        let paths = self.fetch(fetcher, progress)?;
+        let jobs: Vec<_> = self.indexes.iter().zip(paths).collect();
+        let packages = parallel(&jobs, |((number, index), path)| {
+            index.load(path, *number, self.sources[*number].pin)
+        })?;
+        Ok(Universe {
+            packages: packages.into_iter().flatten().collect(),
+            digest: self.digest(),
+            releases: self.releases.clone(),
+            mirrors: self.sources.iter().map(|source| source.mirror.clone()).collect(),
+        })
+    }
+
+    fn fetch(
+        &self,
+        fetcher: &Fetcher,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<std::path::PathBuf>, Error> {
+        let fetched = match fetcher.fetch_all(&self.inputs(), progress) {
+            // Some copies of archives leave by-hash out, and keep the Release that announces it.
+            Err(FetchError::Status { status: 404, .. }) => {
+                let plain: Vec<_> = self.indexes.iter().map(|(_, i)| i.plain.clone()).collect();
+                fetcher.fetch_all(&plain, progress)
+            }
+            fetched => fetched,
+        };
+        fetched.map_err(|source| Error::Fetch { what: "the package indexes".into(), source })
+    }
+}
+
+/// All packages of several sources.
+#[derive(Debug, Clone)]
+pub struct Universe {
+    /// In the order of the sources; a package that several offer stands here several times.
+    pub packages: Vec<Package>,
+    /// [`Snapshot::digest`].
+    pub digest: Digest,
+    /// The Release of every source, in their order.
+    pub releases: Vec<Release>,
+    mirrors: Vec<String>,
+}
+
+impl Universe {
+    /// The root of the archive that offers `package`, which must be one of this universe's.
+    pub fn mirror_of(&self, package: &Package) -> &str {
+        self.mirrors.get(package.source).map_or("", String::as_str)
+    }
+
+    /// The .deb of `package` as an input.
+    pub fn input(&self, package: &Package) -> Input {
+        package.input(self.mirror_of(package))
+    }
+}
+
+/// `work` on every item, each in a thread of its own; the first failure in the items' order.
+fn parallel<I: Sync, O: Send>(
+    items: &[I],
+    work: impl Fn(&I) -> Result<O, Error> + Sync,
+) -> Result<Vec<O>, Error> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
+        let joined = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
+}
