@@ -6,6 +6,7 @@
 //!
 //! All of it works as root of a user namespace, on a tree that belongs to nobody else meanwhile.
 
+mod configure;
 mod database;
 mod deb;
 mod error;
@@ -14,6 +15,7 @@ mod stanza;
 mod tree;
 mod unpack;
 
+pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};
 pub use error::Error;
 pub use stanza::Stanza;

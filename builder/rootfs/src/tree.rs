@@ -7,7 +7,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
@@ -89,6 +89,56 @@ impl Tree {
         let mut file = File::from(file.map_err(|errno| failed(errno.into()))?);
         file.write_all(content).map_err(failed)?;
         fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| failed(errno.into()))
+    }
+
+    /// Reads a file, symbolic links to it followed.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let failed = |source| Error::Tree { operation: "reading", path: shown(path), source };
+        let mut content = Vec::new();
+        self.open_file(path).and_then(|mut file| file.read_to_end(&mut content)).map_err(failed)?;
+        Ok(content)
+    }
+
+    /// Whether there is anything of this path, a symbolic link to nowhere included.
+    pub(crate) fn exists(&self, path: &Path) -> Result<bool, Error> {
+        let found = self.parent(path).and_then(|(folder, name)| {
+            Ok(fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        });
+        match found {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(Error::Tree { operation: "looking for", path: shown(path), source }),
+        }
+    }
+
+    /// Removes a file or link, if it is there.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), Error> {
+        let removed = self
+            .parent(path)
+            .and_then(|(folder, name)| Ok(fs::unlinkat(folder, name, AtFlags::empty())?));
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Tree { operation: "removing", path: shown(path), source: e })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let (folder, name) = self.parent(&path)?;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match fs::openat(&folder, name, flags, Mode::empty()) {
+                Err(Errno::LOOP) => {}
+                other => return Ok(File::from(other?)),
+            }
+            let target = fs::readlinkat(&folder, name, Vec::new())?;
+            let target: OsString = std::os::unix::ffi::OsStringExt::from_vec(target.into_bytes());
+            // An absolute target takes the place of the whole path.
+            path = path.parent().unwrap_or(Path::new("")).join(target);
+        }
+        Err(Errno::LOOP.into())
     }
 
     /// [`Self::folder`] without openat2.
