@@ -24,6 +24,6 @@ pub use keyring::Keyring;
 pub use package::Package;
 pub use refresh::Freshness;
 pub use release::Release;
-pub use resolve::{Chain, PackageSet, Reason, Request, Selected, Unsolvable, resolve};
+pub use resolve::{Chain, Conflict, PackageSet, Reason, Request, Selected, Unsolvable, resolve};
 pub use signature::SignedRelease;
 pub use universe::{Snapshot, Source, Universe};

@@ -1,0 +1,114 @@
+//! The resolved closure, and why each package is in it.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Unsolvable,
+    lookup::{Lookup, NameId, PackageId},
+    request::Roots,
+};
+use crate::Package;
+
+/// Packages whose relations all hold among themselves, one version of each name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSet {
+    /// Sorted by name.
+    pub selected: Vec<Selected>,
+}
+
+/// A package of the set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selected {
+    /// The package as the archive describes it.
+    pub package: Package,
+    /// Why it is in the set: the shortest way to something requested or essential.
+    pub reason: Reason,
+}
+
+/// Why a package is in a set. `relation` is the clause as the other package writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It is marked `Essential: yes`, and the request asked for all that are.
+    Essential,
+    /// The request names it.
+    Requested,
+    /// Another package of the set depends on it.
+    #[expect(missing_docs, reason = "told by the enum's own comment")]
+    DependencyOf { package: String, relation: String },
+    /// Another package of the set recommends it.
+    #[expect(missing_docs, reason = "told by the enum's own comment")]
+    RecommendedBy { package: String, relation: String },
+}
+
+impl PackageSet {
+    /// The package called `name`.
+    pub fn get(&self, name: &str) -> Option<&Selected> {
+        let found = self.selected.binary_search_by(|s| s.package.name.as_str().cmp(name));
+        found.ok().map(|i| &self.selected[i])
+    }
+
+    /// The packages that lead to `name`, from itself up to one that was requested or is
+    /// essential; empty where `name` is not in the set.
+    pub fn why(&self, name: &str) -> Vec<&Selected> {
+        let mut chain = Vec::new();
+        let mut next = self.get(name);
+        while let Some(selected) = next.filter(|_| chain.len() < self.selected.len()) {
+            chain.push(selected);
+            next = selected.reason.package().and_then(|name| self.get(name));
+        }
+        chain
+    }
+
+    /// The part of `chosen` that the roots lead to by Depends and Recommends.
+    pub(super) fn new(
+        lookup: &Lookup<'_>,
+        roots: &Roots,
+        chosen: &[PackageId],
+    ) -> Result<Self, Unsolvable> {
+        let chosen: HashMap<NameId, PackageId> =
+            chosen.iter().map(|&id| (lookup.name_of(id), id)).collect();
+        let mut reasons: HashMap<PackageId, Reason> = roots.packages.iter().cloned().collect();
+        let mut open: VecDeque<PackageId> = roots.packages.iter().map(|&(id, _)| id).collect();
+        while let Some(id) = open.pop_front() {
+            for need in &lookup.needs(id)?.wants {
+                for target in need.targets().filter(|&t| chosen.get(&lookup.name_of(t)) == Some(&t))
+                {
+                    reasons.entry(target).or_insert_with(|| {
+                        open.push_back(target);
+                        Reason::of(&lookup.package(id).name, need.text, need.critical)
+                    });
+                }
+            }
+        }
+        let mut selected: Vec<_> = reasons
+            .into_iter()
+            .map(|(id, reason)| Selected { package: lookup.package(id).clone(), reason })
+            .collect();
+        selected.sort_by(|a, b| a.package.name.cmp(&b.package.name));
+        Ok(Self { selected })
+    }
+}
+
+impl Reason {
+    /// The other package that brought it into the set.
+    pub fn package(&self) -> Option<&str> {
+        match self {
+            Self::Essential | Self::Requested => None,
+            Self::DependencyOf { package, .. } | Self::RecommendedBy { package, .. } => {
+                Some(package)
+            }
+        }
+    }
+
+    fn of(package: &str, relation: &str, critical: bool) -> Self {
+        let (package, relation) = (package.to_owned(), relation.to_owned());
+        if critical {
+            Self::DependencyOf { package, relation }
+        } else {
+            Self::RecommendedBy { package, relation }
+        }
+    }
+}
