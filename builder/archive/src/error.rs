@@ -13,7 +13,7 @@ use crate::host::{ConfError, SourcesError};
 pub enum Error {
     /// A fetch failed.
     #[error("fetching {what}")]
-    Fetch { what: String, source: coremax_fetch::Error },
+    Fetch { what: String, source: Box<coremax_fetch::Error> },
     /// A local file cannot be read.
     #[error("reading {}", path.display())]
     Read { path: PathBuf, source: io::Error },

@@ -227,3 +227,83 @@ fn read(path: &Path) -> Result<String, Error> {
     };
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(files: &[(&str, &str)]) -> Result<Host, Error> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join("etc/apt").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        load(root.path())
+    }
+
+    #[test]
+    fn third_parties_are_not_debian() {
+        let mirrors = host(&[
+            ("sources.list", "deb cdrom:[Debian 12]/ bookworm main\n# deb http://off.example/ sid main\n"),
+            ("sources.list.d/a.list", "deb https://docker.example/linux/debian bookworm stable\n"),
+            ("sources.list.d/b.list", "deb https://cloud.example/apt cloud-sdk-bookworm main\n"),
+            ("sources.list.d/c.list", "deb https://pg.example/apt bookworm-pgdg main\n"),
+            ("sources.list.d/d.list.save", "deb http://old.example/debian bookworm main\n"),
+            ("sources.list.d/debian.sources", "Types: deb\nURIs: http://m.example/debian\n\
+              Suites: trixie trixie-updates\nComponents: main contrib\n\n\
+              Types: deb\nURIs: http://m.example/debian-security\nSuites: trixie-security\nComponents: main\n"),
+        ])
+        .and_then(|host| host.debian_mirrors());
+        let wanted = Mirrors {
+            main: "http://m.example/debian".into(),
+            security: Some("http://m.example/debian-security".into()),
+        };
+        assert_eq!(mirrors.unwrap(), wanted);
+    }
+
+    #[test]
+    fn hosts_without_a_usable_archive_get_a_hint() {
+        let tor = [("sources.list", "deb tor+http://m.example/debian sid main\n")];
+        let ubuntu = [("sources.list", "deb http://m.example/ubuntu jammy main\n")];
+        for (files, scheme) in [(&tor[..], true), (&ubuntu, false), (&[], false)] {
+            let error = host(files).unwrap().debian_mirrors().unwrap_err();
+            assert_eq!(matches!(error, Error::Scheme { .. }), scheme, "{error}");
+            assert!(error.hint().unwrap().contains("--mirror"));
+        }
+        let error = host(&[("sources.list.d/x.list", "deb\n")]).unwrap_err();
+        assert!(error.to_string().ends_with("x.list"), "{error}");
+    }
+
+    #[test]
+    fn network_settings() {
+        let host = host(&[
+            ("apt.conf.d/10proxy", "Acquire::http::Proxy \"http://first.example:1\";"),
+            (
+                "apt.conf.d/20tls.conf",
+                "Acquire::https { CaInfo \"/own.pem\"; Verify-Peer \"true\";\n\
+              lax.example::Verify-Peer \"no\"; Proxy::near.example \"DIRECT\"; };",
+            ),
+            ("apt.conf.d/30off.bak", "Acquire::http::Proxy \"http://never.example:1\";"),
+            (
+                "apt.conf.d/99dates",
+                "Acquire::Check-Valid-Until \"false\"; Acquire::http::Timeout \"7\";",
+            ),
+            ("apt.conf", "Acquire::http::Proxy \"http://last.example:2\";"),
+            ("auth.conf", "machine a.example login one password x"),
+            ("auth.conf.d/b.conf", "machine b.example login two password y"),
+            ("sources.list", "deb [check-valid-until=yes] http://m.example/debian sid main"),
+        ])
+        .unwrap();
+        let Transport { proxies, tls, tls_of_host, logins, stall, .. } = &host.transport;
+        assert_eq!(proxies.http.as_deref(), Some("http://last.example:2"));
+        assert_eq!(proxies.https_hosts["near.example"], "DIRECT");
+        assert_eq!(tls.authorities.as_deref(), Some(Path::new("/own.pem")));
+        assert!(tls.verify && !tls_of_host["lax.example"].verify);
+        assert_eq!(tls_of_host["lax.example"].authorities, tls.authorities);
+        assert_eq!(logins.iter().map(|l| l.user.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(*stall, Duration::from_secs(7));
+        assert!(!host.check_valid_until && host.checks_valid_until("http://m.example/debian"));
+        assert!(!host.checks_valid_until("http://other.example/debian"));
+    }
+}

@@ -216,10 +216,11 @@ fn subkey_in_force(
         .max_by_key(|s| s.created())
         .ok_or_else(|| format!("the key {by} is not bound to its primary key"))?;
     let back = binding.embedded_signature().filter(|_| binding.key_flags().sign());
-    if !back.is_some_and(|s| s.verify_primary_key_binding(&subkey.key, primary).is_ok()) {
-        return Err(format!("the key {by} is not a signing key"));
+    // Both must say so, or a key could claim another's signatures as its own.
+    match back.map(|s| s.verify_primary_key_binding(&subkey.key, primary)) {
+        Some(Ok(())) => expiry_in_future(&subkey.key, binding, now),
+        _ => Err(format!("the key {by} is not a signing key")),
     }
-    expiry_in_future(&subkey.key, binding, now)
 }
 
 fn expiry_in_future(key: &impl KeyDetails, own: &Signature, now: Timestamp) -> Result<(), String> {

@@ -37,7 +37,7 @@ impl Default for Freshness {
 /// A Release as it was fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
-    /// For people who look into the file.
+    /// For people who look into the file; without a login.
     url: String,
     /// When the mirror last said that this is its state, in seconds since 1970.
     asked: i64,
@@ -105,7 +105,7 @@ fn fetch(
     fetcher: &Fetcher,
     validator: Option<&Validator>,
 ) -> Result<Option<Kept>, Error> {
-    let failed = |source_| Error::Fetch { what: source.to_string(), source: source_ };
+    let failed = |error| Error::Fetch { what: source.to_string(), source: Box::new(error) };
     let url = |file| format!("{}{file}", source.base());
     let get = |file| fetcher.get(&url(file), MAX_RELEASE, validator);
     let (got, signature) = match get("InRelease") {
@@ -123,16 +123,11 @@ fn fetch(
     });
     let not_text = |_| Error::Unsigned { name: source.to_string(), what: "it is not text".into() };
     let text = String::from_utf8(text).map_err(not_text)?;
-    Ok(Some(Kept { url: redacted(source), asked: 0, validator, text, signature }))
+    Ok(Some(Kept { url: source.to_string(), asked: 0, validator, text, signature }))
 }
 
 fn place(cache: &Path, source: &Source) -> PathBuf {
     cache.join("release").join(format!("{}.json", Digest::of(source.base())))
-}
-
-/// The address without a login, which must not get into files.
-fn redacted(source: &Source) -> String {
-    source.to_string()
 }
 
 impl Kept {

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::{
     Error,
-    deb822::{Reader, Token},
+    deb822::{Malformed, Reader, Token},
 };
 
 /// How far a mirror's clock may be ahead of ours; ours (apt has 10 s, and virtual machines drift).
@@ -108,13 +108,10 @@ impl Release {
             what: what.to_owned(),
         };
         let mut reader = Reader::new(text);
-        loop {
-            match reader.next().map_err(|m| refuse(m.line, "it is not a field"))? {
-                Token::Field(field) => fields
-                    .set(field.name, field.value)
-                    .map_err(|what| refuse(reader.line(), &what))?,
-                Token::Paragraph | Token::End => break,
-            }
+        let not_a_field = |m: Malformed| refuse(m.line, "it is not a field");
+        while let Token::Field(field) = reader.next().map_err(not_a_field)? {
+            let set = fields.set(field.name, field.value);
+            set.map_err(|what| refuse(reader.line(), &what))?;
         }
         let Some(date) = fields.date else { return Err(refuse(1, "there is no Date")) };
         if fields.files.is_empty() {

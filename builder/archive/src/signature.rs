@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn only_the_signed_text_counts() {
         let head = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n";
-        let (text, armor) = split(&format!("{head}A: 1 \t\n- -B\n\n{ARMOR}")).unwrap();
+        let message = format!("{head}A: 1 \t\n- -B\n\n{ARMOR}");
+        let (text, armor) = split(&message).unwrap();
         assert_eq!(text, "A: 1\n-B\n");
         assert_eq!(armor, ARMOR.trim_end());
         for (message, why) in [

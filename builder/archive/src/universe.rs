@@ -3,7 +3,7 @@
 //! In two stages, since most builds find that nothing has changed: a [`Snapshot`] knows every Release and so
 //! every index's digest; only [`Snapshot::load`] fetches and reads the indexes.
 
-use std::{fmt, thread};
+use std::{fmt, path::PathBuf, thread};
 
 use coremax_fetch::{Digest, Error as FetchError, Fetcher, Hasher, Input};
 
@@ -162,7 +162,7 @@ impl Snapshot {
         &self,
         fetcher: &Fetcher,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<std::path::PathBuf>, Error> {
+    ) -> Result<Vec<PathBuf>, Error> {
         let fetched = match fetcher.fetch_all(&self.inputs(), progress) {
             // Some copies of archives leave by-hash out, and keep the Release that announces it.
             Err(FetchError::Status { status: 404, .. }) => {
@@ -171,7 +171,10 @@ impl Snapshot {
             }
             fetched => fetched,
         };
-        fetched.map_err(|source| Error::Fetch { what: "the package indexes".into(), source })
+        fetched.map_err(|error| Error::Fetch {
+            what: "the package indexes".to_owned(),
+            source: Box::new(error),
+        })
     }
 }
 
