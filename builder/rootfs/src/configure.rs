@@ -93,7 +93,10 @@ pub fn configure(
     };
     job.run_preinsts(&packages)?;
     job.unpack_left()?;
-    job.dpkg_configure(packages.len() + options.left.len(), progress)?;
+    let mut progress =
+        Progress { to: progress, number: 0, of: packages.len() + options.left.len() };
+    job.configure_essential(&packages, &mut progress)?;
+    job.dpkg_configure(&["-a"], &mut progress)?;
     stubs.remove(&job.tree)?;
     job.check_finished()
 }
@@ -180,11 +183,24 @@ impl Job<'_> {
         })
     }
 
-    fn dpkg_configure(
+    /// All others may count on the essential packages without saying so. Those may need each other
+    /// in a circle, or a package by a name it provides, which --force-depends lets pass.
+    fn configure_essential(
         &self,
-        of: usize,
-        progress: &dyn Fn(Configuring<'_>),
+        packages: &[Installed],
+        progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
+        let names = order::essential(packages);
+        if names.is_empty() {
+            return Ok(());
+        }
+        let options = ["--force-depends", "--no-triggers"].into_iter();
+        let arguments: Vec<_> = options.chain(names.iter().map(String::as_str)).collect();
+        self.dpkg_configure(&arguments, progress)
+    }
+
+    /// `dpkg --configure` with these arguments.
+    fn dpkg_configure(&self, arguments: &[&str], progress: &mut Progress<'_>) -> Result<(), Error> {
         // What dpkg reports goes to a pipe, all that it and the scripts say to the log.
         const SCRIPT: &str = r#"exec dpkg --status-fd 3 "$@" 3>&1 >&2"#;
         let log_failed = |source| self.log_failed(source);
@@ -192,11 +208,12 @@ impl Job<'_> {
         let mut dpkg = self
             .command("sh", &self.sandbox)?
             .args(["-c", SCRIPT, "dpkg", "--force-confdef", "--force-confold"])
-            .args(["--abort-after=1", "--configure", "-a"])
+            .args(["--abort-after=1", "--configure"])
+            .args(arguments)
             .stdout_file(File::from(OwnedFd::from(writer)))
             .spawn()
             .map_err(|source| failed("dpkg", source))?;
-        let failure = follow(BufReader::new(reports), of, progress).map_err(log_failed)?;
+        let failure = progress.follow(BufReader::new(reports)).map_err(log_failed)?;
         let status = dpkg.wait().map_err(|source| failed("dpkg", source))?;
         match failure {
             _ if status.success() => Ok(()),
@@ -256,27 +273,31 @@ impl Job<'_> {
     }
 }
 
-/// Reads dpkg's reports to their end. Returns the first error with its package.
-fn follow(
-    reports: impl BufRead,
+/// How far all runs of dpkg are together.
+struct Progress<'a> {
+    to: &'a dyn Fn(Configuring<'_>),
+    number: usize,
     of: usize,
-    progress: &dyn Fn(Configuring<'_>),
-) -> io::Result<Option<(String, String)>> {
-    let mut number = 0;
-    let mut failure = None;
-    for line in reports.split(b'\n') {
-        match report::parse(&String::from_utf8_lossy(&line?)) {
-            Some(Report::Configuring(package)) => {
-                number += 1;
-                progress(Configuring { package, number, of });
+}
+
+impl Progress<'_> {
+    /// Reads dpkg's reports to their end. Returns the first error with its package.
+    fn follow(&mut self, reports: impl BufRead) -> io::Result<Option<(String, String)>> {
+        let mut failure = None;
+        for line in reports.split(b'\n') {
+            match report::parse(&String::from_utf8_lossy(&line?)) {
+                Some(Report::Configuring(package)) => {
+                    self.number += 1;
+                    (self.to)(Configuring { package, number: self.number, of: self.of });
+                }
+                Some(Report::Failed { package, message }) if failure.is_none() => {
+                    failure = Some((package.to_owned(), message.to_owned()));
+                }
+                _ => {}
             }
-            Some(Report::Failed { package, message }) if failure.is_none() => {
-                failure = Some((package.to_owned(), message.to_owned()));
-            }
-            _ => {}
         }
+        Ok(failure)
     }
-    Ok(failure)
 }
 
 fn failed(program: &str, source: coremax_sandbox::Error) -> Error {

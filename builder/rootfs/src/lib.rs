@@ -6,6 +6,7 @@
 //!
 //! All of it works as root of a user namespace, on a tree that belongs to nobody else meanwhile.
 
+mod clean;
 mod configure;
 mod database;
 mod deb;
@@ -15,6 +16,7 @@ mod stanza;
 mod tree;
 mod unpack;
 
+pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};
 pub use error::Error;

@@ -23,6 +23,7 @@ impl Stanza {
         for line in lines.take_while(|line| !line.trim().is_empty()) {
             stanza.take_line(line)?;
         }
+        // As dpkg does: blanks within, such as those that end a first line, are kept.
         for (_, value) in &mut stanza.fields {
             value.truncate(value.trim_end().len());
         }
@@ -53,7 +54,7 @@ impl Stanza {
             let (_, value) =
                 self.fields.last_mut().ok_or("it begins with a continuation line".to_owned())?;
             value.push('\n');
-            value.push_str(line.trim_end());
+            value.push_str(line);
             return Ok(());
         }
         let (name, value) = line.split_once(':').ok_or_else(|| format!("no field: {line:?}"))?;
@@ -63,7 +64,7 @@ impl Stanza {
         if self.get(name).is_some() {
             return Err(format!("the field {name} comes twice"));
         }
-        self.fields.push((name.to_owned(), value.trim().to_owned()));
+        self.fields.push((name.to_owned(), value.trim_start().to_owned()));
         Ok(())
     }
 }
@@ -76,10 +77,11 @@ mod tests {
 
     #[test]
     fn fields_keep_order_and_lines() {
-        let text = "Package: a\nDescription: short\n long\n .\n more\n\nPackage: b\n";
+        let text = "Package: a \nDescription: short \n long\n .\n more\n\nPackage: b\n";
         let all = Stanza::parse_all(text).unwrap();
         assert_eq!(all.len(), 2);
-        assert_eq!(all[0].get("description"), Some("short\n long\n .\n more"));
+        assert_eq!(all[0].get("description"), Some("short \n long\n .\n more"));
+        assert_eq!(all[0].get("Package"), Some("a"));
         assert_eq!(all[0].fields().map(|(name, _)| name).collect::<Vec<_>>()[0], "Package");
     }
 

@@ -101,9 +101,9 @@ impl Tree {
 
     /// Whether there is anything of this path, a symbolic link to nowhere included.
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, Error> {
-        let found = self.parent(path).and_then(|(folder, name)| {
-            Ok(fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
-        });
+        let found = self
+            .parent(path)
+            .and_then(|(folder, name)| Ok(fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
         match found {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

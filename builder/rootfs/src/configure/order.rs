@@ -16,23 +16,22 @@ pub(super) struct Installed {
     multi_arch_same: bool,
     essential: bool,
     pre_depends: Vec<String>,
+    depends: Vec<String>,
+    provides: Vec<String>,
 }
 
 impl Installed {
     fn new(stanza: &Stanza) -> Self {
         let text = |field| stanza.get(field).unwrap_or_default().to_owned();
-        let pre_depends = text("Pre-Depends");
-        // Of alternatives any may be the one that is there: all are looked for.
-        let names = pre_depends.split([',', '|']).filter_map(|dependency| {
-            dependency.split([':', '(']).next().map(|name| name.trim().to_owned())
-        });
         Self {
             name: text("Package"),
             architecture: text("Architecture"),
             version: text("Version"),
             multi_arch_same: text("Multi-Arch") == "same",
             essential: text("Essential") == "yes",
-            pre_depends: names.collect(),
+            pre_depends: names(&text("Pre-Depends")),
+            depends: names(&text("Depends")),
+            provides: names(&text("Provides")),
         }
     }
 
@@ -42,6 +41,13 @@ impl Installed {
             if self.multi_arch_same { format!(":{}", self.architecture) } else { String::new() };
         PathBuf::from(format!("{}/info/{}{architecture}.{suffix}", database::FOLDER, self.name))
     }
+}
+
+/// The packages that a field names. Of alternatives any may be the one that is there: all are
+/// returned.
+fn names(field: &str) -> Vec<String> {
+    let parts = field.split([',', '|']).filter_map(|part| part.split([':', '(']).next());
+    parts.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 /// All packages, in the status file's order.
@@ -73,6 +79,28 @@ pub(super) fn preinst_order(packages: &[Installed]) -> Vec<&Installed> {
         order.visit(package);
     }
     order.packages
+}
+
+/// The essential packages and all that they depend on, by the names that dpkg knows them by.
+pub(super) fn essential(packages: &[Installed]) -> Vec<String> {
+    let mut by_name: HashMap<&str, Vec<&Installed>> = HashMap::new();
+    for package in packages {
+        for name in package.provides.iter().chain([&package.name]) {
+            by_name.entry(name).or_default().push(package);
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    let mut todo: Vec<&Installed> = packages.iter().filter(|package| package.essential).collect();
+    while let Some(package) = todo.pop() {
+        if seen.insert((&package.name, &package.architecture)) {
+            found.push(format!("{}:{}", package.name, package.architecture));
+            let names = package.depends.iter().chain(&package.pre_depends);
+            todo.extend(names.filter_map(|name| by_name.get(name.as_str())).flatten());
+        }
+    }
+    found.sort();
+    found
 }
 
 struct Order<'a> {
@@ -108,6 +136,16 @@ mod tests {
             Stanza::parse_all(text).unwrap().iter().map(Installed::new).collect();
         let order: Vec<_> = preinst_order(&packages).iter().map(|p| p.name.as_str()).collect();
         assert_eq!(order, ["base-passwd", "e2", "e", "z", "m", "a", "libx"]);
+    }
+
+    #[test]
+    fn what_is_essential_brings_what_it_needs() {
+        let text = "Package: e\nEssential: yes\nArchitecture: all\nDepends: a (>= 1) | none, v:any\n\n\
+                    Package: a\nArchitecture: amd64\nDepends: e\n\nPackage: other\n\n\
+                    Package: p\nArchitecture: amd64\nProvides: v (= 1)\n";
+        let packages: Vec<_> =
+            Stanza::parse_all(text).unwrap().iter().map(Installed::new).collect();
+        assert_eq!(essential(&packages), ["a:amd64", "e:all", "p:amd64"]);
     }
 
     #[test]

@@ -61,7 +61,10 @@ mod tests {
 
     #[test]
     fn a_script_is_quoted_from_its_beginning() {
-        assert_eq!(last_lines("Setting up a\nx\nSetting up b\ny\nz\n", "Setting up b"), "Setting up b\ny\nz");
+        assert_eq!(
+            last_lines("Setting up a\nx\nSetting up b\ny\nz\n", "Setting up b"),
+            "Setting up b\ny\nz"
+        );
         assert_eq!(last_lines(&"l\n".repeat(100), "none").lines().count(), QUOTED_LINES);
         assert_eq!(last_lines("", "x"), "");
     }
