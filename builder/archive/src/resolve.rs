@@ -36,15 +36,21 @@ use crate::Package;
 pub fn resolve(packages: &[Package], request: &Request) -> Result<PackageSet, Unsolvable> {
     let lookup = Lookup::new(packages, &request.architecture);
     let roots = Roots::find(&lookup, request)?;
-    let marked = mark::mark(&lookup, &roots, request.recommends)?;
-    let set = PackageSet::new(&lookup, &roots, &marked)?;
-    if check::violation(&set, &request.architecture).is_none() {
+    let mark = |packages: &[_]| mark::mark(&lookup, &roots.excluded, packages, request.recommends);
+    let proven = |chosen: &[_]| {
+        let set = PackageSet::new(&lookup, &roots, chosen)?;
+        match check::violation(&set, &request.architecture) {
+            None => Ok(set),
+            Some(violation) => Err(Unsolvable::Unproven { violation }),
+        }
+    };
+    if let Ok(set) = proven(&mark(&roots.packages())?) {
         return Ok(set);
     }
-    let solved = solve::solve(&lookup, &roots, request.recommends)?;
-    let set = PackageSet::new(&lookup, &roots, &solved)?;
-    match check::violation(&set, &request.architecture) {
-        None => Ok(set),
-        Some(violation) => Err(Unsolvable::Unproven { violation }),
+    let solved = solve::solve(&lookup, &roots)?;
+    // Marking what was solved adds the recommendations that do not stand in its way.
+    match proven(&mark(&solved)?) {
+        Ok(set) => Ok(set),
+        Err(_) => proven(&solved),
     }
 }

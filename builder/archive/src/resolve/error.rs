@@ -27,9 +27,9 @@ pub enum Unsolvable {
     /// The request both installs and excludes it.
     #[error("{name} is requested, and excluded too")]
     Excluded { name: String },
-    /// A dependency that no candidate satisfies.
+    /// A dependency that no candidate satisfies; `instead`, a version that is none, would.
     #[error("nothing provides {relation}, which {chain}")]
-    Missing { relation: String, available: Vec<String>, chain: Chain },
+    Missing { relation: String, available: Vec<String>, instead: Option<String>, chain: Chain },
     /// Two packages that the request needs exclude each other.
     #[error(transparent)]
     Conflict(Box<Conflict>),
@@ -89,6 +89,9 @@ impl Unsolvable {
             }
             Self::TwoVersions { .. } | Self::Excluded { .. } => {
                 Some("take one of the two out of the recipe".to_owned())
+            }
+            Self::Missing { instead: Some(instead), .. } => {
+                Some(format!("name {instead} in the request: it is not the candidate"))
             }
             Self::Missing { available, .. } if available.is_empty() => {
                 Some("add the archive that has it to [[archive]]".to_owned())

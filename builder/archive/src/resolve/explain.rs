@@ -64,12 +64,12 @@ impl<'l, 'a> Search<'l, 'a> {
                 break;
             }
         }
-        let root = self.roots.packages.iter().find(|(id, _)| self.dead.contains_key(id));
+        let root = self.roots.reasons.iter().find(|(id, _)| self.dead.contains_key(id));
         Ok(root.map(|(id, reason)| self.trace(*id, *reason == Reason::Essential)))
     }
 
     fn reachable(&self) -> Result<Vec<PackageId>, Unsolvable> {
-        let mut found: Vec<_> = self.roots.packages.iter().map(|&(id, _)| id).collect();
+        let mut found: Vec<_> = self.roots.packages();
         let mut seen: std::collections::HashSet<_> = found.iter().copied().collect();
         let mut next = 0;
         while let Some(&id) = found.get(next) {
@@ -96,6 +96,7 @@ impl<'l, 'a> Search<'l, 'a> {
                 return Unsolvable::Missing {
                     relation: need.text.to_owned(),
                     available: self.available(need),
+                    instead: need.targets().next().map(|id| self.versioned(id)),
                     chain: Chain { dependents, essential },
                 };
             };
@@ -107,17 +108,18 @@ impl<'l, 'a> Search<'l, 'a> {
     /// The versions there are of what `need` names.
     fn available(&self, need: &Need<'_>) -> Vec<String> {
         let names = need.alternatives.iter().filter_map(|alternative| alternative.name);
-        let versions = names.flat_map(|name| self.lookup.versions(name));
-        versions
-            .map(|&id| self.lookup.package(id))
-            .map(|package| format!("{} {}", package.name, package.version))
-            .collect()
+        names.flat_map(|name| self.lookup.versions(name)).map(|&id| self.versioned(id)).collect()
+    }
+
+    fn versioned(&self, id: PackageId) -> String {
+        let package = self.lookup.package(id);
+        format!("{}={}", package.name, package.version)
     }
 
     /// Two packages that exclude each other, both needed without a choice.
     fn conflict(&mut self) -> Result<Option<Unsolvable>, Unsolvable> {
         let mut open: VecDeque<(PackageId, Option<PackageId>)> =
-            self.roots.packages.iter().map(|&(id, _)| (id, None)).collect();
+            self.roots.reasons.iter().map(|&(id, _)| (id, None)).collect();
         loop {
             while let Some((id, by)) = open.pop_front() {
                 if let Some(conflict) = self.force(id, by)? {
@@ -209,7 +211,7 @@ impl<'l, 'a> Search<'l, 'a> {
         }
         let essential = self
             .roots
-            .packages
+            .reasons
             .iter()
             .any(|(id, reason)| *id == root && *reason == Reason::Essential);
         Chain { dependents, essential }

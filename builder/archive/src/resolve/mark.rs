@@ -17,35 +17,34 @@ use std::cmp::Reverse;
 use super::{
     Unsolvable,
     lookup::{Alternative, Lookup, NameId, Need, PackageId},
-    request::Roots,
 };
 
 /// How deep marking follows dependencies; ours, to bound the stack (apt stops at 3000; the
 /// deepest seen in Debian 12 is below 200).
 const DEPTH_LIMIT: usize = 1000;
 
-/// Marks `roots`, in their order, and all they lead to. The answer is apt's where apt has one, but
-/// it is not certain to satisfy every relation: check it.
+/// Marks `packages`, in their order, and all they lead to. The answer is apt's where apt has one,
+/// but it is not certain to satisfy every relation: check it.
 pub(super) fn mark(
     lookup: &Lookup<'_>,
-    roots: &Roots,
+    excluded: &[NameId],
+    packages: &[PackageId],
     recommends: bool,
 ) -> Result<Vec<PackageId>, Unsolvable> {
     let candidates =
         lookup.names().map(|name| State { candidate: lookup.candidate(name), ..State::default() });
     let mut marks = Marks { lookup, recommends, states: candidates.collect() };
-    for name in &roots.excluded {
+    for name in excluded {
         marks.states[name.0] = State { protected: true, ..State::default() };
     }
-    let roots: Vec<_> = roots.packages.iter().map(|&(id, _)| id).collect();
-    for &root in &roots {
-        let name = lookup.name_of(root);
-        marks.states[name.0] = State { candidate: Some(root), marked: true, protected: true };
+    for &package in packages {
+        let name = lookup.name_of(package);
+        marks.states[name.0] = State { candidate: Some(package), marked: true, protected: true };
     }
-    for &root in &roots {
-        marks.complete(lookup.name_of(root), true, 0)?;
+    for &package in packages {
+        marks.complete(lookup.name_of(package), true, 0)?;
     }
-    marks.sweep(&roots)
+    marks.sweep(packages)
 }
 
 struct Marks<'l, 'a> {

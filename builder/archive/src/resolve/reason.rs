@@ -1,6 +1,6 @@
 //! The resolved closure, and why each package is in it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,16 +70,27 @@ impl PackageSet {
     ) -> Result<Self, Unsolvable> {
         let chosen: HashMap<NameId, PackageId> =
             chosen.iter().map(|&id| (lookup.name_of(id), id)).collect();
-        let mut reasons: HashMap<PackageId, Reason> = roots.packages.iter().cloned().collect();
-        let mut open: VecDeque<PackageId> = roots.packages.iter().map(|&(id, _)| id).collect();
+        let mut reasons: HashMap<PackageId, Reason> = roots.reasons.iter().cloned().collect();
+        let mut open: VecDeque<PackageId> = roots.packages().into();
+        // Recommendations wait until no dependency is left: they are the weaker reason.
+        let mut later: VecDeque<(PackageId, Reason)> = VecDeque::new();
         while let Some(id) = open.pop_front() {
             for need in &lookup.needs(id)?.wants {
                 for target in need.targets().filter(|&t| chosen.get(&lookup.name_of(t)) == Some(&t))
                 {
-                    reasons.entry(target).or_insert_with(|| {
+                    let reason = || Reason::of(&lookup.package(id).name, need.text, need.critical);
+                    if !need.critical {
+                        later.push_back((target, reason()));
+                    } else if let Entry::Vacant(vacant) = reasons.entry(target) {
+                        vacant.insert(reason());
                         open.push_back(target);
-                        Reason::of(&lookup.package(id).name, need.text, need.critical)
-                    });
+                    }
+                }
+            }
+            while let Some((target, reason)) = later.pop_front_if(|_| open.is_empty()) {
+                if let Entry::Vacant(vacant) = reasons.entry(target) {
+                    vacant.insert(reason);
+                    open.push_back(target);
                 }
             }
         }

@@ -28,7 +28,7 @@ pub struct Request {
 
 /// The packages that a request names, in the order in which they are to be marked.
 pub(super) struct Roots {
-    pub(super) packages: Vec<(PackageId, Reason)>,
+    pub(super) reasons: Vec<(PackageId, Reason)>,
     pub(super) excluded: Vec<NameId>,
     /// Candidates that the request sets itself.
     chosen: BTreeMap<NameId, PackageId>,
@@ -37,7 +37,7 @@ pub(super) struct Roots {
 impl Roots {
     pub(super) fn find(lookup: &Lookup<'_>, request: &Request) -> Result<Self, Unsolvable> {
         let excluded = request.exclude.iter().filter_map(|name| lookup.find(name)).collect();
-        let mut roots = Self { packages: Vec::new(), excluded, chosen: BTreeMap::new() };
+        let mut roots = Self { reasons: Vec::new(), excluded, chosen: BTreeMap::new() };
         let named =
             request.install.iter().map(|text| find(lookup, text)).collect::<Result<Vec<_>, _>>()?;
         if request.essential {
@@ -47,6 +47,10 @@ impl Roots {
             roots.add(lookup, package, Reason::Requested)?;
         }
         Ok(roots)
+    }
+
+    pub(super) fn packages(&self) -> Vec<PackageId> {
+        self.reasons.iter().map(|&(id, _)| id).collect()
     }
 
     pub(super) fn candidate(&self, lookup: &Lookup<'_>, name: NameId) -> Option<PackageId> {
@@ -72,7 +76,7 @@ impl Roots {
         essential.sort_by_key(|&id| &lookup.package(id).name);
         for id in essential {
             self.chosen.insert(lookup.name_of(id), id);
-            self.packages.push((id, Reason::Essential));
+            self.reasons.push((id, Reason::Essential));
         }
     }
 
@@ -87,7 +91,7 @@ impl Roots {
             return Err(Unsolvable::Excluded { name: lookup.text(name).to_owned() });
         }
         match self.chosen.insert(name, package) {
-            None => self.packages.push((package, reason)),
+            None => self.reasons.push((package, reason)),
             Some(before) if before == package => {}
             Some(before) => {
                 let [first, second] =

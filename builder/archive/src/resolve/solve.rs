@@ -18,47 +18,10 @@ use super::{
     request::Roots,
 };
 
-/// Packages that satisfy every relation, or why there are none. Recommends are followed as far
-/// as they do not stand in the way.
-pub(super) fn solve(
-    lookup: &Lookup<'_>,
-    roots: &Roots,
-    recommends: bool,
-) -> Result<Vec<PackageId>, Unsolvable> {
-    let wanted: Vec<_> = roots.packages.iter().map(|&(id, _)| id).collect();
-    let mut chosen = match search(lookup, roots, &wanted) {
-        Ok(chosen) => chosen,
-        Err(account) => return Err(explain::explain(lookup, roots, &account)),
-    };
-    if recommends {
-        add_recommended(lookup, roots, &mut chosen)?;
-    }
-    Ok(chosen)
-}
-
-/// Takes what the chosen packages recommend, one by one, as long as there is a solution with it.
-fn add_recommended(
-    lookup: &Lookup<'_>,
-    roots: &Roots,
-    chosen: &mut Vec<PackageId>,
-) -> Result<(), Unsolvable> {
-    let mut next = 0;
-    while let Some(&package) = chosen.get(next) {
-        next += 1;
-        for need in lookup.needs(package)?.wants.iter().filter(|need| !need.critical) {
-            if need.targets().any(|target| chosen.contains(&target)) {
-                continue;
-            }
-            let with = |target| {
-                search(lookup, roots, &chosen.iter().copied().chain([target]).collect::<Vec<_>>())
-                    .ok()
-            };
-            let more = roots.candidates(lookup, need).find_map(with).unwrap_or_default();
-            let new: Vec<_> = more.into_iter().filter(|id| !chosen.contains(id)).collect();
-            chosen.extend(new);
-        }
-    }
-    Ok(())
+/// Packages that satisfy every relation, or why there are none. Recommends are not followed.
+pub(super) fn solve(lookup: &Lookup<'_>, roots: &Roots) -> Result<Vec<PackageId>, Unsolvable> {
+    let searched = search(lookup, roots, &roots.packages());
+    searched.map_err(|account| explain::explain(lookup, roots, &account))
 }
 
 /// The error is the solver's own account of why there is no solution.
@@ -70,7 +33,11 @@ fn search(
     let requirements = wanted.iter().map(|&id| allow(lookup.name_of(id)).into()).collect();
     let mut solver = Solver::new(Universe { lookup, roots, unions: RefCell::default() });
     match solver.solve(Problem::new().requirements(requirements)) {
-        Ok(solvables) => Ok(solvables.into_iter().map(package).collect()),
+        Ok(solvables) => {
+            let mut found: Vec<_> = solvables.into_iter().map(package).collect();
+            found.sort_unstable();
+            Ok(found)
+        }
         Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
             Err(conflict.display_user_friendly(&solver).to_string())
         }

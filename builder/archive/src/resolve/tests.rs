@@ -155,6 +155,9 @@ fn hints() {
     );
     assert_eq!(hint("entirely-else").unwrap(), "add the archive that has it to [[archive]]");
     assert_eq!(hint("b=2").unwrap(), "the archive has 1");
+    let packages = universe("a 1 depends: b (= 1)\nb 1\nb 2");
+    let hint = resolve(&packages, &request("a")).unwrap_err().hint();
+    assert_eq!(hint.unwrap(), "name b=1 in the request: it is not the candidate");
 }
 
 #[test]
@@ -169,6 +172,26 @@ fn why() {
     );
     assert_eq!(serde_json::to_string(&set.get("e").unwrap().reason).unwrap(), r#""essential""#);
     assert!(set.why("x").is_empty());
+}
+
+/// A dependency tells more than a recommendation, even where it is further away.
+#[test]
+fn why_prefers_dependencies() {
+    let packages = universe("a 1 recommends: c; depends: b\nb 1 depends: c\nc 1");
+    for text in ["a", "+a"] {
+        let set = resolve(&packages, &request(text)).unwrap();
+        assert_eq!(set.get("c").unwrap().reason.package(), Some("b"), "{text}");
+    }
+}
+
+/// Where apt's way fails, the search's answer takes recommendations too, and is always the same.
+#[test]
+fn searched_answers() {
+    let universe = "a 1 depends: p | q; recommends: g\nb 1 depends: r | s\np 1 conflicts: r\nq 1 recommends: h\n\
+                    r 1 conflicts: p\ns 1 conflicts: p\ng 1\nh 1 conflicts: q";
+    for _ in 0..20 {
+        assert_eq!(outcome(universe, "+a b"), "a b g q r");
+    }
 }
 
 #[test]
