@@ -6,19 +6,27 @@
 //!
 //! All of it works as root of a user namespace, on a tree that belongs to nobody else meanwhile.
 
+mod accounts;
 mod clean;
 mod configure;
 mod database;
 mod deb;
 mod error;
+mod overlay;
 mod replaces;
+mod settings;
 mod stanza;
 mod tree;
+mod units;
 mod unpack;
 
+pub use accounts::{Group, User, add_accounts};
 pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};
 pub use error::Error;
+pub use overlay::{Placed, overlay, place};
+pub use settings::{Settings, apply_settings};
 pub use stanza::Stanza;
+pub use units::{Units, set_units};
 pub use unpack::{Unpack, Unpacked, unpack};

@@ -7,8 +7,11 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -77,18 +80,66 @@ impl Tree {
     }
 
     /// Writes a file of root's, whose folder must exist, in place of whatever has its name.
-    pub(crate) fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
-        let failed = |source| Error::Tree { operation: "writing", path: shown(path), source };
-        let (folder, name) = self.parent(path).map_err(failed)?;
+    pub(crate) fn write(&self, path: &Path, mut content: &[u8], mode: u32) -> Result<(), Error> {
+        self.write_from(path, &mut content, mode)
+    }
+
+    /// [`Self::write`], with what a reader has.
+    pub(crate) fn write_from(
+        &self,
+        path: &Path,
+        content: &mut impl Read,
+        mode: u32,
+    ) -> Result<(), Error> {
+        let mut write = || {
+            let (folder, name) = self.parent_cleared(path)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mut file =
+                File::from(fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600))?);
+            io::copy(content, &mut file)?;
+            Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
+        };
+        write().map_err(|source| Error::Tree { operation: "writing", path: shown(path), source })
+    }
+
+    /// Makes a symbolic link, whose folder must exist, in place of whatever has its name.
+    pub(crate) fn link(&self, path: &Path, target: &Path) -> Result<(), Error> {
+        let link = || {
+            let (folder, name) = self.parent_cleared(path)?;
+            Ok(fs::symlinkat(target, &folder, name)?)
+        };
+        link().map_err(|source| Error::Tree { operation: "linking", path: shown(path), source })
+    }
+
+    /// [`Self::parent`], with nothing of the name left in it.
+    fn parent_cleared<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let (folder, name) = self.parent(path)?;
         match fs::unlinkat(&folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed(errno.into())),
+            Ok(()) | Err(Errno::NOENT) => Ok((folder, name)),
+            Err(errno) => Err(errno.into()),
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600));
-        let mut file = File::from(file.map_err(|errno| failed(errno.into()))?);
-        file.write_all(content).map_err(failed)?;
-        fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| failed(errno.into()))
+    }
+
+    /// The names of all plain files of a folder, in order; none where it is missing.
+    pub(crate) fn file_names(&self, path: &Path) -> Result<Vec<OsString>, Error> {
+        let failed = |source| Error::Tree { operation: "reading", path: shown(path), source };
+        let folder = match self.folder(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        // The handle of a lookup cannot be read from.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = fs::openat(&folder, ".", flags, Mode::empty());
+        let entries = open.and_then(fs::Dir::new).map_err(|errno| failed(errno.into()))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|errno| failed(errno.into()))?;
+            if entry.file_type() == fs::FileType::RegularFile {
+                names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Reads a file, symbolic links to it followed.
