@@ -28,6 +28,14 @@ pub enum Error {
         /// Why.
         source: coremax_sandbox::Error,
     },
+    /// No temporary file could be used.
+    #[error("making {what}: using a temporary file")]
+    Scratch {
+        /// What was to be made.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A partition cannot be as the layout says.
     #[error("partition {name:?}: {why}")]
     Partition {
@@ -110,6 +118,24 @@ pub enum Error {
         /// What the volume offers for them.
         size: Bytes,
     },
+    /// A tree does not fit an ext4 volume.
+    #[error("the ext4 volume {label:?} of {size} is too small for its content")]
+    Ext4Full {
+        /// The volume's label.
+        label: String,
+        /// Its size.
+        size: Bytes,
+        /// A size that is enough.
+        minimum: Bytes,
+        /// What mke2fs said.
+        source: coremax_sandbox::Error,
+    },
+    /// A label does not fit an ext4 superblock.
+    #[error("{label:?} cannot be the label of an ext4 volume: 16 bytes fit, none of them NUL")]
+    Ext4Label {
+        /// The label.
+        label: String,
+    },
     /// A text cannot be put into GRUB's configuration.
     #[error("{text:?} cannot stand in GRUB's configuration: it holds {character:?}")]
     GrubText {
@@ -146,6 +172,9 @@ impl Error {
             Self::Program { source, .. } => source.hint(),
             Self::Content { name, length, .. } => {
                 Some(format!("make partition {name:?} at least {length} large"))
+            }
+            Self::Ext4Full { label, minimum, .. } => {
+                Some(format!("make the volume {label:?} at least {minimum} large"))
             }
             Self::FatFull { label, needed, .. } => {
                 Some(format!("make the volume {label:?} larger than {needed}"))

@@ -18,6 +18,7 @@ mod units;
 
 pub use error::Error;
 pub use guid::{Guid, NotAGuid};
+pub use sparse::{copy_file, data};
 pub use units::{Bytes, Sectors};
 
 /// What the functions of this crate return.

@@ -3,12 +3,14 @@
 //! A hole takes no space and reads as zeros. lseek(2) with SEEK_DATA and SEEK_HOLE tells data and
 //! holes apart; a file system that cannot tell reports one extent over the whole file.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
 use rustix::{
     fs::{SeekFrom, copy_file_range, seek},
     io::Errno,
 };
+
+use crate::{Bytes, Result, error::During};
 
 /// How much is copied between two reports of progress.
 const CHUNK: usize = 8 << 20;
@@ -31,6 +33,27 @@ pub(crate) fn extents(file: &File) -> io::Result<Vec<Range<u64>>> {
         from = seek(file, SeekFrom::Hole(start))?;
         found.push(start..from);
     }
+}
+
+/// How many bytes of a file are data.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn data(path: &Path) -> Result<Bytes> {
+    let found = File::open(path).and_then(|file| extents(&file)).during("reading", path)?;
+    Ok(Bytes(found.iter().map(|extent| extent.end - extent.start).sum()))
+}
+
+/// Copies a file to a new one, holes as holes.
+///
+/// # Errors
+/// Where the one cannot be read or the other written.
+pub fn copy_file(from: &Path, to: &Path, progress: crate::Progress<'_>) -> Result<()> {
+    let source = File::open(from).during("opening", from)?;
+    let length = source.metadata().during("reading", from)?.len();
+    let target = File::create(to).during("making", to)?;
+    target.set_len(length).during("making", to)?;
+    copy(&source, length, &target, 0, progress).during("copying to", to)
 }
 
 /// Copies the data in the first `length` bytes of `from` to `offset` in `to`; what are holes in

@@ -1,0 +1,211 @@
+//! A disk without an operating system, booted as far as its loader by BIOS and by UEFI.
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use coremax_disk::{
+    Bytes, Guid, fat,
+    gpt::{Attributes, Layout, Partition, Type},
+    grub::{self, config},
+    qcow2,
+};
+use coremax_sandbox::{Cmd, Sandbox};
+
+/// A machine that says nothing for so long has failed, on the slowest host.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Where Debian's package ovmf has the firmware, and variables that begin empty.
+const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+/// The same with Microsoft's keys in it: Secure Boot is on.
+const OVMF_SECURE: [&str; 2] =
+    ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loader {
+    Signed,
+    Unsigned,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Firmware {
+    Bios,
+    Uefi([&'static str; 2]),
+}
+
+#[test]
+fn bios_boots_raw_and_qcow2_from_every_disk() {
+    let Some(disk) = Disk::new(Loader::Unsigned) else { return };
+    disk.says(Firmware::Bios, &disk.raw, "raw", "virtio-blk-pci");
+    disk.says(Firmware::Bios, &disk.qcow2, "qcow2", "ide-hd");
+    disk.says(Firmware::Bios, &disk.qcow2, "qcow2", "ahci");
+}
+
+#[test]
+fn uefi_boots_our_own_image() {
+    let Some(disk) = Disk::new(Loader::Unsigned) else { return };
+    disk.says(Firmware::Uefi(OVMF), &disk.qcow2, "qcow2", "virtio-blk-pci");
+    disk.says(Firmware::Uefi(OVMF), &disk.raw, "raw", "ahci");
+}
+
+#[test]
+fn uefi_boots_the_signed_image_with_secure_boot_on() {
+    let Some(disk) = Disk::new(Loader::Signed) else { return };
+    disk.says(Firmware::Uefi(OVMF_SECURE), &disk.qcow2, "qcow2", "virtio-blk-pci");
+}
+
+struct Disk {
+    folder: tempfile::TempDir,
+    raw: PathBuf,
+    qcow2: PathBuf,
+}
+
+impl Disk {
+    /// A disk made with the host's GRUB; where that is not here, the reason for a skip.
+    fn new(loader: Loader) -> Option<Self> {
+        let needed = [
+            "/usr/lib/grub/i386-pc",
+            "/usr/lib/grub/x86_64-efi",
+            "/usr/lib/shim",
+            "/usr/lib/grub/x86_64-efi-signed",
+        ];
+        if let Some(missing) = needed.into_iter().find(|path| !Path::new(path).exists()) {
+            println!(
+                "skipped: {missing} is not here (install grub-pc-bin, grub-efi-amd64-bin, grub-efi-amd64-signed and shim-signed)"
+            );
+            return None;
+        }
+        common::oracle("qemu-system-x86_64", &["--version"])?;
+        let folder = tempfile::tempdir().unwrap();
+        let [esp, raw, packed] = ["esp", "raw", "qcow2"].map(|name| folder.path().join(name));
+        make_esp(loader, &esp);
+        let placement = layout(&esp).write(&raw, &|_| ()).unwrap();
+        let images = grub::bios::images(&Sandbox::host(), 2).unwrap();
+        grub::bios::install(&images, &raw, placement.partitions[0]).unwrap();
+        common::content("sgdisk", &[Path::new("-v"), &raw], "No problems found");
+        qcow2::write(&raw, &packed, &qcow2::Options::default(), &|_| ()).unwrap();
+        Some(Self { folder, raw, qcow2: packed })
+    }
+
+    /// Boots, and waits for the loader's marker on the serial line.
+    fn says(&self, firmware: Firmware, image: &Path, format: &str, device: &str) {
+        let serial = self.folder.path().join("serial");
+        File::create(&serial).unwrap();
+        let Some(arguments) = self.arguments(firmware, image, format, device, &serial) else {
+            return;
+        };
+        let log = File::create(self.folder.path().join("qemu.log")).unwrap();
+        let qemu =
+            Cmd::new("qemu-system-x86_64", &Sandbox::host()).args(&arguments).stderr_file(log);
+        let mut machine = qemu.spawn().unwrap();
+        let start = Instant::now();
+        let marker = format!("{} a test's disk", config::MARKER);
+        loop {
+            let said = fs::read(&serial).unwrap();
+            let said = String::from_utf8_lossy(&said);
+            if said.contains(&marker) {
+                println!("{firmware:?} {device} {format}: marker after {:?}", start.elapsed());
+                return;
+            }
+            let ended = machine.try_wait().unwrap();
+            let log = fs::read_to_string(self.folder.path().join("qemu.log")).unwrap();
+            let alive = ended.is_none() && start.elapsed() < PATIENCE;
+            assert!(
+                alive,
+                "{firmware:?} {device}: {ended:?} after {:?}\n{log}\n{said}",
+                start.elapsed()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn arguments(
+        &self,
+        firmware: Firmware,
+        image: &Path,
+        format: &str,
+        device: &str,
+        serial: &Path,
+    ) -> Option<Vec<String>> {
+        let mut arguments: Vec<String> = [
+            "-machine",
+            "q35,accel=tcg",
+            "-m",
+            "256",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-vga",
+            "std",
+            "-net",
+            "none",
+        ]
+        .map(Into::into)
+        .into();
+        arguments.extend(["-serial".into(), format!("file:{}", serial.display())]);
+        if let Firmware::Uefi([code, vars]) = firmware {
+            let own = self.folder.path().join("vars");
+            if fs::copy(vars, &own).is_err() {
+                println!("skipped: {vars} is not here (install ovmf)");
+                return None;
+            }
+            for (file, more) in [(Path::new(code), ",readonly=on"), (&own, "")] {
+                arguments.extend([
+                    "-drive".into(),
+                    format!("if=pflash,format=raw,file={}{more}", file.display()),
+                ]);
+            }
+        }
+        let drive = format!("if=none,id=disk,snapshot=on,format={format},file={}", image.display());
+        // q35 has an AHCI bus of its own; the older kind of IDE comes with a controller.
+        let disk = match device {
+            "ahci" => vec!["-device".into(), "ide-hd,bus=ide.0,drive=disk".to_owned()],
+            "ide-hd" => ["-device", "piix3-ide,id=old", "-device", "ide-hd,bus=old.0,drive=disk"]
+                .map(Into::into)
+                .into(),
+            device => vec!["-device".into(), format!("{device},drive=disk")],
+        };
+        arguments.extend(["-drive".into(), drive]);
+        arguments.extend(disk);
+        Some(arguments)
+    }
+}
+
+fn make_esp(loader: Loader, image: &Path) {
+    let entry = config::Entry {
+        title: "a test's disk".into(),
+        kernel: "/a/no-kernel".into(),
+        initrd: None,
+        command_line: vec!["console=ttyS0,115200n8".into()],
+    };
+    let config = config::render(&config::Config { timeout: 0, entries: vec![entry] }).unwrap();
+    let tools = Sandbox::host();
+    let files = match loader {
+        Loader::Signed => grub::efi::signed(&tools, &config).unwrap(),
+        Loader::Unsigned => grub::efi::unsigned(&tools, &config).unwrap(),
+    };
+    let volume = fat::Volume { label: "ESP".into(), id: 7, size: fat::DEFAULT_SIZE, files };
+    fat::make(&volume, image, &|_| ()).unwrap();
+}
+
+fn layout(esp: &Path) -> Layout {
+    let partition = |name: &str, kind, number, size, content| Partition {
+        name: name.into(),
+        kind,
+        guid: Guid::from_bytes([number; 16]),
+        attributes: Attributes::default(),
+        size,
+        content,
+    };
+    Layout {
+        disk_guid: Guid::from_bytes([9; 16]),
+        partitions: vec![
+            partition("bios", Type::BiosBoot, 1, Bytes::mib(1), None),
+            partition("esp", Type::Esp, 2, fat::DEFAULT_SIZE, Some(esp.to_owned())),
+            partition("data", Type::LinuxGeneric, 3, Bytes::gib(8), None),
+        ],
+    }
+}
