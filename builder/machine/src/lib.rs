@@ -21,6 +21,7 @@ mod error;
 mod firmware;
 mod machine;
 mod qmp;
+pub mod report;
 mod screenshot;
 mod stages;
 mod text;
