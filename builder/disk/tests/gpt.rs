@@ -1,5 +1,7 @@
 //! The partition table before sgdisk and sfdisk.
 
+#![allow(clippy::unwrap_used)] // what helps a test may fail as the test does
+
 mod common;
 
 use std::{

@@ -127,7 +127,7 @@ fn short(alias: Alias, attributes: u8, run: Run) -> [u8; LENGTH] {
 fn long(name: &str, alias: Alias) -> Vec<u8> {
     let mut units: Vec<u16> = name.encode_utf16().collect();
     let parts = units.len().div_ceil(UNITS);
-    if units.len() % UNITS != 0 {
+    if !units.len().is_multiple_of(UNITS) {
         units.push(0); // the end, where there is room for one; then all ones
         units.resize(parts * UNITS, 0xffff);
     }

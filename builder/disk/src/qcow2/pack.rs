@@ -17,11 +17,11 @@ use zstd::bulk::Compressor;
 use super::{CLUSTER, Compression, Options};
 
 /// Clusters in a batch: 1 MiB, which makes the cost of handing over vanish.
-const BATCH: u64 = 16;
+const BATCH: usize = 16;
 /// Batches that wait in a thread's queue.
 const QUEUE: usize = 2;
 /// The largest use of memory by a thread: what it reads, and its batches on the way.
-const _: () = assert!((QUEUE + 3) * BATCH as usize * CLUSTER <= 5 << 20);
+const _: () = assert!((QUEUE + 3) * BATCH * CLUSTER <= 5 << 20);
 
 /// Consecutive clusters of a disk, as the image will hold them.
 pub(super) struct Batch {
@@ -63,7 +63,7 @@ pub(super) fn batches(extents: &[Range<u64>]) -> Vec<Range<u64>> {
     }
     let cut = |run: Range<u64>| {
         let end = run.end;
-        run.step_by(BATCH as usize).map(move |first| first..end.min(first + BATCH))
+        run.step_by(BATCH).map(move |first| first..end.min(first + BATCH as u64))
     };
     runs.into_iter().flat_map(cut).collect()
 }
@@ -139,7 +139,7 @@ impl<'a> Packer<'a> {
                 Packed::Zeros => {}
                 Packed::Plain => batch.bytes.extend_from_slice(cluster),
                 Packed::Compressed(length) => {
-                    batch.bytes.extend_from_slice(&self.cluster[..length])
+                    batch.bytes.extend_from_slice(&self.cluster[..length]);
                 }
             }
             batch.clusters.push(packed);
@@ -191,14 +191,17 @@ mod tests {
     fn batches_cover_the_data() {
         const C: u64 = CLUSTER as u64;
         for (extents, expected) in [
-            (vec![], vec![]),
-            (vec![0..1], vec![0..1]),
-            (vec![C - 1..C + 1], vec![0..2]),
-            (vec![0..1, 2..3, C..C + 1], vec![0..2]),
-            (vec![0..1, 5 * C..6 * C], vec![0..1, 5..6]),
-            (vec![0..17 * C], vec![0..16, 16..17]),
+            (&[][..], &[][..]),
+            (&[(0, 1)], &[(0, 1)]),
+            (&[(C - 1, C + 1)], &[(0, 2)]),
+            (&[(0, 1), (2, 3), (C, C + 1)], &[(0, 2)]),
+            (&[(0, 1), (5 * C, 6 * C)], &[(0, 1), (5, 6)]),
+            (&[(0, 17 * C)], &[(0, 16), (16, 17)]),
         ] {
-            assert_eq!(batches(&extents), expected, "{extents:?}");
+            let extents: Vec<Range<u64>> = extents.iter().map(|&(from, to)| from..to).collect();
+            let found: Vec<(u64, u64)> =
+                batches(&extents).iter().map(|b| (b.start, b.end)).collect();
+            assert_eq!(found, expected, "{extents:?}");
         }
     }
 
@@ -213,7 +216,7 @@ mod tests {
             }).collect();
             let batches = batches(&extents);
             prop_assert!(batches.is_sorted_by(|a, b| a.end <= b.start));
-            prop_assert!(batches.iter().all(|b| b.start < b.end && b.end - b.start <= BATCH));
+            prop_assert!(batches.iter().all(|b| b.start < b.end && b.end - b.start <= BATCH as u64));
             for extent in extents {
                 for byte in [extent.start, extent.end - 1] {
                     let cluster = byte / CLUSTER as u64;
