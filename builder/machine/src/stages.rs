@@ -346,6 +346,24 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_by_uefi() {
+        let shell = "BdsDxe: starting Boot0001 \"EFI Internal Shell\" from Fv(7CB8BDC9)\r\n";
+        let disk = "BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x4,0x0)";
+        for (text, want) in [(shell, Stage::Firmware), (disk, Stage::Loader)] {
+            let mut watcher = watcher();
+            for byte in text.as_bytes() {
+                watcher.feed(SECOND, &Signal::Serial(&[*byte])).unwrap();
+            }
+            assert_eq!(watcher.stage(), want, "{text}");
+        }
+        let mut watcher = watcher();
+        watcher.feed(SECOND, &Signal::Serial(b"\x1b[2JWelcome to GRUB!\r\n")).unwrap();
+        assert_eq!(watcher.stage(), Stage::Loader);
+        watcher.feed(SECOND, &Signal::Serial(b"EFI stub: Loaded initrd\r\n")).unwrap();
+        assert_eq!(watcher.stage(), Stage::Kernel);
+    }
+
+    #[test]
     fn ends_are_recognised_at_once_and_named() {
         let table = [
             (Signal::Firmware(b"No bootable device.\n"), Stage::Firmware, "no bootable device"),

@@ -6,7 +6,7 @@ use coremax_node_api::boot_test::{Check, Facts, Firmware, Kind};
 use serde::Serialize;
 
 use super::{Boot, Build, BuildStage};
-use crate::{Fault, Stage, StageTime, text::printable};
+use crate::{Fault, Probe, Stage, StageTime, text::printable};
 
 #[derive(Serialize)]
 pub(super) struct Page {
@@ -189,8 +189,7 @@ impl BootView {
             },
             machine: facts([
                 ("Firmware", report.firmware.clone()),
-                ("Accelerator", report.accelerator.accelerator.name().to_owned()),
-                ("because", report.accelerator.why.clone()),
+                ("Accelerator", accelerator(&report.accelerator)),
             ]),
             seconds: seconds(report.seconds),
             plain_seconds: format!("{:.3}", report.seconds),
@@ -204,6 +203,10 @@ impl BootView {
             files: kept(boot),
         }
     }
+}
+
+fn accelerator(probe: &Probe) -> String {
+    format!("{}: {}", probe.accelerator.name(), probe.why)
 }
 
 impl FaultView {

@@ -14,9 +14,10 @@ pub(super) struct End {
     stages: std::ops::RangeInclusive<Stage>,
 }
 
-/// The stage that a line is the first sign of.
+/// The stage that a line is a sign of, perhaps before the line has ended.
 pub(super) fn stage(line: &str) -> Option<Stage> {
-    SIGNS.iter().find(|(text, _)| line.contains(text)).map(|(_, stage)| *stage)
+    let seen = |texts: &[&str]| texts.iter().all(|text| line.contains(text));
+    SIGNS.iter().find(|(texts, _)| seen(texts)).map(|(_, stage)| *stage)
 }
 
 /// What a line means that ends a boot in this stage.
@@ -51,22 +52,23 @@ pub(super) const RESET: &str =
 /// For a machine whose CPUs stop.
 pub(super) const STOPPED: &str = "KVM gave up on an instruction; qemu.log has its state";
 
-/// The first that fits counts.
-const SIGNS: [(&str, Stage); 14] = [
-    ("EFI Internal Shell", Stage::Firmware),
-    ("Welcome to GRUB", Stage::Loader),
-    ("systemd[1]: ", Stage::Systemd),
-    ("Welcome to ", Stage::Systemd),
-    ("Run /sbin/init as init process", Stage::Systemd),
-    ("Run /init as init process", Stage::Init),
-    ("Loading, please wait...", Stage::Init),
-    ("Linux version ", Stage::Kernel),
-    ("EFI stub: ", Stage::Kernel),
-    ("Kernel panic - not syncing", Stage::Kernel),
-    ("coremax: loading", Stage::Loader),
-    ("grub rescue>", Stage::Loader),
-    ("Booting from Hard Disk", Stage::Loader),
-    ("BdsDxe: starting Boot", Stage::Loader),
+/// The first of which all texts are in the line counts. EDK II starts its own shell in the same
+/// words as a disk, but from its own volume.
+const SIGNS: [(&[&str], Stage); 14] = [
+    (&["Welcome to GRUB"], Stage::Loader),
+    (&["systemd[1]: "], Stage::Systemd),
+    (&["Welcome to "], Stage::Systemd),
+    (&["Run /sbin/init as init process"], Stage::Systemd),
+    (&["Run /init as init process"], Stage::Init),
+    (&["Loading, please wait..."], Stage::Init),
+    (&["Linux version "], Stage::Kernel),
+    (&["EFI stub: "], Stage::Kernel),
+    (&["Kernel panic - not syncing"], Stage::Kernel),
+    (&["coremax: loading"], Stage::Loader),
+    (&["grub rescue>"], Stage::Loader),
+    (&["Booting from Hard Disk"], Stage::Loader),
+    (&["BdsDxe: starting Boot", " from PciRoot("], Stage::Loader),
+    (&["BdsDxe: starting Boot", " from HD("], Stage::Loader),
 ];
 
 const ENDS: [End; 12] = [
