@@ -74,7 +74,9 @@ impl Ext4 {
         Cmd::new("mke2fs", sandbox)
             .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
             .env("MKE2FS_CONFIG", "/dev/null")
-            .args(["-q", "-F", "-t", "ext4", "-O", FEATURES, "-m", "0", "-L", &self.label])
+            // FEATURES say all that there is to say: these are names an empty configuration knows.
+            .args(["-q", "-F", "-t", "ext2", "-T", "default", "-O", FEATURES])
+            .args(["-m", "0", "-L", &self.label])
             .args(["-b", &BLOCK.to_string(), "-I", &INODE.to_string()])
             .args(["-N", &content.inodes_for(self.size).to_string()])
             .args(["-J", &format!("size={}", size::journal(self.size).0 >> 20)])

@@ -59,6 +59,13 @@ fn uefi_boots_the_signed_image_with_secure_boot_on() {
     disk.says(Firmware::Uefi(OVMF_SECURE), &disk.qcow2, "qcow2", "virtio-blk-pci");
 }
 
+#[test]
+fn secure_boot_refuses_an_unsigned_image() {
+    let Some(disk) = Disk::new(Loader::Unsigned) else { return };
+    let firmware = Firmware::Uefi(OVMF_SECURE);
+    disk.boot(firmware, &disk.qcow2, "qcow2", "virtio-blk-pci", "Access Denied");
+}
+
 struct Disk {
     folder: tempfile::TempDir,
     raw: PathBuf,
@@ -94,6 +101,12 @@ impl Disk {
 
     /// Boots, and waits for the loader's marker on the serial line.
     fn says(&self, firmware: Firmware, image: &Path, format: &str, device: &str) {
+        let marker = format!("{} a test's disk", config::MARKER);
+        self.boot(firmware, image, format, device, &marker);
+    }
+
+    /// Boots, and waits for `marker` on the serial line.
+    fn boot(&self, firmware: Firmware, image: &Path, format: &str, device: &str, marker: &str) {
         let serial = self.folder.path().join("serial");
         File::create(&serial).unwrap();
         let Some(arguments) = self.arguments(firmware, image, format, device, &serial) else {
@@ -104,12 +117,11 @@ impl Disk {
             Cmd::new("qemu-system-x86_64", &Sandbox::host()).args(&arguments).stderr_file(log);
         let mut machine = qemu.spawn().unwrap();
         let start = Instant::now();
-        let marker = format!("{} a test's disk", config::MARKER);
         loop {
             let said = fs::read(&serial).unwrap();
             let said = String::from_utf8_lossy(&said);
-            if said.contains(&marker) {
-                println!("{firmware:?} {device} {format}: marker after {:?}", start.elapsed());
+            if said.contains(marker) {
+                println!("{firmware:?} {device} {format}: {marker:?} after {:?}", start.elapsed());
                 return;
             }
             let ended = machine.try_wait().unwrap();

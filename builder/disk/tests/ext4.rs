@@ -108,6 +108,22 @@ fn two_copies_of_a_tree_give_the_same_clean_volume() {
 }
 
 #[test]
+fn a_sandbox_gives_the_same_volume() {
+    let sandbox = Sandbox::tools(Path::new("/"));
+    if let Err(error) = Cmd::new("mke2fs", &sandbox).arg("-V").run() {
+        println!("skipped: {error}: no sandbox with mke2fs in it can be made here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [tree, one, two] = ["tree", "one", "two"].map(|name| folder.path().join(name));
+    plant(&tree, false);
+    let volume = volume(Bytes::mib(64));
+    ext4::make(&Sandbox::host(), &volume, &tree, &one).unwrap();
+    ext4::make(&sandbox.bind_ro(&tree), &volume, &tree, &two).unwrap();
+    assert!(fs::read(one).unwrap() == fs::read(two).unwrap());
+}
+
+#[test]
 fn the_minimum_is_enough_and_not_much_more() {
     if !have_mke2fs() {
         return;

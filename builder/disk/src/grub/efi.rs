@@ -10,11 +10,21 @@ use coremax_sandbox::Sandbox;
 use super::{CONFIG_PATH, make_image, read};
 use crate::{Result, fat::File};
 
-/// Where the packages shim-signed and grub-efi-amd64-signed put their files.
-const SIGNED: [(&str, &str); 3] = [
-    ("EFI/BOOT/BOOTX64.EFI", "/usr/lib/shim/shimx64.efi.signed"),
-    ("EFI/BOOT/grubx64.efi", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
-    ("EFI/BOOT/mmx64.efi", "/usr/lib/shim/mmx64.efi"),
+/// Where the packages shim-signed and grub-efi-amd64-signed put their files. Ubuntu's add `.latest`
+/// and have their postinst link to it; Debian's mmx64.efi is signed only where its name says so.
+const SIGNED: [(&str, [&str; 2]); 3] = [
+    (
+        "EFI/BOOT/BOOTX64.EFI",
+        ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed.latest"],
+    ),
+    (
+        "EFI/BOOT/grubx64.efi",
+        [
+            "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+            "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed.latest",
+        ],
+    ),
+    ("EFI/BOOT/mmx64.efi", ["/usr/lib/shim/mmx64.efi.signed", "/usr/lib/shim/mmx64.efi"]),
 ];
 /// The folders in which signed images look for their configuration: the prefix set when they were
 /// built. Debian's falls back to the folder it was started from, Ubuntu's does not.
@@ -28,8 +38,9 @@ const EFI_MODULES: [&str; 1] = ["all_video"];
 /// Files that are not in `tools`, which needs shim-signed, grub-efi-amd64-signed and coreutils.
 pub fn signed(tools: &Sandbox, config: &str) -> Result<Vec<File>> {
     let mut files = vec![File::bytes(CONFIG_PATH, config)];
-    for (path, source) in SIGNED {
-        files.push(File::bytes(path, read(tools, source)?));
+    for (path, [source, other]) in SIGNED {
+        let image = read(tools, source).or_else(|first| read(tools, other).map_err(|_| first))?;
+        files.push(File::bytes(path, image));
     }
     for folder in SIGNED_PREFIXES {
         files.push(File::bytes(format!("EFI/{folder}/grub.cfg"), forward()));
