@@ -32,12 +32,13 @@ pub fn free_port() -> Result<u16, Error> {
 }
 
 /// Runs a machine with its serial line in this terminal, until it powers off or the user ends it.
-/// `work` gets QEMU's log and, until the end, what the guest writes to its disk.
+/// `work` gets the logs of QEMU and firmware and, until the end, what the guest writes to its disk.
 ///
 /// # Errors
 /// Where the machine does not start or the terminal cannot be set.
 pub fn run(config: &Config, tools: &Sandbox, work: &Path) -> Result<(), Error> {
     let mut machine = Machine::start(config, tools, work)?;
+    machine.follow_firmware(&work.join("firmware.log"))?;
     let result = {
         let _raw = Raw::enter()?;
         carry(&machine).map_err(Error::Terminal)

@@ -90,9 +90,15 @@ impl Machine {
     pub(crate) fn inputs(&self, serial: &Path, debug: &Path) -> Result<&Receiver<Input>, Error> {
         let (sender, receiver) = &self.inputs;
         wires::follow(&self.serial, serial, sender, Input::Serial)?;
-        wires::follow(&self.debug, debug, sender, Input::Debug)?;
+        self.follow_firmware(debug)?;
         wires::follow_node(&self.node, sender)?;
         Ok(receiver)
+    }
+
+    /// Keeps what the firmware says in a file. A machine whose firmware nobody listens to stands
+    /// still after some hundred bytes.
+    pub(crate) fn follow_firmware(&self, debug: &Path) -> Result<(), Error> {
+        wires::follow(&self.debug, debug, &self.inputs.0, Input::Debug)
     }
 
     /// The serial line, both ways.
