@@ -41,7 +41,6 @@ pub struct Machine {
     inputs: (Sender<Input>, Receiver<Input>),
     command: Vec<String>,
     log: PathBuf,
-    _folder: TempDir,
 }
 
 impl Machine {
@@ -71,8 +70,10 @@ impl Machine {
             drop(events.send(input));
         });
         let qmp = control.map_err(|error| ending(&mut child, &log).unwrap_or(error))?;
+        // All is connected and open by now, and so nothing is left behind however this ends.
+        drop(folder);
         let command = [QEMU.to_owned()].into_iter().chain(arguments).collect();
-        Ok(Self { child, qmp, serial, debug, node, inputs, command, log, _folder: folder })
+        Ok(Self { child, qmp, serial, debug, node, inputs, command, log })
     }
 
     /// QEMU's command line.

@@ -345,22 +345,25 @@ mod tests {
         );
     }
 
+    /// Byte by byte: no beginning of a line may be taken for another line.
     #[test]
     fn a_boot_by_uefi() {
-        let shell = "BdsDxe: starting Boot0001 \"EFI Internal Shell\" from Fv(7CB8BDC9)\r\n";
-        let disk = "BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x4,0x0)";
-        for (text, want) in [(shell, Stage::Firmware), (disk, Stage::Loader)] {
-            let mut watcher = watcher();
-            for byte in text.as_bytes() {
-                watcher.feed(SECOND, &Signal::Serial(&[*byte])).unwrap();
-            }
-            assert_eq!(watcher.stage(), want, "{text}");
-        }
+        let story = [
+            ("BdsDxe: starting Boot0001 \"EFI Internal Shell\" from Fv(7CB8BDC9)", Stage::Firmware),
+            ("BdsDxe: starting Boot0002 \"UEFI Misc Device\" from PciRoot(0x0)", Stage::Loader),
+            ("\x1b[2J\x1b[HWelcome to GRUB!", Stage::Loader),
+            ("EFI stub: Loaded initrd from LINUX_EFI_INITRD_MEDIA_GUID", Stage::Kernel),
+            ("[    0.9] Run /init as init process", Stage::Init),
+            ("Welcome to \x1b[1mDebian GNU/Linux 12 (bookworm)\x1b[0m!", Stage::Systemd),
+        ];
         let mut watcher = watcher();
-        watcher.feed(SECOND, &Signal::Serial(b"\x1b[2JWelcome to GRUB!\r\n")).unwrap();
-        assert_eq!(watcher.stage(), Stage::Loader);
-        watcher.feed(SECOND, &Signal::Serial(b"EFI stub: Loaded initrd\r\n")).unwrap();
-        assert_eq!(watcher.stage(), Stage::Kernel);
+        for (line, want) in story {
+            for byte in line.as_bytes().iter().chain(b"\r\n") {
+                watcher.feed(SECOND, &Signal::Serial(&[*byte])).unwrap();
+                assert!(watcher.stage() <= want, "{line} is no {}", watcher.stage().name());
+            }
+            assert_eq!(watcher.stage(), want, "{line}");
+        }
     }
 
     #[test]
@@ -377,7 +380,7 @@ mod tests {
             ),
             (Signal::Serial(b"Run /init as init process\n(initramfs) "), Stage::Init, "root file"),
             (
-                Signal::Serial(b"Welcome to Debian\nYou are in emergency mode. After logging in"),
+                Signal::Serial(b"Welcome to Debian!\nYou are in emergency mode. After logging in"),
                 Stage::Systemd,
                 "emergency",
             ),

@@ -52,12 +52,13 @@ pub(super) const RESET: &str =
 /// For a machine whose CPUs stop.
 pub(super) const STOPPED: &str = "KVM gave up on an instruction; qemu.log has its state";
 
-/// The first of which all texts are in the line counts. EDK II starts its own shell in the same
-/// words as a disk, but from its own volume.
+/// The first of which all texts are in the line counts. GRUB and systemd welcome in the same words
+/// up to the name, so systemd's counts with its end; EDK II starts its own shell as it does a disk,
+/// but from its own volume.
 const SIGNS: [(&[&str], Stage); 14] = [
     (&["Welcome to GRUB"], Stage::Loader),
     (&["systemd[1]: "], Stage::Systemd),
-    (&["Welcome to "], Stage::Systemd),
+    (&["Welcome to ", "!"], Stage::Systemd),
     (&["Run /sbin/init as init process"], Stage::Systemd),
     (&["Run /init as init process"], Stage::Init),
     (&["Loading, please wait..."], Stage::Init),
