@@ -233,8 +233,11 @@ impl Watcher {
         while !bytes.is_empty() {
             let lines = if firmware { &mut self.firmware } else { &mut self.serial };
             bytes = lines.push(bytes);
-            let line = lines.current().to_owned();
-            self.judge(at, &line)?;
+            let line = lines.current();
+            // Half a line may mean something else than the whole.
+            if lines.complete || markers::is_prompt(&line) {
+                self.judge(at, &line)?;
+            }
         }
         Ok(())
     }
@@ -319,8 +322,8 @@ mod tests {
             ("coremax: loading slot a\r\n", false, Stage::Loader),
             ("[    0.000000] Linux version 6.1.0-50-amd64\r\n", false, Stage::Kernel),
             ("[    1.2] Run /init as init process\r\n", false, Stage::Init),
-            ("[    5.1] systemd[1]: systemd 252 running in system mode", false, Stage::Systemd),
-            ("\r\n[\x1b[0;32m  OK  \x1b[0m] Started ssh.service\r\n", false, Stage::Systemd),
+            ("[    5.1] systemd[1]: systemd 252 running in system mode\r\n", false, Stage::Systemd),
+            ("[\x1b[0;32m  OK  \x1b[0m] Started ssh.service\r\n", false, Stage::Systemd),
             ("node login: ", false, Stage::Systemd),
         ];
         for (number, (text, firmware, stage)) in (1..).zip(story) {
@@ -370,22 +373,34 @@ mod tests {
     fn ends_are_recognised_at_once_and_named() {
         let table = [
             (Signal::Firmware(b"No bootable device.\n"), Stage::Firmware, "no bootable device"),
-            (Signal::Serial(b"BdsDxe: No bootable option"), Stage::Firmware, "no bootable device"),
-            (Signal::Serial(b"UEFI Interactive Shell v2.2"), Stage::Firmware, "no bootable device"),
+            (
+                Signal::Serial(b"BdsDxe: No bootable option\n"),
+                Stage::Firmware,
+                "no bootable device",
+            ),
+            (
+                Signal::Serial(b"UEFI Interactive Shell v2.2\n"),
+                Stage::Firmware,
+                "no bootable device",
+            ),
             (Signal::Serial(b"\r\ngrub rescue> "), Stage::Loader, "GRUB"),
             (
-                Signal::Serial(b"[ 2.0] Kernel panic - not syncing: VFS: Unable to mount root fs"),
+                Signal::Serial(
+                    b"[ 2.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n",
+                ),
                 Stage::Kernel,
                 "panicked",
             ),
             (Signal::Serial(b"Run /init as init process\n(initramfs) "), Stage::Init, "root file"),
             (
-                Signal::Serial(b"Welcome to Debian!\nYou are in emergency mode. After logging in"),
+                Signal::Serial(
+                    b"Welcome to Debian!\nYou are in emergency mode. After logging in\n",
+                ),
                 Stage::Systemd,
                 "emergency",
             ),
             (
-                Signal::Serial(b"systemd[1]: x\nCannot open access to console, the root account"),
+                Signal::Serial(b"systemd[1]: x\nCannot open access to console, the root account\n"),
                 Stage::Systemd,
                 "emergency",
             ),
@@ -403,14 +418,18 @@ mod tests {
 
     #[test]
     fn a_text_split_anywhere_means_the_same() {
-        let text = b"noise\r\n[    0.0] Linux version 6\r\n(initramfs) ";
-        for at in 0..text.len() {
-            let mut watcher = watcher();
-            let (first, second) = text.split_at(at);
-            let result = watcher
-                .feed(SECOND, &Signal::Serial(first))
-                .and_then(|()| watcher.feed(SECOND, &Signal::Serial(second)));
-            assert!(result.is_err(), "split at {at}");
+        let begin = "noise\r\n[    0.0] Linux version 6\r\n";
+        let ends = ["(initramfs) ", "Kernel panic - not syncing: VFS: Unable to mount root fs\n"];
+        for text in ends.map(|end| format!("{begin}{end}")) {
+            let whole = watcher().feed(SECOND, &Signal::Serial(text.as_bytes()));
+            assert!(whole.is_err());
+            for (first, second) in (0..text.len()).map(|at| text.as_bytes().split_at(at)) {
+                let mut watcher = watcher();
+                let parts = watcher
+                    .feed(SECOND, &Signal::Serial(first))
+                    .and_then(|()| watcher.feed(SECOND, &Signal::Serial(second)));
+                assert_eq!(parts, whole, "split after {}", first.len());
+            }
         }
     }
 

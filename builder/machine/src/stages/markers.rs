@@ -14,10 +14,15 @@ pub(super) struct End {
     stages: std::ops::RangeInclusive<Stage>,
 }
 
-/// The stage that a line is a sign of, perhaps before the line has ended.
+/// The stage that a line is a sign of.
 pub(super) fn stage(line: &str) -> Option<Stage> {
     let seen = |texts: &[&str]| texts.iter().all(|text| line.contains(text));
     SIGNS.iter().find(|(texts, _)| seen(texts)).map(|(_, stage)| *stage)
+}
+
+/// Whether a line is a prompt: a program waits at its end, and no line feed comes.
+pub(super) fn is_prompt(line: &str) -> bool {
+    PROMPTS.iter().any(|prompt| line.contains(prompt))
 }
 
 /// What a line means that ends a boot in this stage.
@@ -52,13 +57,12 @@ pub(super) const RESET: &str =
 /// For a machine whose CPUs stop.
 pub(super) const STOPPED: &str = "KVM gave up on an instruction; qemu.log has its state";
 
-/// The first of which all texts are in the line counts. GRUB and systemd welcome in the same words
-/// up to the name, so systemd's counts with its end; EDK II starts its own shell as it does a disk,
-/// but from its own volume.
+/// The first of which all texts are in the line counts. EDK II starts its own shell in the same
+/// words as a disk, but from its own volume.
 const SIGNS: [(&[&str], Stage); 14] = [
     (&["Welcome to GRUB"], Stage::Loader),
     (&["systemd[1]: "], Stage::Systemd),
-    (&["Welcome to ", "!"], Stage::Systemd),
+    (&["Welcome to "], Stage::Systemd),
     (&["Run /sbin/init as init process"], Stage::Systemd),
     (&["Run /init as init process"], Stage::Init),
     (&["Loading, please wait..."], Stage::Init),
@@ -71,6 +75,8 @@ const SIGNS: [(&[&str], Stage); 14] = [
     (&["BdsDxe: starting Boot", " from PciRoot("], Stage::Loader),
     (&["BdsDxe: starting Boot", " from HD("], Stage::Loader),
 ];
+
+const PROMPTS: [&str; 2] = ["grub rescue>", "(initramfs)"];
 
 const ENDS: [End; 12] = [
     End {
