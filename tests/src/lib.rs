@@ -1,1 +1,51 @@
 //! Helpers shared by the tests in this package.
+
+use std::path::{Path, PathBuf};
+
+use coremax_sandbox::{Cmd, Output, Sandbox};
+
+/// The repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
+}
+
+/// The command, built beside these tests by `cargo build --release`.
+///
+/// # Panics
+/// If it was not built.
+pub fn coremax() -> PathBuf {
+    let tests = std::env::current_exe().expect("the path of this test");
+    let program = tests.ancestors().nth(2).expect("target/release").join("coremax");
+    assert!(program.exists(), "{} is missing: cargo build --release first", program.display());
+    program
+}
+
+/// What a run of the command came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// What it printed.
+    pub out: String,
+    /// What it said besides.
+    pub err: String,
+}
+
+/// Runs the command in the repository with these arguments, and lines for progress.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run(arguments: &[&str]) -> Ran {
+    run_in(&repository(), arguments)
+}
+
+/// The same in another folder.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
+    let command = Cmd::new(coremax(), &Sandbox::host()).args(arguments).current_dir(folder);
+    let Output { status, stdout, stderr } = command.output().expect("coremax starts");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ran { ok: status.success(), out: text(&stdout), err: text(&stderr) }
+}

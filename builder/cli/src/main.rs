@@ -1,3 +1,39 @@
-//! coremax: images that are proven to boot.
+//! `coremax`: from a recipe to images that are proven to boot.
 
-fn main() {}
+mod args;
+mod complain;
+mod progress;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use args::{Args, Verb};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain::about(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let global = args.global;
+    match args.verb {
+        Verb::Build(build) => verbs::build::run(&global, build),
+        Verb::Check(check) => verbs::check::run(&global, &check),
+        Verb::Plan(plan) => verbs::plan::run(&global, plan),
+        Verb::Test(test) => verbs::test::run(&global, test),
+        Verb::Run(run) => verbs::run::run(&global, run),
+        Verb::Clean(clean) => verbs::clean::run(&global, &clean),
+        Verb::Schema => verbs::docs::schema(),
+        Verb::Completions { shell } => verbs::docs::completions(shell),
+        Verb::Man { folder } => verbs::docs::man(folder.as_deref()),
+    }
+}

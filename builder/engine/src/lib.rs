@@ -1,1 +1,32 @@
-//! Plan, run, store, workspace: where the domain crates meet.
+//! Plan, run, store: where the domain crates meet.
+//!
+//! ```text
+//! Request -> Recipe -> Plan -> Outputs -> Proof -> result folder
+//!     read     resolve,   run     verify    result
+//!              plan
+//! ```
+
+mod builder;
+mod event;
+mod fingerprint;
+mod hint;
+mod identity;
+mod packages;
+mod plan;
+mod read;
+mod resolve;
+mod result;
+mod run;
+mod space;
+mod steps;
+mod store;
+mod usage;
+mod verify;
+
+pub use builder::{ArchiveSettings, Builder};
+pub use event::{Event, Observer, Unit};
+pub use hint::hint;
+pub use plan::{Description, Plan};
+pub use read::Request;
+pub use result::{Output, Testing};
+pub use verify::{BootSettings, Console, Firmware};

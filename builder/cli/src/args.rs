@@ -1,0 +1,203 @@
+//! What the command line says. Help, completions and man pages all come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// From a recipe to images that are proven to boot.
+///
+/// coremax makes bootable images of Debian and Ubuntu from a recipe, and boots each of them by BIOS
+/// and by UEFI before it calls it done. It needs no root, no loop device and no host tools: what it
+/// runs, it takes from the distribution's archive.
+#[derive(Parser)]
+#[command(
+    name = "coremax",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start with:  coremax build recipes/node.toml --ssh-key ~/.ssh/id_ed25519.pub"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Keep downloads, tools and finished steps here
+    ///
+    /// Builds share it and may use it at once. [default: $XDG_CACHE_HOME/coremax, else
+    /// ~/.cache/coremax]
+    #[arg(long, global = true, value_name = "DIR", env = "COREMAX_CACHE", hide_env_values = true)]
+    pub(crate) cache: Option<PathBuf>,
+    /// How to tell what is going on
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
+    pub(crate) progress: Progress,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// `live` in a terminal, else `plain`
+    Auto,
+    /// Bars that move
+    Live,
+    /// A line a stage
+    Plain,
+    /// Events as JSON lines on standard output
+    Json,
+    /// Errors alone
+    None,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make the images of a recipe and prove that they boot
+    Build(Build),
+    /// Read a recipe and say what is wrong with it
+    Check(Check),
+    /// Say what a build would do, and do nothing
+    Plan(Plan),
+    /// Boot an image again and check what it promised
+    Test(Test),
+    /// Start an image with its console in this terminal, on a throw-away copy
+    Run(Run),
+    /// Remove what builds left in the cache
+    Clean(Clean),
+    /// Print the JSON schema of recipes, for editors
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder, or print the main one
+    Man {
+        /// The folder
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Which recipe, and what to change in it.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct From {
+    /// The recipe, a TOML file
+    pub(crate) recipe: PathBuf,
+    /// Build on another distribution than the recipe says
+    #[arg(long, value_name = "ID", value_parser = ["debian-12", "ubuntu-22.04"])]
+    pub(crate) base: Option<String>,
+    #[command(flatten)]
+    pub(crate) mirrors: Mirrors,
+    /// Let the owner of this public key in as root; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_key: Vec<PathBuf>,
+    /// What to make, instead of what the recipe says
+    #[arg(long, value_name = "FORMAT", value_parser = ["qcow2", "raw"])]
+    pub(crate) format: Vec<String>,
+}
+
+/// Where packages come from.
+#[derive(ClapArgs, Clone, Default)]
+#[command(next_help_heading = "Archive")]
+pub(crate) struct Mirrors {
+    /// The distribution's archive [default: the recipe's, else for Debian the one in this host's
+    /// apt configuration]
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// The distribution's security archive
+    #[arg(long, value_name = "URL")]
+    pub(crate) security_mirror: Option<String>,
+    /// Believe archives signed by this key instead of the distribution's own; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Vec<PathBuf>,
+    /// Ask the archive for news, even if it was asked within the hour
+    #[arg(long)]
+    pub(crate) refresh: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) from: From,
+    /// Put the result below this folder, as RECIPE/VERSION
+    #[arg(long, short, value_name = "DIR", default_value = "images")]
+    pub(crate) output: PathBuf,
+    /// The result's version [default: the recipe's, else the date]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) image_version: Option<String>,
+    /// Do not boot the image: the result is marked as untested and must not be published
+    #[arg(long)]
+    pub(crate) no_test: bool,
+    #[command(flatten)]
+    pub(crate) boot: Boot,
+}
+
+/// How a boot test goes about it.
+#[derive(ClapArgs, Clone)]
+#[command(next_help_heading = "Boot test")]
+pub(crate) struct Boot {
+    /// Firmware to boot with; may be given again [default: both]
+    #[arg(long, value_name = "FIRMWARE", value_parser = ["bios", "uefi"])]
+    pub(crate) firmware: Vec<String>,
+    /// Multiply all deadlines by this, for a slow machine
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub(crate) patience: f64,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Check {
+    /// The recipes, TOML files
+    #[arg(required = true)]
+    pub(crate) recipes: Vec<PathBuf>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) from: From,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say why this package gets in, and nothing else
+    #[arg(long, value_name = "PACKAGE", conflicts_with = "json")]
+    pub(crate) why: Option<String>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Test {
+    /// A folder that a build made, such as images/node/latest
+    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) mirrors: Mirrors,
+    #[command(flatten)]
+    pub(crate) boot: Boot,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Run {
+    /// A folder that a build made, such as images/node/latest
+    pub(crate) image: PathBuf,
+    /// Firmware to boot with
+    #[arg(long, value_name = "FIRMWARE", default_value = "uefi", value_parser = ["bios", "uefi"])]
+    pub(crate) firmware: String,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub(crate) memory: u32,
+    /// Reach the guest's SSH server at this port of 127.0.0.1 [default: a free one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) ssh_port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) mirrors: Mirrors,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Clean {
+    /// Downloads and archive indexes too, not only finished steps
+    #[arg(long)]
+    pub(crate) all: bool,
+}

@@ -1,0 +1,22 @@
+//! `coremax build`: from a recipe to a proven result.
+
+use anyhow::Result;
+use coremax_engine::{Output, Testing};
+
+use crate::{
+    args::{Build, Global},
+    progress,
+};
+
+pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
+    let builder = super::open(global, build.from.mirrors.clone())?;
+    let show = progress::show(global.progress);
+    let plan = builder.plan(&super::request(build.from), &*show)?;
+    let testing = match build.no_test {
+        true => Testing::Skipped,
+        false => Testing::Boot(super::boot_settings(&build.boot)),
+    };
+    let output = Output { folder: build.output, version: build.image_version, testing };
+    builder.build(&plan, &output, &*show)?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! One verb a file: what it asks of the engine, and what it prints.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod clean;
+pub(crate) mod docs;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod test;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use coremax_engine::{ArchiveSettings, BootSettings, Builder, Firmware, Request};
+
+use crate::args::{Boot, From, Global, Mirrors};
+
+/// Becomes root of a user namespace and opens the cache. To be called before any thread starts.
+fn open(global: &Global, mirrors: Mirrors) -> Result<Builder> {
+    coremax_sandbox::enter()?;
+    let archive = ArchiveSettings {
+        mirror: mirrors.mirror,
+        security_mirror: mirrors.security_mirror,
+        keys: mirrors.key,
+        refresh: mirrors.refresh,
+    };
+    Builder::open(&cache(global)?, archive)
+}
+
+fn cache(global: &Global) -> Result<PathBuf> {
+    let folder = |variable| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+    global
+        .cache
+        .clone()
+        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("coremax")))
+        .or_else(|| Some(folder("HOME")?.join(".cache/coremax")))
+        .context("finding a place for the cache: neither --cache nor HOME is set")
+}
+
+fn request(from: From) -> Request {
+    Request { recipe: from.recipe, base: from.base, ssh_keys: from.ssh_key, formats: from.format }
+}
+
+fn boot_settings(boot: &Boot) -> BootSettings {
+    let firmware = boot.firmware.iter().filter_map(|name| Firmware::named(name)).collect();
+    BootSettings { firmware, patience: boot.patience }
+}

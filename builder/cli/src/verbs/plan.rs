@@ -1,0 +1,22 @@
+//! `coremax plan`: what a build would do.
+
+use anyhow::Result;
+
+use crate::{
+    args::{Global, Plan},
+    progress,
+};
+
+pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
+    let builder = super::open(global, args.from.mirrors.clone())?;
+    let show = progress::show(global.progress);
+    let plan = builder.plan(&super::request(args.from), &*show)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&builder.describe(&plan))?);
+    } else if let Some(package) = args.why {
+        println!("{}", plan.why(&package)?);
+    } else {
+        print!("{}", builder.describe(&plan));
+    }
+    Ok(())
+}

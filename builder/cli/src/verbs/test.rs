@@ -1,0 +1,14 @@
+//! `coremax test`: boots a result again.
+
+use anyhow::Result;
+
+use crate::{
+    args::{Global, Test},
+    progress,
+};
+
+pub(crate) fn run(global: &Global, test: Test) -> Result<()> {
+    let builder = super::open(global, test.mirrors)?;
+    let show = progress::show(global.progress);
+    builder.test(&test.image, &super::boot_settings(&test.boot), &*show)
+}

@@ -1,0 +1,51 @@
+//! A resolved set of packages, as the steps need it: where each .deb will lie, and what pins it.
+
+use coremax_archive::{PackageSet, Source};
+use coremax_fetch::{Cache, Digest, Input};
+use coremax_rootfs::Deb;
+
+use crate::fingerprint::Fingerprint;
+
+/// Packages with their .debs, sorted by name.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    /// The resolution, each package with its reason.
+    pub set: PackageSet,
+    /// The .debs as they are fetched, in the set's order.
+    pub inputs: Vec<Input>,
+    /// Where each of them lies once it is fetched, in the set's order.
+    pub debs: Vec<Deb>,
+    /// The suite that each comes from, in the set's order.
+    pub suites: Vec<String>,
+}
+
+impl Packages {
+    /// The set, from these sources, with the .debs in `cache`.
+    pub(crate) fn new(set: PackageSet, sources: &[Source], cache: &Cache) -> Self {
+        let packages = || set.selected.iter().map(|selected| &selected.package);
+        let inputs = packages().map(|p| p.input(&sources[p.source].mirror)).collect();
+        let suites = packages().map(|p| sources[p.source].suite.clone()).collect();
+        let deb = |p: &coremax_archive::Package| Deb {
+            name: p.name.clone(),
+            version: p.version.clone(),
+            architecture: p.architecture.clone(),
+            path: cache.path(&p.digest),
+        };
+        let debs = packages().map(deb).collect();
+        Self { inputs, debs, suites, set }
+    }
+
+    /// Bytes that the packages take unpacked, as they say themselves.
+    pub(crate) fn installed_bytes(&self) -> u64 {
+        self.set.selected.iter().map(|selected| selected.package.installed_size * 1024).sum()
+    }
+
+    /// What the packages are, without where they come from.
+    pub(crate) fn digest(&self) -> Digest {
+        let start = Fingerprint::new("packages", 1);
+        self.inputs
+            .iter()
+            .fold(start, |print, deb| print.with("deb", deb.digest.as_bytes()))
+            .finish()
+    }
+}

@@ -1,0 +1,200 @@
+//! The plan: every input pinned, every step named with its fingerprint, nothing written.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use coremax_archive::{Distribution, Reason, Selected};
+use coremax_disk::Bytes;
+use coremax_fetch::Digest;
+use coremax_recipe::{Recipe, Volume};
+use serde::Serialize;
+
+use crate::{
+    fingerprint::Fingerprint,
+    identity::Identity,
+    packages::Packages,
+    run::Step,
+    steps::{Filesystem, Image, Initrd, Part, Site, System, Tools},
+    store::Store,
+};
+
+/// What a build will do.
+pub struct Plan {
+    /// The recipe, merged and with what the command line added.
+    pub recipe: Recipe,
+    /// The packages of the image.
+    pub(crate) packages: Packages,
+    /// All steps, each after its needs.
+    pub(crate) steps: Vec<Box<dyn Step>>,
+    /// The time that everything in the image is clamped to, in seconds since 1970.
+    pub(crate) epoch: u64,
+}
+
+/// What was resolved for a plan.
+pub(crate) struct Resolved {
+    pub(crate) distribution: &'static Distribution,
+    pub(crate) packages: Packages,
+    pub(crate) tools: Packages,
+    pub(crate) machine: Packages,
+    pub(crate) epoch: u64,
+}
+
+/// The last step of every plan that makes something for the user.
+pub(crate) const IMAGE: &str = "image";
+/// The tools tree with QEMU and firmware.
+pub(crate) const MACHINE: &str = "machine";
+
+impl Plan {
+    /// The steps from the recipe and what was resolved for it.
+    pub(crate) fn new(recipe: Recipe, resolved: Resolved) -> Result<Self> {
+        let Resolved { distribution, packages, tools, machine, epoch } = resolved;
+        let tools = Tools { id: "tools", packages: tools };
+        let machine = Tools { id: MACHINE, packages: machine };
+        let system = System { packages: packages.clone(), epoch };
+        let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
+        let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
+        let initrd = Initrd { site: site.fingerprint(), epoch };
+        let filesystem = |part, volume: &Volume| Filesystem {
+            part,
+            site: site.fingerprint(),
+            tools: tools.fingerprint(),
+            size: volume.size.map(|size| Bytes(size.get())),
+            epoch,
+            identity: identity.clone(),
+            unpacked: packages.installed_bytes(),
+        };
+        let root = filesystem(Part::Root, &recipe.root);
+        let data = filesystem(Part::Data, &recipe.data);
+        let made_of = [&initrd as &dyn Step, &root, &data, &tools].map(Step::fingerprint);
+        let image = Image::new(&recipe, distribution, made_of, identity.clone());
+        let steps: Vec<Box<dyn Step>> = vec![
+            Box::new(tools),
+            Box::new(system),
+            Box::new(site),
+            Box::new(initrd),
+            Box::new(root),
+            Box::new(data),
+            Box::new(image),
+            Box::new(machine),
+        ];
+        Ok(Self { recipe, packages, steps, epoch })
+    }
+
+    /// What the whole build comes from: the image and what a boot test must find in it.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        let image = self.steps.iter().find(|step| step.id() == IMAGE);
+        let image = image.map(|step| step.fingerprint().to_string()).unwrap_or_default();
+        Fingerprint::new("build", 1)
+            .with("image", image)
+            .with_json("expect", &self.recipe.expect)
+            .finish()
+    }
+
+    /// Why a package gets in: the chain of reasons, a line each.
+    ///
+    /// # Errors
+    /// If it does not get in.
+    pub fn why(&self, package: &str) -> Result<String> {
+        let chain = self.packages.set.why(package);
+        if chain.is_empty() {
+            bail!("{package} does not get in");
+        }
+        let line = |selected: &&Selected| {
+            format!("{} {}", selected.package.name, reason(&selected.reason))
+        };
+        Ok(chain.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// A reason as the end of a sentence that begins with the package.
+fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Essential => "is essential".to_owned(),
+        Reason::Requested => "is named by the recipe".to_owned(),
+        Reason::DependencyOf { package, relation } => format!("for {package} ({relation})"),
+        Reason::RecommendedBy { package, relation } => {
+            format!("recommended by {package} ({relation})")
+        }
+    }
+}
+
+/// A plan for people (`Display`) and for machines (JSON).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Description {
+    recipe: String,
+    base: String,
+    fingerprint: Digest,
+    source_date_epoch: u64,
+    packages: Vec<PackageLine>,
+    steps: Vec<StepLine>,
+    fetch_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PackageLine {
+    name: String,
+    version: String,
+    architecture: String,
+    size: u64,
+    sha256: Digest,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct StepLine {
+    id: &'static str,
+    description: String,
+    fingerprint: Digest,
+    stored: bool,
+    needs: Vec<&'static str>,
+}
+
+impl Description {
+    pub(crate) fn of(plan: &Plan, store: &Store, fetch_bytes: u64) -> Self {
+        let packages = plan.packages.set.selected.iter().map(|selected| PackageLine {
+            name: selected.package.name.clone(),
+            version: selected.package.version.clone(),
+            architecture: selected.package.architecture.clone(),
+            size: selected.package.size,
+            sha256: selected.package.digest,
+            reason: reason(&selected.reason),
+        });
+        let steps = plan.steps.iter().map(|step| StepLine {
+            id: step.id(),
+            description: step.description(),
+            fingerprint: step.fingerprint(),
+            stored: store.get(&step.fingerprint()).is_some(),
+            needs: step.needs().to_vec(),
+        });
+        Self {
+            recipe: plan.recipe.name.to_string(),
+            base: plan.recipe.base.as_str().to_owned(),
+            fingerprint: plan.fingerprint(),
+            source_date_epoch: plan.epoch,
+            packages: packages.collect(),
+            steps: steps.collect(),
+            fetch_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on {}", self.recipe, self.base)?;
+        writeln!(f, "\nsteps")?;
+        for step in &self.steps {
+            let state = if step.stored { "stored" } else { "to run" };
+            writeln!(f, "  {:<9}{state:<8}{}", step.id, step.description)?;
+        }
+        writeln!(f, "\npackages")?;
+        for package in &self.packages {
+            let name = format!("{} {}", package.name, package.version);
+            writeln!(f, "  {name:<44} {}", package.reason)?;
+        }
+        let total: u64 = self.packages.iter().map(|package| package.size).sum();
+        let (count, total, fetch) =
+            (self.packages.len(), total / 1_000_000, self.fetch_bytes / 1_000_000);
+        writeln!(f, "\n{count} packages, {total} MB; {fetch} MB to fetch")
+    }
+}

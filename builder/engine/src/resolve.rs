@@ -1,0 +1,223 @@
+//! From a recipe and an archive to the packages of the image and of the tools trees.
+//!
+//! A resolution is kept by what it depends on, the archive's state and the request, so that a
+//! build with nothing changed reads no index.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use coremax_archive::{
+    Distribution, Freshness, Keyring, Mirrors, PackageSet, Request, Snapshot, Source, Universe,
+    distribution, host,
+};
+use coremax_fetch::Transport;
+use coremax_recipe::{Base, Recipe};
+
+use crate::{
+    builder::{ArchiveSettings, Builder},
+    event::Stage,
+    fingerprint::Fingerprint,
+    packages::Packages,
+    plan::Resolved,
+};
+
+/// Changes when the same request on the same archive is answered otherwise.
+const REVISION: u32 = 1;
+/// What the steps run, by package; GRUB and shim come from the distribution's row.
+const TOOLS: [&str; 3] = ["coreutils", "e2fsprogs", "grub-common"];
+/// What boot tests run.
+const MACHINE: [&str; 2] = ["qemu-system-x86", "ovmf"];
+
+/// What the host and the command line say of archives.
+pub(crate) struct Sources {
+    settings: ArchiveSettings,
+    host: host::Host,
+}
+
+impl Sources {
+    pub(crate) fn load(settings: ArchiveSettings) -> Result<(Self, Transport)> {
+        let host = host::load(std::path::Path::new("/"))?;
+        let transport = host.transport.clone();
+        Ok((Self { settings, host }, transport))
+    }
+
+    /// The suites of the base and the recipe's own archives.
+    fn of_recipe(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Vec<Source>> {
+        let base = distribution(recipe.base.as_str())?;
+        let archive = recipe.mirror.archive.as_ref().map(ToString::to_string);
+        let security = recipe.mirror.security.as_ref().map(ToString::to_string);
+        let mut sources = self.of_base(base, archive, security, stage)?;
+        for archive in &recipe.archives {
+            let keyring = match &archive.key_source {
+                Some(file) => Keyring::load(file)?,
+                None => base.keyring()?,
+            };
+            sources.extend(archive.suites.iter().map(|suite| Source {
+                mirror: archive.mirror.to_string(),
+                suite: suite.to_string(),
+                components: archive.components.iter().map(ToString::to_string).collect(),
+                architecture: "amd64".to_owned(),
+                keyring: keyring.clone(),
+                pin: i32::from(archive.pin),
+                check_valid_until: self.host.check_valid_until,
+            }));
+        }
+        Ok(sources)
+    }
+
+    /// The suites of a base. The command line's mirror comes first, then the recipe's, then the
+    /// distribution's own, then the host's.
+    fn of_base(
+        &self,
+        base: &Distribution,
+        archive: Option<String>,
+        security: Option<String>,
+        stage: &Stage<'_>,
+    ) -> Result<Vec<Source>> {
+        let mirrors = match (self.settings.mirror.clone().or(archive), base.default_mirrors()) {
+            (Some(main), _) => Mirrors { main, security: None },
+            (None, Some(own)) => own,
+            (None, None) => self.host.debian_mirrors()?,
+        };
+        let named = self.settings.security_mirror.clone().or(security);
+        let mirrors = Mirrors { security: named.or(mirrors.security), ..mirrors };
+        if mirrors.security.is_none() {
+            stage.warned("no security archive is named: its updates are left out");
+        }
+        let mut sources = base.sources(&mirrors)?;
+        let keyring = self.keyring()?;
+        for source in &mut sources {
+            source.keyring = keyring.clone().unwrap_or(source.keyring.clone());
+            source.check_valid_until = self.host.checks_valid_until(&source.mirror);
+        }
+        Ok(sources)
+    }
+
+    /// The keys that the command line names, if it names any.
+    fn keyring(&self) -> Result<Option<Keyring>> {
+        let keys = self.settings.keys.iter().map(|file| Keyring::load(file));
+        let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+        Ok(keys.into_iter().reduce(|all, key| all.and(&key)))
+    }
+}
+
+impl Builder {
+    /// Everything that a plan needs to know of the archive.
+    pub(crate) fn resolve(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Resolved> {
+        let sources = self.sources.of_recipe(recipe, stage)?;
+        let distribution = distribution(recipe.base.as_str())?;
+        let mut archive = Archive::open(self, sources)?;
+        let epoch = archive.epoch();
+        let loaders = &distribution.loaders;
+        let tools =
+            [&TOOLS[..], &[loaders.bios, loaders.uefi, loaders.uefi_signed, loaders.shim]].concat();
+        Ok(Resolved {
+            packages: archive.packages(request_of(recipe), stage)?,
+            tools: archive.packages(closure_of(&tools), stage).context("for the tools tree")?,
+            machine: archive.packages(closure_of(&MACHINE), stage).context("for QEMU")?,
+            distribution,
+            epoch,
+        })
+    }
+
+    /// The packages of QEMU and its firmware alone, from the archive of `base`.
+    pub(crate) fn resolve_machine(&self, base: Base, stage: &Stage<'_>) -> Result<Packages> {
+        let base = distribution(base.as_str())?;
+        let sources = self.sources.of_base(base, None, None, stage)?;
+        Archive::open(self, sources)?.packages(closure_of(&MACHINE), stage)
+    }
+}
+
+/// What the recipe installs, with everything essential.
+fn request_of(recipe: &Recipe) -> Request {
+    Request {
+        install: recipe.packages.install.keys().map(ToString::to_string).collect(),
+        exclude: recipe.packages.exclude.iter().map(ToString::to_string).collect(),
+        recommends: recipe.packages.recommends,
+        essential: true,
+        architecture: "amd64".to_owned(),
+    }
+}
+
+/// These packages with what they depend on, for a tree that is never configured.
+fn closure_of(packages: &[&str]) -> Request {
+    Request {
+        install: packages.iter().map(ToString::to_string).collect(),
+        architecture: "amd64".to_owned(),
+        ..Request::default()
+    }
+}
+
+/// One state of the archive, whose indexes are read when the first resolution is not known yet.
+struct Archive<'a> {
+    builder: &'a Builder,
+    sources: Vec<Source>,
+    snapshot: Snapshot,
+    universe: Option<Universe>,
+}
+
+impl<'a> Archive<'a> {
+    fn open(builder: &'a Builder, sources: Vec<Source>) -> Result<Self> {
+        let mut freshness = Freshness::default();
+        if builder.sources.settings.refresh {
+            freshness.max_age = std::time::Duration::ZERO;
+        }
+        let snapshot = Snapshot::open(&sources, &builder.fetcher, &freshness)?;
+        Ok(Self { builder, sources, snapshot, universe: None })
+    }
+
+    /// The date of the base's first suite, which is the release itself: it moves with point
+    /// releases, not with every update, and so does what is clamped to it.
+    fn epoch(&self) -> u64 {
+        let date = self.snapshot.releases().first().map(|release| release.date().as_second());
+        date.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0)
+    }
+
+    fn packages(&mut self, request: Request, stage: &Stage<'_>) -> Result<Packages> {
+        let kept = self.kept(&request);
+        let set = match fs::read(&kept).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
+            Some(set) => set,
+            None => {
+                let set = self.solve(&request, stage)?;
+                // A cache that cannot be written only costs the next build a second.
+                let _ = keep(&kept, &set);
+                set
+            }
+        };
+        Ok(Packages::new(set, &self.sources, self.builder.fetcher.cache()))
+    }
+
+    fn solve(&mut self, request: &Request, stage: &Stage<'_>) -> Result<PackageSet> {
+        let universe = match self.universe.take() {
+            Some(universe) => universe,
+            None => self.load(stage)?,
+        };
+        let set = coremax_archive::resolve(&universe.packages, request);
+        self.universe = Some(universe);
+        Ok(set?)
+    }
+
+    fn load(&self, stage: &Stage<'_>) -> Result<Universe> {
+        stage.busy_with("reading the package indexes");
+        let progress = |bytes| stage.progressed(bytes);
+        self.snapshot.load(&self.builder.fetcher, &progress).context("reading the archive")
+    }
+
+    fn kept(&self, request: &Request) -> PathBuf {
+        let print = Fingerprint::new("resolution", REVISION)
+            .with("archive", self.snapshot.digest().as_bytes())
+            .with_json("request", request)
+            .finish();
+        self.builder.cache.join("resolved").join(format!("{print}.json"))
+    }
+}
+
+/// Writes it whole or not at all.
+fn keep(path: &std::path::Path, set: &PackageSet) -> Result<()> {
+    let folder = path.parent().context("a folder")?;
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&mut file, set)?;
+    file.persist(path)?;
+    Ok(())
+}

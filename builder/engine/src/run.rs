@@ -1,0 +1,242 @@
+//! Running a plan: every step when what it needs is there, as many at once as there are cores.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use coremax_fetch::{Digest, Input};
+
+use crate::{
+    event::{Observer, Stage},
+    store::{Begun, Entry, Record, Store},
+    usage::cpu_seconds,
+};
+
+/// One piece of work whose result depends on its fingerprint alone.
+pub trait Step: Sync {
+    /// Its name, one word; also the stage it reports as.
+    fn id(&self) -> &'static str;
+    /// What it does, in a few words.
+    fn description(&self) -> String;
+    /// Everything it reads, as one digest; that of the steps it needs among it.
+    fn fingerprint(&self) -> Digest;
+    /// The steps whose output it reads.
+    fn needs(&self) -> &[&'static str];
+    /// The files from outside that it reads: fetched before it runs.
+    fn inputs(&self) -> &[Input] {
+        &[]
+    }
+    /// Bytes of disk that it takes, at most.
+    fn room(&self) -> u64 {
+        0
+    }
+    /// Does the work: `needed` holds the outputs, `out` is an empty folder for its own. Returns
+    /// what came of it, in a few words.
+    ///
+    /// # Errors
+    /// Whatever stopped it.
+    fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String>;
+}
+
+/// Outputs of finished steps by name.
+#[derive(Debug, Default, Clone)]
+pub struct Outputs {
+    entries: BTreeMap<&'static str, Entry>,
+}
+
+impl Outputs {
+    /// A file or folder in the output of a step.
+    ///
+    /// # Panics
+    /// If the step is not among the needs of the one that asks: a mistake in the plan.
+    pub fn path(&self, step: &str, name: &str) -> PathBuf {
+        self.entries[step].out.join(name)
+    }
+
+    /// The records of all steps, by name.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.entries.values().map(|entry| &entry.record)
+    }
+}
+
+/// The steps that must run so that those `wanted` have an output: not those that are stored, and not
+/// those that only stored ones need.
+pub fn to_run<'a>(
+    steps: &'a [Box<dyn Step>],
+    wanted: &[&'static str],
+    store: &Store,
+) -> Vec<&'a dyn Step> {
+    let mut needed: BTreeSet<&str> = wanted.iter().copied().collect();
+    let mut waiting = Vec::new();
+    for step in steps.iter().rev().filter(|step| store.get(&step.fingerprint()).is_none()) {
+        if needed.contains(step.id()) {
+            needed.extend(step.needs());
+            waiting.push(step.as_ref());
+        }
+    }
+    waiting.reverse();
+    waiting
+}
+
+/// Runs what [`to_run`] says of the steps, which stand in an order in which each comes after its
+/// needs. Returns all outputs that are there at the end.
+///
+/// # Errors
+/// The first step's that failed, after those that were running have ended.
+pub fn run(
+    steps: &[Box<dyn Step>],
+    wanted: &[&'static str],
+    store: &Store,
+    observer: Observer<'_>,
+) -> Result<Outputs> {
+    let stored = |step: &Box<dyn Step>| Some((step.id(), store.get(&step.fingerprint())?));
+    let done = Outputs { entries: steps.iter().filter_map(stored).collect() };
+    run_waiting(to_run(steps, wanted, store), done, store, observer)
+}
+
+fn run_waiting(
+    mut waiting: Vec<&dyn Step>,
+    mut done: Outputs,
+    store: &Store,
+    observer: Observer<'_>,
+) -> Result<Outputs> {
+    let (tell, ended) = mpsc::channel();
+    let mut failure = None;
+    thread::scope(|scope| {
+        let mut running = 0;
+        loop {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            while failure.is_none() && running < cores {
+                let Some(step) = take_ready(&mut waiting, &done) else { break };
+                let (tell, needed) = (tell.clone(), done.clone());
+                scope.spawn(move || {
+                    let _ = tell.send((step, run_one(step, &needed, store, observer)));
+                });
+                running += 1;
+            }
+            if running == 0 {
+                break;
+            }
+            let Ok((step, result)) = ended.recv() else { break };
+            running -= 1;
+            match result {
+                Ok(entry) => drop(done.entries.insert(step.id(), entry)),
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+    });
+    match (failure, waiting.first()) {
+        (Some(error), _) => Err(error),
+        (None, Some(stuck)) => Err(anyhow!("step {} needs a step that is not planned", stuck.id())),
+        (None, None) => Ok(done),
+    }
+}
+
+fn take_ready<'a>(waiting: &mut Vec<&'a dyn Step>, done: &Outputs) -> Option<&'a dyn Step> {
+    let ready = |step: &&dyn Step| step.needs().iter().all(|need| done.entries.contains_key(need));
+    waiting.iter().position(ready).map(|at| waiting.remove(at))
+}
+
+fn run_one(
+    step: &dyn Step,
+    needed: &Outputs,
+    store: &Store,
+    observer: Observer<'_>,
+) -> Result<Entry> {
+    let making = match store.begin(&step.fingerprint())? {
+        Begun::Stored(entry) => return Ok(entry),
+        Begun::Ours(making) => making,
+    };
+    let stage = Stage::new(step.id(), observer);
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    let summary = step.run(needed, &making.out(), &stage).with_context(|| step.description())?;
+    let seconds = begin.elapsed().as_secs_f64();
+    stage.ended(summary.clone(), Some(seconds));
+    let cpu_seconds = cpu_seconds() - cpu;
+    making.finish(Record { step: step.id().to_owned(), summary, seconds, cpu_seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Append(&'static str, &'static [&'static str], Option<&'static str>);
+
+    impl Step for Append {
+        fn id(&self) -> &'static str {
+            self.0
+        }
+        fn description(&self) -> String {
+            format!("appending {}", self.0)
+        }
+        fn fingerprint(&self) -> Digest {
+            Digest::of(self.0)
+        }
+        fn needs(&self) -> &[&'static str] {
+            self.1
+        }
+        fn run(&self, needed: &Outputs, out: &Path, _: &Stage<'_>) -> Result<String> {
+            if let Some(error) = self.2 {
+                return Err(anyhow!(error));
+            }
+            let mut text = String::new();
+            for need in self.1 {
+                text += &fs::read_to_string(needed.path(need, "text"))?;
+            }
+            fs::write(out.join("text"), text + self.0)?;
+            Ok(String::new())
+        }
+    }
+
+    fn steps(failing: Option<&'static str>) -> Vec<Box<dyn Step>> {
+        vec![
+            Box::new(Append("a", &[], None)),
+            Box::new(Append("b", &["a"], None)),
+            Box::new(Append("c", &["a"], failing)),
+            Box::new(Append("d", &["b", "c"], None)),
+        ]
+    }
+
+    #[test]
+    fn each_after_its_needs_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let ended = std::sync::Mutex::new(0);
+        let count = |_| *ended.lock().unwrap() += 1;
+        for _ in 0..2 {
+            let outputs = run(&steps(None), &["d"], &store, &count).unwrap();
+            assert_eq!(fs::read_to_string(outputs.path("d", "text")).unwrap(), "abacd");
+        }
+        assert_eq!(*ended.lock().unwrap(), 4, "a stored step ran again");
+    }
+
+    #[test]
+    fn what_only_stored_steps_need_is_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let steps = steps(None);
+        run(&steps, &["d"], &store, &|_| ()).unwrap();
+        crate::store::remove(&folder.path().join(Digest::of("a").to_string())).unwrap();
+        assert!(to_run(&steps, &["d"], &store).is_empty());
+        crate::store::remove(&folder.path().join(Digest::of("c").to_string())).unwrap();
+        let ids: Vec<_> = to_run(&steps, &["c"], &store).iter().map(|s| s.id()).collect();
+        assert_eq!(ids, ["a", "c"]);
+    }
+
+    #[test]
+    fn a_failure_names_its_step_and_keeps_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let error = run(&steps(Some("broken")), &["d"], &store, &|_| ()).unwrap_err();
+        assert_eq!(format!("{error:#}"), "appending c: broken");
+        assert!(store.get(&Digest::of("a")).is_some());
+        assert!(store.get(&Digest::of("d")).is_none());
+    }
+}

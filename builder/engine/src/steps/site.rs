@@ -1,0 +1,244 @@
+//! The site layer: what the recipe adds to its packages, recorded as an overlay's upper folder.
+//!
+//! Overlays, files, users, keys, settings and units; the node program, by which an image proves
+//! itself; and what systemd must know at first boot.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use coremax_fetch::Digest;
+use coremax_recipe::{Content, Recipe};
+use coremax_rootfs::{
+    Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, overlay, place,
+    set_units,
+};
+use coremax_sandbox::{Cmd, Overlay, Sandbox};
+
+use super::{
+    image::{DATA_PARTITION, ROOT_PARTITION},
+    system,
+};
+use crate::{
+    event::{Stage, Unit},
+    fingerprint::Fingerprint,
+    identity::Identity,
+    run::{Outputs, Step},
+};
+
+/// Changes when the same recipe makes another layer.
+const REVISION: u32 = 1;
+/// The layer in the step's output.
+pub(crate) const LAYER: &str = "layer";
+/// The node program, built with this crate.
+const NODE: &[u8] = include_bytes!(env!("COREMAX_NODE"));
+/// It asks questions at the console of a machine that has nobody at it.
+const MASKED: [&str; 1] = ["systemd-firstboot.service"];
+
+/// The step that makes the site layer.
+pub(crate) struct Site {
+    recipe: Recipe,
+    fstab: String,
+    epoch: u64,
+    fingerprint: Digest,
+}
+
+impl Site {
+    /// The step for a recipe on the system layer with this fingerprint.
+    pub(crate) fn new(
+        recipe: &Recipe,
+        system: Digest,
+        identity: &Identity,
+        epoch: u64,
+    ) -> Result<Self> {
+        let fstab = fstab(identity);
+        let mut print = Fingerprint::new("site", REVISION)
+            .with("system", system.as_bytes())
+            .with("fstab", &fstab)
+            .with("epoch", epoch.to_string())
+            .with("node program", NODE)
+            .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
+            .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
+            .with_json("units", &recipe.units)
+            .with_json("files", &recipe.files);
+        for overlay in &recipe.overlays {
+            print = print.with_path("overlay", &overlay.source)?;
+        }
+        for file in &recipe.files {
+            if let Content::Copy { source, .. } = &file.content {
+                print = print.with_path("file", source)?;
+            }
+        }
+        Ok(Self { recipe: recipe.clone(), fstab, epoch, fingerprint: print.finish() })
+    }
+}
+
+impl Step for Site {
+    fn id(&self) -> &'static str {
+        "site"
+    }
+
+    fn description(&self) -> String {
+        "laying the recipe's files over the system".to_owned()
+    }
+
+    fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &["system"]
+    }
+
+    fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
+        stage.started("laying files", None, Unit::Count);
+        let [layer, work, at] = [LAYER, "work", "tree"].map(|name| out.join(name));
+        for folder in [&layer, &work, &at] {
+            fs::create_dir(folder)?;
+        }
+        let system = needed.path("system", system::TREE);
+        let merged = Overlay::mount(&[&system], &layer, &work, &at)?;
+        let tree = merged.path();
+        self.lay_files(tree)?;
+        self.make_accounts(tree)?;
+        apply_settings(tree, &self.settings()).context("applying settings")?;
+        set_units(tree, &self.units()).context("setting units")?;
+        self.pin_presets(tree)?;
+        clean(tree, self.epoch)?;
+        drop(merged);
+        crate::store::remove(&work)?;
+        crate::store::remove(&at)?;
+        Ok(format!("{} overlays, {} files", self.recipe.overlays.len(), self.recipe.files.len()))
+    }
+}
+
+impl Site {
+    fn lay_files(&self, tree: &Path) -> Result<()> {
+        let own = [
+            file("/usr/bin/coremax-node", NODE, 0o755),
+            file("/etc/fstab", self.fstab.as_bytes(), 0o644),
+        ];
+        place(tree, &own)?;
+        for folder in &self.recipe.overlays {
+            overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
+        }
+        Ok(())
+    }
+
+    /// Users come before the files that may belong to them.
+    fn make_accounts(&self, tree: &Path) -> Result<()> {
+        let root = User {
+            name: "root".to_owned(),
+            authorized_keys: keys(&self.recipe.root_ssh_keys),
+            ..User::default()
+        };
+        let users: Vec<_> =
+            std::iter::once(root).chain(self.recipe.users.iter().map(user)).collect();
+        add_accounts(tree, &[] as &[Group], &users, self.epoch).context("making accounts")?;
+        let files = self.recipe.files.iter().map(placed).collect::<Result<Vec<_>>>()?;
+        Ok(place(tree, &files)?)
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            hostname: Some(self.recipe.hostname.to_string()),
+            timezone: Some(self.recipe.timezone.to_string()),
+            locale: Some(self.recipe.locale.to_string()),
+        }
+    }
+
+    fn units(&self) -> Units {
+        let units = &self.recipe.units;
+        let mask = units.mask.iter().map(ToString::to_string);
+        Units {
+            enable: units.enable.iter().map(ToString::to_string).collect(),
+            disable: units.disable.iter().map(ToString::to_string).collect(),
+            mask: mask.chain(MASKED.map(str::to_owned)).collect(),
+        }
+    }
+
+    /// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
+    /// nothing else gets in.
+    fn pin_presets(&self, tree: &Path) -> Result<()> {
+        let listed = Cmd::new("systemctl", &Sandbox::tree(tree))
+            .args(["--root=/", "list-unit-files", "--state=enabled", "--no-legend", "--plain"])
+            .run()
+            .context("listing the enabled units")?;
+        let preset = presets(&String::from_utf8_lossy(&listed.stdout));
+        let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
+        Ok(place(tree, &[file(path, preset.as_bytes(), 0o644)])?)
+    }
+}
+
+/// The preset that keeps what `listed` (a unit and its state on each line) says.
+fn presets(listed: &str) -> String {
+    let units = listed.lines().filter_map(|line| line.split_whitespace().next());
+    units.map(|unit| format!("enable {unit}\n")).chain(["disable *\n".to_owned()]).collect()
+}
+
+/// File systems by partition, so that no label of another disk is mistaken for ours.
+fn fstab(identity: &Identity) -> String {
+    let [root, data] = [ROOT_PARTITION, DATA_PARTITION].map(|partition| identity.of(partition));
+    format!(
+        "# <device> <mount point> <type> <options> <dump> <pass>\n\
+         PARTUUID={root} / ext4 errors=remount-ro 0 1\n\
+         PARTUUID={data} /var ext4 defaults,x-systemd.growfs 0 2\n"
+    )
+}
+
+fn file(path: &str, content: &[u8], mode: u32) -> Placed {
+    let root = "root".to_owned();
+    Placed { path: path.into(), content: content.to_vec(), mode, owner: root.clone(), group: root }
+}
+
+fn placed(file: &coremax_recipe::File) -> Result<Placed> {
+    let content = match &file.content {
+        Content::Text(text) => text.clone().into_bytes(),
+        Content::Copy { source, .. } => {
+            fs::read(source).with_context(|| format!("reading {}", source.display()))?
+        }
+    };
+    Ok(Placed {
+        path: file.path.as_str().into(),
+        content,
+        mode: u32::from(file.mode.bits()),
+        owner: file.owner.to_string(),
+        group: file.group.to_string(),
+    })
+}
+
+fn user(user: &coremax_recipe::User) -> User {
+    User {
+        name: user.name.to_string(),
+        uid: user.uid,
+        groups: user.groups.iter().map(ToString::to_string).collect(),
+        comment: user.gecos.to_string(),
+        shell: Some(user.shell.as_str().into()),
+        system: user.system,
+        authorized_keys: keys(&user.ssh_keys),
+        ..User::default()
+    }
+}
+
+fn keys(keys: &[coremax_recipe::SshKey]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_keep_what_is_enabled_and_nothing_else() {
+        let listed = "ssh.service enabled enabled\ngetty@.service  enabled  enabled\n";
+        assert_eq!(presets(listed), "enable ssh.service\nenable getty@.service\ndisable *\n");
+        assert_eq!(presets(""), "disable *\n");
+    }
+
+    #[test]
+    fn file_systems_are_found_by_partition() {
+        let text = fstab(&Identity::new("node", &Digest::of("")));
+        let lines: Vec<_> = text.lines().skip(1).collect();
+        assert!(lines.iter().all(|line| line.starts_with("PARTUUID=")), "{text}");
+        assert_eq!(lines.len(), 2);
+    }
+}

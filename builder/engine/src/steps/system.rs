@@ -1,0 +1,76 @@
+//! The system layer: the recipe's packages, unpacked, configured and cleaned, and nothing else.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+use coremax_fetch::{Digest, Input};
+use coremax_rootfs::{Configure, Unpack, clean, configure, unpack};
+
+use crate::{
+    event::{Stage, Unit},
+    fingerprint::Fingerprint,
+    packages::Packages,
+    run::{Outputs, Step},
+};
+
+/// Changes when the same packages make another tree.
+const REVISION: u32 = 1;
+/// The tree's name in the step's output.
+pub(crate) const TREE: &str = "tree";
+/// The log of the maintainer scripts, beside the tree.
+const LOG: &str = "configure.log";
+
+/// The step that makes the system layer.
+pub(crate) struct System {
+    /// What is in it.
+    pub(crate) packages: Packages,
+    /// The time, in seconds since 1970, that nothing in the tree is newer than.
+    pub(crate) epoch: u64,
+}
+
+impl Step for System {
+    fn id(&self) -> &'static str {
+        "system"
+    }
+
+    fn description(&self) -> String {
+        format!("making the system layer from {} packages", self.packages.debs.len())
+    }
+
+    fn fingerprint(&self) -> Digest {
+        Fingerprint::new("system", REVISION)
+            .with("packages", self.packages.digest().as_bytes())
+            .with("epoch", self.epoch.to_string())
+            .finish()
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &[]
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &self.packages.inputs
+    }
+
+    fn run(&self, _: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
+        let tree = out.join(TREE);
+        fs::create_dir(&tree)?;
+        stage.started("unpacking", Some(self.packages.installed_bytes()), Unit::Bytes);
+        let progress = |bytes| stage.progressed(bytes);
+        let unpacked = unpack(&self.packages.debs, &tree, &Unpack::default(), &progress)?;
+        unpacked.warnings.iter().for_each(|warning| stage.warned(warning));
+        let packages = self.packages.debs.len();
+        stage.started("configuring", Some(packages as u64), Unit::Count);
+        let options = Configure { epoch: self.epoch, left: unpacked.left, ..Configure::default() };
+        configure(&tree, &options, &out.join(LOG), &|at| {
+            stage.progressed(1);
+            stage.busy_with(at.package);
+        })?;
+        clean(&tree, self.epoch)?;
+        Ok(format!("{packages} packages unpacked and configured"))
+    }
+
+    fn room(&self) -> u64 {
+        self.packages.installed_bytes()
+    }
+}

@@ -1,0 +1,249 @@
+//! Booting what was built: every image by every firmware, and the console for people.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use coremax_machine::{
+    Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Network, Scenario,
+    Sources, Unverified, Verified, accel, report,
+};
+use coremax_sandbox::Sandbox;
+
+use crate::{
+    event::{Observer, Stage, Unit},
+    usage::cpu_seconds,
+};
+
+/// Where firmware comes from; the file is part of this repository.
+const FIRMWARE: &str = include_str!("../../../firmware/firmware.toml");
+
+/// How images are booted.
+#[derive(Debug, Clone)]
+pub struct BootSettings {
+    /// The firmwares; all if empty.
+    pub firmware: Vec<Firmware>,
+    /// What every deadline is multiplied by.
+    pub patience: f64,
+}
+
+/// What a machine starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF.
+    #[default]
+    Uefi,
+}
+
+/// How `run` starts an image.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// What it starts with.
+    pub firmware: Firmware,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The port of the host's loopback that leads to the guest's SSH server; if none, a free one.
+    pub ssh_port: Option<u16>,
+}
+
+/// What boot tests have proven: the artefacts, every report, and the folder of what was kept.
+pub(crate) struct Proof {
+    pub(crate) verified: Vec<Verified<Artefact>>,
+    pub(crate) boots: Vec<report::Boot>,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) kept: tempfile::TempDir,
+}
+
+impl BootSettings {
+    fn firmwares(&self) -> Vec<Firmware> {
+        match self.firmware.as_slice() {
+            [] => vec![Firmware::Bios, Firmware::Uefi],
+            some => some.to_vec(),
+        }
+    }
+}
+
+impl Firmware {
+    /// The firmware called `bios` or `uefi`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "bios" => Some(Self::Bios),
+            "uefi" => Some(Self::Uefi),
+            _ => None,
+        }
+    }
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+
+    fn load(self, tools: &Path, cache: &Path) -> Result<Loaded> {
+        match self {
+            Self::Bios => Ok(Loaded::Bios),
+            Self::Uefi => Ok(Loaded::Uefi(Sources::parse(FIRMWARE)?.locate(tools, cache)?)),
+        }
+    }
+}
+
+/// What a boot test needs beside the images.
+pub(crate) struct Bench<'a> {
+    /// The tree with QEMU and firmware.
+    pub(crate) tools: PathBuf,
+    /// Where downloaded firmware is kept.
+    pub(crate) cache: &'a Path,
+    /// Where what a failed boot leaves is kept.
+    pub(crate) failures: PathBuf,
+    pub(crate) settings: &'a BootSettings,
+    pub(crate) observer: Observer<'a>,
+}
+
+/// Boots every image by every firmware. That each one holds is the result; the first that does
+/// not is the error.
+pub(crate) fn prove(images: &[PathBuf], expect: &Expect, bench: &Bench<'_>) -> Result<Proof> {
+    let stage = Stage::new("boot", bench.observer);
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    stage.started("asking for an accelerator", None, Unit::Count);
+    let kept = tempfile::tempdir()?;
+    let sandbox = sandbox(&bench.tools);
+    // OVMF asks more of KVM than SeaBIOS does: where it runs, both do.
+    let uefi = Firmware::Uefi.load(&bench.tools, bench.cache)?;
+    let probe = accel::probe(&uefi, &sandbox, &folder(kept.path(), "probe")?)?;
+    let (mut verified, mut boots) = (Vec::new(), Vec::new());
+    for path in images {
+        let artefact = Artefact::open(path, format(path)?)?;
+        let mut of_this = Vec::new();
+        for firmware in bench.settings.firmwares() {
+            let id = format!("{}-{}", artefact.format().name(), firmware.id());
+            let scenario = Scenario {
+                patience: bench.settings.patience,
+                ..Scenario::new(firmware.load(&bench.tools, bench.cache)?, probe.clone())
+            };
+            let folder = folder(kept.path(), &id)?;
+            let report = boot(&artefact, &scenario, expect, &sandbox, &folder, &stage)?;
+            of_this.push(report.clone());
+            let artefact = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            boots.push(report::Boot { artefact, folder: id, report });
+        }
+        let proven = Verified::by(artefact, &of_this);
+        verified.push(proven.map_err(|error| failed(error, &boots, kept.path(), bench))?);
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    stage.ended(summary(&boots), Some(seconds));
+    Ok(Proof { verified, boots, seconds, cpu_seconds: cpu_seconds() - cpu, kept })
+}
+
+/// Starts an image with its console in this terminal.
+pub(crate) fn console(image: &Path, tools: &Path, cache: &Path, console: &Console) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let firmware = console.firmware.load(tools, cache)?;
+    let sandbox = sandbox(tools);
+    let uefi = Firmware::Uefi.load(tools, cache)?;
+    let probe = accel::probe(&uefi, &sandbox, &folder(work.path(), "probe")?)?;
+    let artefact = Artefact::open(image, format(image)?)?;
+    let ssh = console.ssh_port.map_or_else(coremax_machine::console::free_port, Ok)?;
+    let config = Config {
+        memory: console.memory_mib,
+        network: Network::Open { ssh },
+        reboots: true,
+        ..Config::new(&artefact, firmware, probe.accelerator)
+    };
+    eprintln!("  Ctrl-A x ends the machine; what it writes is thrown away then");
+    eprintln!("  ssh -p {ssh} -o UserKnownHostsFile=/dev/null root@127.0.0.1");
+    Ok(coremax_machine::console::run(&config, &sandbox, work.path())?)
+}
+
+fn boot(
+    artefact: &Artefact,
+    scenario: &Scenario,
+    expect: &Expect,
+    sandbox: &Sandbox,
+    folder: &Path,
+    stage: &Stage<'_>,
+) -> Result<BootReport> {
+    let firmware = scenario.firmware.name();
+    stage.started(format!("{firmware}: power on"), None, Unit::Count);
+    let mut tell = |event: &BootEvent| {
+        stage.busy_with(match event {
+            BootEvent::Stage(at) => format!("{firmware}: {}", at.name()),
+            BootEvent::Waiting(units) => format!("{firmware}: waiting for {}", units.join(", ")),
+            BootEvent::Checked { hold, all } => format!("{firmware}: {hold} of {all} checks hold"),
+            BootEvent::PowerOff => format!("{firmware}: power off"),
+        });
+    };
+    Ok(coremax_machine::boot(artefact, scenario, expect, sandbox, folder, &mut tell)?)
+}
+
+fn sandbox(tools: &Path) -> Sandbox {
+    let sandbox = Sandbox::tools(tools);
+    match Path::new("/dev/kvm").exists() {
+        true => sandbox.device("/dev/kvm"),
+        false => sandbox,
+    }
+}
+
+fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    let folder = parent.join(name);
+    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn format(image: &Path) -> Result<Format> {
+    match image.extension().and_then(OsStr::to_str) {
+        Some("qcow2") => Ok(Format::Qcow2),
+        Some("raw") => Ok(Format::Raw),
+        _ => bail!("{} is no image that can be booted", image.display()),
+    }
+}
+
+/// The error of a failed boot, with what it left kept where the user finds it.
+fn failed(
+    error: Unverified,
+    boots: &[report::Boot],
+    kept: &Path,
+    bench: &Bench<'_>,
+) -> anyhow::Error {
+    let faults = boots.iter().filter_map(|boot| boot.report.fault());
+    let mut text: String =
+        faults.clone().flat_map(|f| &f.problems).map(|p| format!("\n  - {p}")).collect();
+    if copy_tree(kept, &bench.failures).is_ok() {
+        let _ = report::write(&bench.failures, &report::Build::default(), boots);
+        text += &format!("\n  log, screenshot and command line: {}", bench.failures.display());
+    }
+    for hint in faults.filter_map(|fault| fault.hint.as_ref()) {
+        text += &format!("\n  {hint}");
+    }
+    anyhow!("{error}{text}")
+}
+
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    crate::store::remove(to)?;
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)?.flatten() {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type()? {
+            kind if kind.is_dir() => copy_tree(&source, &target)?,
+            kind if kind.is_file() => drop(fs::copy(source, target)?),
+            _ => {} // sockets of the machine
+        }
+    }
+    Ok(())
+}
+
+fn summary(boots: &[report::Boot]) -> String {
+    let each: Vec<_> = boots
+        .iter()
+        .map(|boot| format!("{} {:.0} s", boot.report.scenario, boot.report.seconds))
+        .collect();
+    let checks: usize = boots.iter().map(|boot| boot.report.checks.len()).sum();
+    format!("{}: {checks} checks, all hold", each.join(", "))
+}

@@ -1,0 +1,223 @@
+//! From a recipe to a booted image, as a user would: the command builds `recipes/node.toml`, boots it
+//! by BIOS and by UEFI, and what it leaves is what the README promises.
+//!
+//! One program without the harness, since each sentence stands on what the one before has made.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use coremax_sandbox::{Child, Cmd, Sandbox};
+use coremax_tests::{Ran, coremax, repository, run};
+use serde_json::Value;
+
+type Outcome = Result<(), String>;
+type Sentence = (&'static str, fn(&Stage) -> Outcome);
+
+const STORY: [Sentence; 8] = [
+    ("a build that is killed leaves no process and no mount", killed_leaves_nothing),
+    (
+        "the next build goes on and ends in an image that boots by BIOS and by UEFI",
+        builds_and_boots,
+    ),
+    ("the result's checksums and manifest are true", result_is_true),
+    ("the report shows both boots", report_shows_boots),
+    ("a second build with nothing changed makes nothing", nothing_twice),
+    ("two builds at once are both right", two_at_once),
+    ("an image that breaks its promise is not published", broken_promise),
+    ("an ordinary user's build has the same bytes", ordinary_user),
+];
+
+/// Where the story plays.
+struct Stage {
+    cache: PathBuf,
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let folder = coremax().with_file_name("boot-tests");
+    let output = folder.join("images");
+    let _ = fs::remove_dir_all(&output);
+    fs::create_dir_all(&output).expect("a folder for the images");
+    let stage = Stage { cache: folder.join("cache"), output };
+    let (mut failed, mut skipped) = (0, 0);
+    for (sentence, check) in STORY {
+        match check(&stage) {
+            Ok(()) => println!("ok       {sentence}"),
+            Err(why) if why.starts_with("skipped") => {
+                skipped += 1;
+                println!("skipped  {sentence}: {why}");
+            }
+            Err(why) => {
+                failed += 1;
+                println!("FAILED   {sentence}: {why}");
+            }
+        }
+    }
+    println!("{} passed, {failed} failed, {skipped} skipped", STORY.len() - failed - skipped);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Stage {
+    fn text(path: &Path) -> &str {
+        path.to_str().expect("a path in UTF-8")
+    }
+
+    fn build(&self, output: &Path, more: &[&str]) -> Ran {
+        let cache = Self::text(&self.cache);
+        let fixed = ["build", "recipes/node.toml", "--cache", cache, "-o", Self::text(output)];
+        run(&[&fixed, more].concat())
+    }
+
+    fn start(&self, output: &Path) -> Child {
+        Cmd::new(coremax(), &Sandbox::host())
+            .args(["build", "recipes/node.toml", "--no-test", "--cache"])
+            .arg(&self.cache)
+            .arg("-o")
+            .arg(output)
+            .current_dir(repository())
+            .spawn()
+            .expect("coremax starts")
+    }
+
+    fn latest(&self) -> PathBuf {
+        self.output.join("node/latest")
+    }
+
+    fn manifest(&self) -> Result<Value, String> {
+        json(&self.latest().join("manifest.json"))
+    }
+}
+
+fn json(path: &Path) -> Result<Value, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+fn succeeded(ran: &Ran) -> Outcome {
+    expect(ran.ok, || format!("the command failed:\n{}", ran.err))
+}
+
+fn killed_leaves_nothing(stage: &Stage) -> Outcome {
+    let mut build = stage.start(&stage.output);
+    let begun = stage.cache.join("store/making");
+    while !fs::read_dir(&begun).is_ok_and(|mut entries| entries.next().is_some()) {
+        if build.try_wait().map_err(|e| e.to_string())?.is_some() {
+            return Err("the build ended before it made anything".into());
+        }
+        std::thread::yield_now();
+    }
+    build.kill().map_err(|e| e.to_string())?;
+    let cache = Stage::text(&stage.cache);
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    expect(!mounts.contains(cache), || "a mount is left".into())?;
+    let left = Cmd::new("pgrep", &Sandbox::host()).args(["-f", cache]).output();
+    let left = left.map_err(|e| e.to_string())?.stdout;
+    expect(left.is_empty(), || format!("processes {} are left", String::from_utf8_lossy(&left)))
+}
+
+fn builds_and_boots(stage: &Stage) -> Outcome {
+    let ran = stage.build(&stage.output, &[]);
+    print!("{}", ran.err);
+    succeeded(&ran)?;
+    let manifest = stage.manifest()?;
+    let boots = manifest["verified"].as_array().map_or(0, Vec::len);
+    expect(boots >= 1, || format!("the manifest proves nothing: {}", manifest["verified"]))
+}
+
+fn result_is_true(stage: &Stage) -> Outcome {
+    let sums = Cmd::new("sha256sum", &Sandbox::host()).args(["--check", "--strict", "SHA256SUMS"]);
+    sums.current_dir(stage.latest()).run().map_err(|e| e.to_string())?;
+    let check = Cmd::new("qemu-img", &Sandbox::host()).args(["check", "node.qcow2"]);
+    check.current_dir(stage.latest()).run().map_err(|e| e.to_string())?;
+    let manifest = stage.manifest()?;
+    let packages = manifest["packages"].as_array().ok_or("no packages in the manifest")?;
+    expect(packages.len() > 100, || format!("{} packages", packages.len()))?;
+    let pinned = packages.iter().all(|p| p["sha256"].as_str().is_some_and(|s| s.len() == 64));
+    expect(pinned, || "a package without a digest".into())
+}
+
+fn report_shows_boots(stage: &Stage) -> Outcome {
+    let page = fs::read_to_string(stage.latest().join("report.html")).map_err(|e| e.to_string())?;
+    for part in ["BIOS", "UEFI", "data:image/png;base64,"] {
+        expect(page.contains(part), || format!("the report lacks {part}"))?;
+    }
+    let junit = fs::read_to_string(stage.latest().join("junit.xml")).map_err(|e| e.to_string())?;
+    expect(junit.contains("failures=\"0\""), || "JUnit tells of failures".into())?;
+    json(&stage.latest().join("report.json")).map(drop)
+}
+
+fn nothing_twice(stage: &Stage) -> Outcome {
+    let ran = stage.build(&stage.output, &[]);
+    succeeded(&ran)?;
+    expect(ran.err.contains("unchanged"), || format!("it made something:\n{}", ran.err))
+}
+
+fn two_at_once(stage: &Stage) -> Outcome {
+    let store = stage.cache.join("store");
+    forget(&store, &["site", "root", "image"])?;
+    let outputs = ["one", "two"].map(|name| stage.output.join(name));
+    let mut builds = outputs.each_ref().map(|output| stage.start(output));
+    for build in &mut builds {
+        let status = build.wait().map_err(|e| e.to_string())?;
+        expect(status.success(), || format!("a build ended with {status}"))?;
+    }
+    let sums = outputs.each_ref().map(|output| image_digest(output));
+    let first = stage.manifest()?["artefacts"][0]["sha256"].clone();
+    for sum in sums {
+        expect(sum? == first, || "the images differ".into())?;
+    }
+    Ok(())
+}
+
+/// Removes what these steps have made, so that they run again.
+fn forget(store: &Path, steps: &[&str]) -> Outcome {
+    for entry in fs::read_dir(store).map_err(|e| e.to_string())?.flatten() {
+        let Ok(record) = json(&entry.path().join("step.json")) else { continue };
+        if steps.iter().any(|step| record["step"] == *step) {
+            fs::remove_dir_all(entry.path()).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn image_digest(output: &Path) -> Result<Value, String> {
+    let versions = fs::read_dir(output.join("node")).map_err(|e| e.to_string())?;
+    let manifest = versions.flatten().map(|v| v.path().join("manifest.json")).find(|m| m.exists());
+    Ok(json(&manifest.ok_or("no manifest")?)?["artefacts"][0]["sha256"].clone())
+}
+
+fn broken_promise(stage: &Stage) -> Outcome {
+    let recipe = repository().join("recipes/.broken-promise.toml");
+    let text = fs::read_to_string(repository().join("recipes/node.toml")).unwrap_or_default();
+    let broken = text.replace("[expect]\nfiles = [", "[expect]\nfiles = [\"/etc/never\", ");
+    fs::write(&recipe, &broken).map_err(|e| e.to_string())?;
+    let cache = Stage::text(&stage.cache);
+    let output = stage.output.join("broken");
+    let ran = run(&[
+        "build",
+        Stage::text(&recipe),
+        "--cache",
+        cache,
+        "-o",
+        Stage::text(&output),
+        "--firmware",
+        "bios",
+    ]);
+    let _ = fs::remove_file(&recipe);
+    expect(broken != text, || "node.toml has no [expect] files to break".into())?;
+    expect(!ran.ok, || "it was published".into())?;
+    expect(ran.err.contains("/etc/never"), || format!("the reason is missing:\n{}", ran.err))?;
+    expect(!output.join("node/latest").exists(), || "there is a result".into())
+}
+
+fn ordinary_user(stage: &Stage) -> Outcome {
+    let _ = stage;
+    Err("skipped: not yet".into())
+}

@@ -1,0 +1,68 @@
+//! What the command says to people who use it, and to those who misuse it.
+
+use std::fs;
+
+use coremax_tests::{run, run_in};
+
+/// The lines of a recipe, and what the complaint about it must hold.
+const BROKEN: [(&str, &[&str]); 6] = [
+    ("name = \"x\"\nbase = \"debian-12\"\npackges = 1\n", &["recipe.toml:3:1", "packages"]),
+    ("name = \"x\"\nbase = \"debian-13\"\n", &["recipe.toml:2:8", "debian-12"]),
+    ("name = \"x\"\nbase = \"debian-12\"\nparts = [\"sever\"]\n", &["recipe.toml:3", "sever"]),
+    ("name = \"x\"\nbase = \"debian-12\"\n[packages]\ninstall = 3\n", &["recipe.toml:4:11"]),
+    ("name = \"x\"\nbase = \"debian-12\"\n[[overlay]]\nfrom = \"none\"\n", &["recipe.toml:4:8"]),
+    ("name = \"x\nbase\n", &["recipe.toml:1"]),
+];
+
+#[test]
+fn help_teaches() {
+    let ran = run(&["--help"]);
+    assert!(ran.ok);
+    for word in ["build", "check", "plan", "test", "run", "clean", "recipes/node.toml"] {
+        assert!(ran.out.contains(word), "--help does not mention {word}");
+    }
+    for verb in ["build", "plan", "test", "run", "clean", "check"] {
+        let ran = run(&[verb, "--help"]);
+        assert!(ran.ok, "{verb} --help: {}", ran.err);
+        assert!(ran.out.lines().all(|line| line.chars().count() <= 100), "{verb}: long lines");
+    }
+}
+
+#[test]
+fn the_recipes_of_this_repository_are_well_formed() {
+    let ran = run(&["check", "recipes/node.toml"]);
+    assert!(ran.ok, "{}", ran.err);
+    assert!(ran.out.contains("node is well formed"), "{}", ran.out);
+}
+
+#[test]
+fn a_broken_recipe_is_shown_where_it_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, wanted) in BROKEN {
+        fs::write(folder.path().join("recipe.toml"), text).unwrap();
+        let ran = run_in(folder.path(), &["check", "recipe.toml"]);
+        assert!(!ran.ok, "{text:?} was accepted");
+        for part in wanted {
+            assert!(ran.err.contains(part), "{text:?}: no {part:?} in:\n{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_the_repository_is_the_command_s() {
+    let ran = run(&["schema"]);
+    let stored = coremax_tests::repository().join("recipes/recipe.schema.json");
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(value(&ran.out), value(&fs::read_to_string(stored).unwrap()));
+}
+
+#[test]
+fn completions_and_man_pages_come_from_the_definitions() {
+    assert!(run(&["completions", "bash"]).out.contains("coremax"));
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(&["man", folder.path().to_str().unwrap()]);
+    assert!(ran.ok, "{}", ran.err);
+    for page in ["coremax.1", "coremax-build.1", "coremax-plan.1"] {
+        assert!(folder.path().join(page).exists(), "{page} is missing");
+    }
+}
