@@ -47,6 +47,7 @@ pub struct Receipt {
 /// # Errors
 /// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
 /// case the older result and `latest` are as they were.
+#[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
 pub fn publish(
     draft: Draft,
     build: Build,
@@ -66,6 +67,7 @@ pub fn publish(
 ///
 /// # Errors
 /// As [`publish`], but for the proof.
+#[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
 pub fn publish_untested(draft: Draft, build: Build, existing: Existing) -> Result<Receipt, Error> {
     let name = format!("{}{UNTESTED}", build.version);
     lay(&draft, &Manifest { build, verified: None }, &name, existing)
