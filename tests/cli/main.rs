@@ -11,7 +11,7 @@ const BROKEN: [(&str, &[&str]); 6] = [
     ("name = \"x\"\nbase = \"debian-12\"\nparts = [\"sever\"]\n", &["recipe.toml:3", "sever"]),
     ("name = \"x\"\nbase = \"debian-12\"\n[packages]\ninstall = 3\n", &["recipe.toml:4:11"]),
     ("name = \"x\"\nbase = \"debian-12\"\n[[overlay]]\nfrom = \"none\"\n", &["recipe.toml:4:8"]),
-    ("name = \"x\nbase\n", &["recipe.toml:1"]),
+    ("name = \"x\"\nbase\n", &["recipe.toml:2"]),
 ];
 
 #[test]

@@ -41,7 +41,7 @@ fn ended(stage: &str, summary: &str, seconds: Option<f64>, width: usize) -> Stri
         return format!("  {stage:<NAME$}{summary}");
     };
     let took = format!("{seconds:.1} s");
-    let room = width.saturating_sub(2 + NAME + took.len());
+    let room = width.saturating_sub(3 + NAME + took.len());
     format!("  {stage:<NAME$}{summary:<room$} {took}")
 }
 
