@@ -120,7 +120,7 @@ impl Builder {
                 Some(proof.with_context(|| format!("booting {name}"))?)
             }
         };
-        result::publish(plan, &outputs, proof, output, observer)
+        result::publish(plan, &outputs, proof.as_ref(), output, observer)
     }
 
     /// Boots the images of a result folder again.

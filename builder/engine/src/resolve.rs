@@ -112,9 +112,9 @@ impl Builder {
         let tools =
             [&TOOLS[..], &[loaders.bios, loaders.uefi, loaders.uefi_signed, loaders.shim]].concat();
         Ok(Resolved {
-            packages: archive.packages(request_of(recipe), stage)?,
-            tools: archive.packages(closure_of(&tools), stage).context("for the tools tree")?,
-            machine: archive.packages(closure_of(&MACHINE), stage).context("for QEMU")?,
+            packages: archive.packages(&request_of(recipe), stage)?,
+            tools: archive.packages(&closure_of(&tools), stage).context("for the tools tree")?,
+            machine: archive.packages(&closure_of(&MACHINE), stage).context("for QEMU")?,
             distribution,
             epoch,
         })
@@ -124,7 +124,7 @@ impl Builder {
     pub(crate) fn resolve_machine(&self, base: Base, stage: &Stage<'_>) -> Result<Packages> {
         let base = distribution(base.as_str())?;
         let sources = self.sources.of_base(base, None, None, stage)?;
-        Archive::open(self, sources)?.packages(closure_of(&MACHINE), stage)
+        Archive::open(self, sources)?.packages(&closure_of(&MACHINE), stage)
     }
 }
 
@@ -173,12 +173,12 @@ impl<'a> Archive<'a> {
         date.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0)
     }
 
-    fn packages(&mut self, request: Request, stage: &Stage<'_>) -> Result<Packages> {
-        let kept = self.kept(&request);
+    fn packages(&mut self, request: &Request, stage: &Stage<'_>) -> Result<Packages> {
+        let kept = self.kept(request);
         let set = match fs::read(&kept).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
             Some(set) => set,
             None => {
-                let set = self.solve(&request, stage)?;
+                let set = self.solve(request, stage)?;
                 // A cache that cannot be written only costs the next build a second.
                 let _ = keep(&kept, &set);
                 set

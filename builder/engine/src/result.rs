@@ -103,7 +103,7 @@ fn results(output: &Output, recipe: &Recipe) -> Vec<PathBuf> {
 pub(crate) fn publish(
     plan: &Plan,
     outputs: &Outputs,
-    proof: Option<Proof>,
+    proof: Option<&Proof>,
     output: &Output,
     observer: Observer<'_>,
 ) -> Result<PathBuf> {
@@ -117,11 +117,11 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, &made, version(output, recipe), proof.as_ref())?;
-    if let Some(proof) = &proof {
+    let build = build_record(plan, outputs, &made, version(output, recipe), proof)?;
+    if let Some(proof) = proof {
         proof.write(draft.path(), &recipe.summary, &build)?;
     }
-    let receipt = match &proof {
+    let receipt = match proof {
         Some(proof) => publishing::publish(draft, build, proof.record(), existing_policy(output))?,
         None => publishing::publish_untested(draft, build, existing_policy(output))?,
     };

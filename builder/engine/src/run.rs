@@ -94,8 +94,9 @@ pub fn run(
     store: &Store,
     observer: Observer<'_>,
 ) -> Result<Outputs> {
-    let stored = |step: &Box<dyn Step>| Some((step.id(), store.get(&step.fingerprint())?));
-    let done = Outputs { entries: steps.iter().filter_map(stored).collect() };
+    let stored = |step: &dyn Step| Some((step.id(), store.get(&step.fingerprint())?));
+    let entries = steps.iter().filter_map(|step| stored(step.as_ref())).collect();
+    let done = Outputs { entries };
     run_waiting(to_run(steps, wanted, store), done, store, observer)
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn prove(images: &[PathBuf], expect: &Expect, bench: &Bench<'_>) -> R
             boots.push(report::Boot { artefact, folder: id, report });
         }
         let proven = Verified::by(artefact, &of_this);
-        verified.push(proven.map_err(|error| failed(error, &boots, kept.path(), bench))?);
+        verified.push(proven.map_err(|error| failed(&error, &boots, kept.path(), bench))?);
     }
     let seconds = begin.elapsed().as_secs_f64();
     stage.ended(summary(&boots), Some(seconds));
@@ -207,7 +207,7 @@ fn format(image: &Path) -> Result<Format> {
 
 /// The error of a failed boot, with what it left kept where the user finds it.
 fn failed(
-    error: Unverified,
+    error: &Unverified,
     boots: &[report::Boot],
     kept: &Path,
     bench: &Bench<'_>,

@@ -23,13 +23,13 @@ pub(crate) fn show(how: Progress) -> Show {
         Progress::Auto if std::io::stderr().is_terminal() => live::show(),
         Progress::Live => live::show(),
         Progress::Auto | Progress::Plain => Box::new(plain::show),
-        Progress::Json => Box::new(json),
+        Progress::Json => Box::new(|event| json(&event)),
         Progress::None => Box::new(|_| ()),
     }
 }
 
-fn json(event: Event) {
-    if let Ok(line) = serde_json::to_string(&event) {
+fn json(event: &Event) {
+    if let Ok(line) = serde_json::to_string(event) {
         // A reader that went away is no reason to stop a build.
         let _ = writeln!(std::io::stdout(), "{line}");
     }

@@ -39,7 +39,7 @@ pub(crate) const ROOT_PARTITION: &str = "root partition";
 pub(crate) const DATA_PARTITION: &str = "data partition";
 /// The places of partitions, from 1.
 const BIOS_PARTITION: usize = 1;
-const ESP_PARTITION: usize = 2;
+const ESP_PARTITION: u32 = 2;
 /// Room for GRUB's core image, which takes some 100 KiB.
 const BIOS_SIZE: Bytes = Bytes::mib(1);
 
@@ -180,7 +180,7 @@ impl Image {
     fn make_disk(&self, tools: &Sandbox, needed: &Outputs, esp: &Path, disk: &Path) -> Result<()> {
         let layout = self.layout(needed, esp)?;
         let placement = layout.write(disk, &|_| ())?;
-        let images = grub::bios::images(tools, ESP_PARTITION as u32)?;
+        let images = grub::bios::images(tools, ESP_PARTITION)?;
         Ok(grub::bios::install(&images, disk, placement.partitions[BIOS_PARTITION - 1])?)
     }
 
