@@ -46,7 +46,7 @@ pub struct Receipt {
 ///
 /// # Errors
 /// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
-/// case the older result and `latest` are as they were.
+/// case the older result is as it was. Should `latest` alone fail to move, the result stands and the error says so.
 #[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
 pub fn publish(
     draft: Draft,
