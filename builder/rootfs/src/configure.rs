@@ -38,8 +38,11 @@ pub struct Configure {
     pub left: Vec<Deb>,
 }
 
-/// Programs that are not run unless asked for: their work is thrown away, or done by the builder.
-pub const SKIPPED: [&str; 2] = ["/usr/sbin/update-initramfs", "/usr/bin/mandb"];
+/// Programs that are not run unless asked for: an initramfs is made once by whoever wants it, the
+/// index of manual pages by a timer, and host keys at first boot, for [`clean`](crate::clean())
+/// removes them.
+pub const SKIPPED: [&str; 3] =
+    ["/usr/sbin/update-initramfs", "/usr/bin/mandb", "/usr/bin/ssh-keygen"];
 
 impl Default for Configure {
     fn default() -> Self {

@@ -15,6 +15,8 @@ mod claims;
 mod layout;
 mod package;
 mod paths;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, Allowed, &str)] = &[
     ("/etc/.resolv.conf.systemd-resolved.bak", Anything, "the host's resolv.conf, by mmdebstrap"),
     ("/etc/machine-id", Anything, "emptied by mmdebstrap at its end, and by clean() here"),
     ("/var/lib/dbus/machine-id", Anything, "removed by mmdebstrap at its end, and by clean() here"),
-    ("/etc/ssh/ssh_host_*", Anything, "keys of chance"),
+    ("/etc/ssh/ssh_host_*", Anything, "no host keys are made here"),
     ("/etc/passwd", OtherNumbers, "apt configures in another order, and numbers are given by it"),
     ("/etc/group", OtherNumbers, "as /etc/passwd"),
     ("/etc/shadow", OtherNumbers, "as /etc/passwd"),
