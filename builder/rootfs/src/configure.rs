@@ -94,14 +94,9 @@ pub fn configure(
         log: open_log(log)?,
         dpkg: packages.iter().find(|p| p.name == "dpkg").map_or("", |p| &p.version).to_owned(),
     };
-    job.run_preinsts(&packages)?;
-    job.unpack_left()?;
-    let mut progress =
-        Progress { to: progress, number: 0, of: packages.len() + options.left.len() };
-    job.configure_essential(&packages, &mut progress)?;
-    job.dpkg_configure(&["-a"], &mut progress)?;
+    let configured = job.run(&packages, progress);
     stubs.remove(&job.tree)?;
-    job.check_finished()
+    configured.and_then(|()| job.check_finished())
 }
 
 fn open_log(path: &Path) -> Result<File, Error> {
@@ -110,6 +105,15 @@ fn open_log(path: &Path) -> Result<File, Error> {
 }
 
 impl Job<'_> {
+    fn run(&self, packages: &[Installed], progress: &dyn Fn(Configuring<'_>)) -> Result<(), Error> {
+        let of = packages.len() + self.options.left.len();
+        let mut progress = Progress { to: progress, number: 0, of };
+        self.run_preinsts(packages)?;
+        self.unpack_left()?;
+        self.configure_essential(packages, &mut progress)?;
+        self.dpkg_configure(&["-a"], &mut progress)
+    }
+
     /// `preinst install` of every package, those that another's preinst counts on first.
     fn run_preinsts(&self, packages: &[Installed]) -> Result<(), Error> {
         for package in order::preinst_order(packages) {

@@ -24,11 +24,14 @@ pub(super) fn parse(line: &str) -> Option<Report<'_>> {
     Some(Report::Failed { package: package.trim(), message: message.trim() })
 }
 
-/// The last lines of a log from the last line on that begins with `begin`.
+/// The last lines of what a script said: of a log from the last line on that begins with `begin`, to
+/// where dpkg begins to comment on it.
 pub(super) fn last_lines(log: &str, begin: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let start = lines.iter().rposition(|line| line.starts_with(begin.trim_end())).unwrap_or(0);
     let lines = &lines[start..];
+    let end = lines.iter().position(|line| line.starts_with("dpkg: error processing"));
+    let lines = &lines[..end.unwrap_or(lines.len())];
     lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n")
 }
 
@@ -66,6 +69,8 @@ mod tests {
             "Setting up b\ny\nz"
         );
         assert_eq!(last_lines(&"l\n".repeat(100), "none").lines().count(), QUOTED_LINES);
+        let log = "Setting up a\nwhy\ndpkg: error processing package a (--configure):\n more\n";
+        assert_eq!(last_lines(log, "Setting up a"), "Setting up a\nwhy");
         assert_eq!(last_lines("", "x"), "");
     }
 
