@@ -1,9 +1,11 @@
 //! The store: what steps made, by fingerprint.
 //!
-//!     store/<fingerprint>/out/        what the step made: files and trees
-//!     store/<fingerprint>/step.json   which step, when, how long
-//!     store/<fingerprint>.lock        held by whoever makes the entry
-//!     store/making/<fingerprint>/     an entry in the making, renamed when it is whole
+//! ```text
+//! store/<fingerprint>/out/        what the step made: files and trees
+//! store/<fingerprint>/step.json   which step, when, how long
+//! store/<fingerprint>.lock        held by whoever makes the entry
+//! store/making/<fingerprint>/     an entry in the making, renamed when it is whole
+//! ```
 //!
 //! An entry appears at once and whole, or not at all. Of two builds that want the same entry one
 //! makes it and the other waits. What a killed build left in `making` is thrown away by the next

@@ -1,9 +1,11 @@
 //! The steps of a build, one a file. Only here do the domain crates meet.
 //!
-//!     tools  ─────────────┬──────────┐
-//!     system ──> site ──┬─┼> root ───┤
-//!                       │ └> data ───┼──> image
-//!                       └──> initrd ─┴──> (ESP inside image)
+//! ```text
+//! tools  ─────────────┬──────────┐
+//! system ──> site ──┬─┼> root ───┤
+//!                   │ └> data ───┼──> image
+//!                   └──> initrd ─┴──> (ESP inside image)
+//! ```
 
 mod filesystem;
 mod image;
@@ -14,7 +16,7 @@ mod system;
 pub(crate) mod tools;
 
 pub(crate) use filesystem::{Filesystem, Part};
-pub(crate) use image::{Image, Made};
+pub(crate) use image::Image;
 pub(crate) use initrd::Initrd;
 pub(crate) use site::Site;
 pub(crate) use system::System;
