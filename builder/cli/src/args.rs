@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use coremax_recipe::Base;
 
 /// From a recipe to images that are proven to boot.
 ///
@@ -89,7 +90,7 @@ pub(crate) struct From {
     /// The recipe, a TOML file
     pub(crate) recipe: PathBuf,
     /// Build on another distribution than the recipe says
-    #[arg(long, value_name = "ID", value_parser = ["debian-12", "ubuntu-22.04"])]
+    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::ALL.map(Base::as_str)))]
     pub(crate) base: Option<String>,
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,

@@ -71,12 +71,11 @@ impl Builder {
         stage.started("asking the archive", None, Unit::Count);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
         let plan = Plan::new(recipe, resolved)?;
-        let to_run = run::to_run(&plan.steps, &[IMAGE, MACHINE], &self.store);
-        let fetch = self.fetcher.cache().missing(&inputs(&to_run));
+        let (to_run, fetch) = self.pending(&plan);
         let summary = format!(
             "{} packages, {} of {} steps to run, {} MB to fetch",
             plan.packages.debs.len(),
-            to_run.len(),
+            to_run,
             plan.steps.len(),
             fetch.div_ceil(1_000_000)
         );
@@ -86,8 +85,13 @@ impl Builder {
 
     /// The plan for people and machines.
     pub fn describe(&self, plan: &Plan) -> Description {
+        Description::of(plan, &self.store, self.pending(plan).1)
+    }
+
+    /// How many steps a tested build would run, and how many bytes it would fetch.
+    fn pending(&self, plan: &Plan) -> (usize, u64) {
         let to_run = run::to_run(&plan.steps, &[IMAGE, MACHINE], &self.store);
-        Description::of(plan, &self.store, self.fetcher.cache().missing(&inputs(&to_run)))
+        (to_run.len(), self.fetcher.cache().missing(&inputs(&to_run)))
     }
 
     /// Makes the images of a plan, boots them, and lays the result into its folder, which is

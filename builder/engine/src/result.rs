@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result, bail};
 use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
 use coremax_publish as publishing;
-use coremax_publish::{Boot, Build, Draft, Existing, FileInput, Manifest, Package};
+use coremax_publish::{Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package};
 use coremax_recipe::{Content, Recipe};
 
 use crate::{
     event::{Event, Observer, Stage},
     plan::{IMAGE, Plan},
     run::Outputs,
-    steps::{Image, Made},
+    steps::Image,
     verify::{self, BootSettings, Proof},
 };
 
@@ -61,9 +61,7 @@ impl Stored {
             serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
         Ok(Self { manifest, expect })
     }
-}
 
-impl Stored {
     /// Its images.
     pub(crate) fn images(&self, folder: &Path) -> Vec<PathBuf> {
         self.manifest.build.artefacts.iter().map(|artefact| folder.join(&artefact.name)).collect()
@@ -117,7 +115,7 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, &made, version(output, recipe), proof)?;
+    let build = build_record(plan, outputs, made, version(output, recipe), proof)?;
     if let Some(proof) = proof {
         proof.write(draft.path(), &recipe.summary, &build)?;
     }
@@ -134,7 +132,7 @@ pub(crate) fn publish(
     Ok(receipt.folder)
 }
 
-/// A version that was named must not change its content; one made of the date is free anyhow.
+/// What was proven keeps its content under its version; what was not may be made anew.
 fn existing_policy(output: &Output) -> Existing {
     match output.testing {
         Testing::Skipped => Existing::Replace,
@@ -159,7 +157,7 @@ fn version(output: &Output, recipe: &Recipe) -> String {
 fn build_record(
     plan: &Plan,
     outputs: &Outputs,
-    made: &[Made],
+    artefacts: Vec<Artefact>,
     version: String,
     proof: Option<&Proof>,
 ) -> Result<Build> {
@@ -188,7 +186,7 @@ fn build_record(
         created: plan.epoch,
         packages: packages.collect(),
         files: files(&plan.recipe)?,
-        artefacts: made.iter().map(Made::record).collect(),
+        artefacts,
         stages: steps.chain(boots).collect(),
     })
 }
@@ -256,11 +254,11 @@ impl Proof {
     /// What goes into the manifest: every boot of a verified artefact.
     fn record(&self) -> publishing::Proof {
         let boots = self.boots.iter().filter_map(|boot| {
-            let digest = &boot.report.digest;
-            let verified = self.verified.iter().any(|artefact| artefact.get().digest() == digest);
-            verified.then_some(Boot {
+            let sha256 = boot.report.digest;
+            let verified = self.verified.iter().any(|v| *v.get().digest() == sha256);
+            verified.then(|| Boot {
                 artefact: boot.artefact.clone(),
-                sha256: digest.to_string().parse().ok()?,
+                sha256,
                 firmware: boot.report.scenario.clone(),
                 accelerator: boot.report.accelerator.accelerator.name().to_owned(),
                 seconds: boot.report.seconds,

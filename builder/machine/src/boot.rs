@@ -4,14 +4,15 @@ mod exchange;
 
 use std::{fs, path::Path};
 
+use coremax_fetch::Digest;
 use coremax_node_api::boot_test::{self, Answer, Check, Expect, Facts, Nonce, PROTOCOL, Request};
 use coremax_sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 
 use self::exchange::Exchange;
 use crate::{
-    Accelerator, Artefact, Config, Deadlines, Digest, Error, Fault, Firmware, Kernel, Machine,
-    Probe, Stage, StageTime, error::file, screenshot,
+    Accelerator, Artefact, Config, Deadlines, Error, Fault, Firmware, Kernel, Machine, Probe,
+    Stage, StageTime, artefact::digest, error::file, screenshot,
 };
 
 /// How an artefact is booted.
@@ -166,14 +167,14 @@ pub fn boot(
     if let Ok(answer) = &result {
         files.answer = Some(keep_answer(folder, answer)?);
     }
-    let unchanged = Digest::of(artefact.path())? == *artefact.digest();
+    let unchanged = digest(artefact.path())? == *artefact.digest();
     let findings = Findings { request: &request, scenario, power_off, unchanged };
     let (checks, facts, outcome) = findings.judge(result);
     Ok(BootReport {
         scenario: scenario.firmware.name().to_owned(),
         firmware: origin(&scenario.firmware),
         accelerator: scenario.accelerator.clone(),
-        digest: artefact.digest().clone(),
+        digest: *artefact.digest(),
         stages,
         seconds,
         checks,

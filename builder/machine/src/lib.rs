@@ -28,7 +28,7 @@ mod text;
 mod wires;
 
 pub use accel::{Accelerator, Probe};
-pub use artefact::{Artefact, Digest, Format, Unverified, Verified};
+pub use artefact::{Artefact, Format, Unverified, Verified};
 pub use boot::{BootEvent, BootReport, Files, Outcome, Scenario, boot};
 pub use config::{Config, Firmware, Kernel, Network};
 pub use coremax_node_api::boot_test::{Check, Expect, Facts};

@@ -17,7 +17,6 @@ use coremax_fetch::Digest;
 use coremax_publish::Artefact;
 use coremax_recipe::{Format, Recipe, RecipeName};
 use coremax_sandbox::Sandbox;
-use serde::{Deserialize, Serialize};
 
 use super::{filesystem, initrd, tools};
 use crate::{
@@ -29,7 +28,7 @@ use crate::{
 };
 
 /// Changes when the same parts make another disk.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// What was made, in the step's output.
 const MADE: &str = "made.json";
 /// The folder of the ESP with the kernel that boots: one a slot.
@@ -49,38 +48,15 @@ pub(crate) struct Image {
     formats: Vec<Format>,
     title: String,
     command_line: Vec<String>,
-    distribution: &'static Distribution,
     made_of: [Digest; 4],
     identity: Identity,
-}
-
-/// One image that was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Made {
-    pub(crate) name: String,
-    pub(crate) format: String,
-    pub(crate) size: u64,
-    pub(crate) digest: Digest,
-    pub(crate) virtual_size: u64,
-}
-
-impl Made {
-    pub(crate) fn record(&self) -> Artefact {
-        Artefact {
-            name: self.name.clone(),
-            format: self.format.clone(),
-            size: self.size,
-            sha256: self.digest,
-            virtual_size: self.virtual_size,
-        }
-    }
 }
 
 impl Image {
     /// The step for a recipe, from steps with the fingerprints `made_of`.
     pub(crate) fn new(
         recipe: &Recipe,
-        distribution: &'static Distribution,
+        distribution: &Distribution,
         made_of: [Digest; 4],
         identity: Identity,
     ) -> Self {
@@ -91,14 +67,13 @@ impl Image {
             formats: recipe.outputs.iter().copied().collect(),
             title: format!("{} ({})", recipe.name, distribution.name),
             command_line: [root, "ro".to_owned()].into_iter().chain(arguments).collect(),
-            distribution,
             made_of,
             identity,
         }
     }
 
     /// What the step has made.
-    pub(crate) fn made(outputs: &Outputs) -> Result<Vec<Made>> {
+    pub(crate) fn made(outputs: &Outputs) -> Result<Vec<Artefact>> {
         let path = outputs.path(IMAGE, MADE);
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(serde_json::from_slice(&text)?)
@@ -120,7 +95,6 @@ impl Step for Image {
             .with_json("formats", &self.formats)
             .with("title", &self.title)
             .with_json("command line", &self.command_line)
-            .with("distribution", self.distribution.id)
             .with_json("identity", &self.identity);
         self.made_of.iter().fold(start, |print, part| print.with("part", part.as_bytes())).finish()
     }
@@ -212,7 +186,13 @@ impl Image {
     }
 
     /// One image of the disk, in one format.
-    fn write(&self, format: Format, disk: &Path, out: &Path, stage: &Stage<'_>) -> Result<Made> {
+    fn write(
+        &self,
+        format: Format,
+        disk: &Path,
+        out: &Path,
+        stage: &Stage<'_>,
+    ) -> Result<Artefact> {
         let name = format!("{}.{format}", self.name);
         let path = out.join(&name);
         let virtual_size = fs::metadata(disk)?.len();
@@ -224,7 +204,7 @@ impl Image {
             }
             Format::Raw => coremax_disk::copy_file(disk, &path, &progress)?,
         }
-        let (digest, size) = Digest::of_reader(fs::File::open(&path)?)?;
-        Ok(Made { name, format: format.to_string(), size, digest, virtual_size })
+        let (sha256, size) = Digest::of_reader(fs::File::open(&path)?)?;
+        Ok(Artefact { name, format: format.to_string(), size, sha256, virtual_size })
     }
 }
