@@ -16,13 +16,14 @@ use serde_json::Value;
 type Outcome = Result<(), String>;
 type Sentence = (&'static str, fn(&Stage) -> Outcome);
 
-const STORY: [Sentence; 7] = [
+const STORY: [Sentence; 8] = [
     ("a build that is killed leaves no process and no mount", killed_leaves_nothing),
     (
         "the next build goes on and ends in an image that boots by BIOS and by UEFI",
         builds_and_boots,
     ),
     ("the result's checksums and manifest are true", result_is_true),
+    ("qemu-img finds nothing wrong with the image", image_is_clean),
     ("the report shows both boots", report_shows_boots),
     ("a second build with nothing changed makes nothing", nothing_twice),
     ("two builds at once are both right", two_at_once),
@@ -133,13 +134,20 @@ fn builds_and_boots(stage: &Stage) -> Outcome {
 fn result_is_true(stage: &Stage) -> Outcome {
     let sums = Cmd::new("sha256sum", &Sandbox::host()).args(["--check", "--strict", "SHA256SUMS"]);
     sums.current_dir(stage.latest()).run().map_err(|e| e.to_string())?;
-    let check = Cmd::new("qemu-img", &Sandbox::host()).args(["check", "node.qcow2"]);
-    check.current_dir(stage.latest()).run().map_err(|e| e.to_string())?;
     let manifest = stage.manifest()?;
     let packages = manifest["packages"].as_array().ok_or("no packages in the manifest")?;
     expect(packages.len() > 100, || format!("{} packages", packages.len()))?;
     let pinned = packages.iter().all(|p| p["sha256"].as_str().is_some_and(|s| s.len() == 64));
     expect(pinned, || "a package without a digest".into())
+}
+
+fn image_is_clean(stage: &Stage) -> Outcome {
+    let host = Sandbox::host();
+    if Cmd::new("qemu-img", &host).args(["--version"]).output().is_err() {
+        return Err("skipped: there is no qemu-img here".into());
+    }
+    let check = Cmd::new("qemu-img", &host).args(["check", "node.qcow2"]);
+    check.current_dir(stage.latest()).run().map(drop).map_err(|e| e.to_string())
 }
 
 fn report_shows_boots(stage: &Stage) -> Outcome {
