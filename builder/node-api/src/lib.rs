@@ -1,8 +1,11 @@
-//! What builder, node and tests say to each other.
+//! What builder, node and tests say to each other, on a line or on a disk.
 //!
-//! Types and their text form only: no I/O, so that each side may read from what it likes.
+//! Types and their text and binary forms only: no I/O, so that each side may read from what it
+//! likes.
 
 pub mod boot_test;
 mod line;
+pub mod squashfs;
+pub mod verity;
 
 pub use line::{Error, LINE_MAX, decode, encode};
