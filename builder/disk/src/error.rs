@@ -136,6 +136,25 @@ pub enum Error {
         /// The label.
         label: String,
     },
+    /// A hash tree is only made over whole blocks.
+    #[error("hashing {path}: {length} are not one or more blocks of 4096 bytes")]
+    VerityData {
+        /// The data.
+        path: PathBuf,
+        /// Its length.
+        length: Bytes,
+    },
+    /// A file does not hold the hashes of a layer's blocks, or others than are asked for.
+    #[error("{path} cannot be used as the leaves of a hash tree: {why}")]
+    VerityLeaves {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A hash tree was asked for over nothing.
+    #[error("a hash tree over no layer")]
+    VerityNothing,
     /// A text cannot be put into GRUB's configuration.
     #[error("{text:?} cannot stand in GRUB's configuration: it holds {character:?}")]
     GrubText {

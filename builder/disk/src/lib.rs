@@ -1,4 +1,4 @@
-//! GPT, FAT, ext4, GRUB and qcow2: a bootable disk without loop devices or mounts.
+//! GPT, FAT, ext4, dm-verity, GRUB and qcow2: a bootable disk without loop devices or mounts.
 //!
 //! A disk is made from the inside out: [`ext4::make`] and [`fat::make`] write file-system images,
 //! [`grub`] gives the ESP its loader and its configuration, [`gpt::Layout::write`] lays the images
@@ -15,6 +15,7 @@ mod guid;
 pub mod qcow2;
 mod sparse;
 mod units;
+pub mod verity;
 
 pub use error::Error;
 pub use guid::{Guid, NotAGuid};
