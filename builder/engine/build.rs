@@ -12,7 +12,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for part in ["node", "node-api", "sandbox"] {
+    for part in ["node", "node-api", "kmod", "sandbox"] {
         println!("cargo::rerun-if-changed={}", here.join("..").join(part).display());
     }
     println!("cargo::rerun-if-changed={}", here.join("../../Cargo.lock").display());
