@@ -232,6 +232,12 @@ impl Cmd {
     }
 }
 
+/// Becomes this program, with this process's environment; returns only when that fails.
+pub fn exec<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Error {
+    let source = Command::new(program).args(arguments).exec();
+    Error::Start { program: program.display().to_string(), source }
+}
+
 #[allow(unsafe_code)] // pre_exec
 fn in_child(command: &mut Command, spawn: Spawn, folder: Option<PathBuf>) {
     let folder = folder.map(|path| {

@@ -67,6 +67,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A block device did not do what it was asked.
+    #[error("{operation} {device}")]
+    Device {
+        /// What was asked.
+        operation: &'static str,
+        /// The device.
+        device: String,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Error {

@@ -6,16 +6,20 @@
 //! that were named and nothing else. The kernel takes all of it down when the builder dies,
 //! however it dies.
 //!
+//! The node program has the rest of what must be unsafe here too: [`dm`], [`block`], [`exec`].
+//!
 //! See user_namespaces(7), mount_namespaces(7), pid_namespaces(7).
 
+pub mod block;
 mod cmd;
+pub mod dm;
 mod error;
 mod namespace;
 mod overlay;
 mod root;
 mod spawn;
 
-pub use cmd::{Child, Cmd, Output};
+pub use cmd::{Child, Cmd, Output, exec};
 pub use error::Error;
 pub use namespace::{enter, is_entered};
 pub use overlay::Overlay;
