@@ -4,7 +4,9 @@
 //! likes.
 
 pub mod boot_test;
+pub mod env;
 mod line;
+pub mod slot;
 pub mod squashfs;
 pub mod verity;
 
