@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use coremax_node_api::squashfs::NotASuperblock as NotASquashfs;
+
 use crate::{Bytes, Guid};
 
 /// An operation of this crate that failed.
@@ -155,6 +157,36 @@ pub enum Error {
     /// A hash tree was asked for over nothing.
     #[error("a hash tree over no layer")]
     VerityNothing,
+    /// mksquashfs wrote something else than a squashfs.
+    #[error("reading the superblock of {path}")]
+    Squashfs {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong.
+        source: NotASquashfs,
+    },
+    /// A folder cannot be named like this within a tree.
+    #[error("{path:?} does not name a folder within the tree that is to be sealed")]
+    SquashfsFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder of a layer hides what the layers below have there, which a sealed layer cannot say.
+    #[error("{path} replaces the folder {hidden} instead of changing it")]
+    LayerOpaque {
+        /// The folder in the layer.
+        path: PathBuf,
+        /// The folder that it hides.
+        hidden: PathBuf,
+    },
+    /// An attribute that a sealed layer cannot have.
+    #[error("{path} has the attribute {attribute}, which cannot be sealed")]
+    LayerMark {
+        /// The file or folder.
+        path: PathBuf,
+        /// The attribute's name.
+        attribute: String,
+    },
     /// A text cannot be put into GRUB's configuration.
     #[error("{text:?} cannot stand in GRUB's configuration: it holds {character:?}")]
     GrubText {
@@ -198,6 +230,10 @@ impl Error {
             Self::FatFull { label, needed, .. } => {
                 Some(format!("make the volume {label:?} larger than {needed}"))
             }
+            Self::LayerOpaque { hidden, .. } => Some(format!(
+                "remove what is in {} rather than the folder itself",
+                hidden.display()
+            )),
             Self::GrubText { .. } => Some(
                 "GRUB cannot hand quotes, backslashes or control characters to a kernel".into(),
             ),

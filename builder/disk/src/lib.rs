@@ -1,6 +1,7 @@
-//! GPT, FAT, ext4, dm-verity, GRUB and qcow2: a bootable disk without loop devices or mounts.
+//! GPT, FAT, ext4, squashfs, dm-verity, GRUB and qcow2: a bootable disk without loop devices or mounts.
 //!
-//! A disk is made from the inside out: [`ext4::make`] and [`fat::make`] write file-system images,
+//! A disk is made from the inside out: [`ext4::make`], [`squashfs::make`] and [`fat::make`] write
+//! file-system images, [`verity::format`] the hashes that protect one,
 //! [`grub`] gives the ESP its loader and its configuration, [`gpt::Layout::write`] lays the images
 //! into partitions of a raw disk, [`grub::bios`] makes that disk boot by BIOS, and
 //! [`qcow2::write`] packs it. Every function writes the same bytes for the same input: GUIDs,
@@ -12,8 +13,10 @@ pub mod fat;
 pub mod gpt;
 pub mod grub;
 mod guid;
+pub mod layer;
 pub mod qcow2;
 mod sparse;
+pub mod squashfs;
 mod units;
 pub mod verity;
 
