@@ -187,6 +187,26 @@ pub enum Error {
         /// The attribute's name.
         attribute: String,
     },
+    /// An entry cannot be in an initrd.
+    #[error("{path:?} cannot be in an initrd: {why}")]
+    CpioEntry {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A time does not fit an initrd.
+    #[error("{epoch} cannot be the time of an initrd's files: 32 bits are for it")]
+    CpioEpoch {
+        /// The time, in seconds since 1970.
+        epoch: u64,
+    },
+    /// An initrd could not be written to where it goes.
+    #[error("writing an initrd")]
+    CpioWrite {
+        /// Why.
+        source: io::Error,
+    },
     /// A text cannot be put into GRUB's configuration.
     #[error("{text:?} cannot stand in GRUB's configuration: it holds {character:?}")]
     GrubText {
