@@ -4,6 +4,7 @@
 //! likes.
 
 pub mod boot_test;
+pub mod early_boot;
 pub mod env;
 mod line;
 pub mod slot;

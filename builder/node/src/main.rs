@@ -1,9 +1,11 @@
 //! The node program: one static binary that an appliance carries.
 //!
-//! Verbs that are still to come take their place here, each in a module of its own: `init` (early
-//! boot), `identity`, `join`, `update`, `status`.
+//! Verbs that are still to come take their place here, each in a module of its own: `identity`,
+//! `join`, `update`, `status`.
 
 mod boot_test;
+mod gpt;
+mod init;
 
 use std::process::ExitCode;
 
@@ -14,12 +16,20 @@ usage: coremax-node VERB
 
 verbs:
   boot-test   answer a tester over virtio-serial
+  init        boot the machine; what /init in an initrd does
   version     print the version
 ";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+    let all: Vec<String> = std::env::args().collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let result = match &*all {
+        // The kernel starts an initrd's program by this name, and gives it what it did not know.
+        ["/init", arguments @ ..] => init::run(arguments),
+        [_, arguments @ ..] => run(arguments),
+        [] => run(&[]),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -31,6 +41,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> anyhow::Result<()> {
     match arguments {
         ["boot-test"] => boot_test::run(),
+        ["init", arguments @ ..] => init::run(arguments),
         ["version"] => {
             println!("coremax-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -1,0 +1,76 @@
+//! Early boot: from the kernel's first process to the verified root's own.
+//!
+//! Runs as /init in the initrd that the builder writes. It mounts the kernel's file systems, loads
+//! modules for the devices it sees, waits for the disk with the root whose hash the kernel's command
+//! line has, sets up dm-verity, stacks the root's two layers, lays the machine's state over them, and
+//! becomes the root's init. What decides is pure (`choose`, `cmdline`, `superblocks`, [`crate::gpt`]);
+//! what touches the kernel is thin.
+//!
+//! Command line: `coremax.root=HASH`, `coremax.slot=NAME`, `coremax.data=PARTUUID|none`,
+//! `coremax.wait=SECONDS`, `coremax.debug`, and the kernel's own `init=`, `panic=`,
+//! `modprobe.blacklist=` and `MODULE.OPTION=`.
+
+mod choose;
+mod cmdline;
+mod console;
+mod copy;
+mod data;
+mod disks;
+mod furnish;
+mod grow;
+mod handover;
+mod loader;
+mod mounts;
+mod root;
+mod search;
+mod superblocks;
+mod uevent;
+
+use std::{convert::Infallible, fs};
+
+use anyhow::{Context, Result, anyhow};
+use coremax_node_api::early_boot::{self, State};
+
+use self::{
+    choose::{choose, report},
+    cmdline::{CommandLine, Data},
+    disks::Disks,
+    loader::Loader,
+    uevent::Uevents,
+};
+
+/// Boots; `arguments` are passed on to the root's init. Returns only where this is no machine's first
+/// process.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    handover::guard()?;
+    let mounted = mounts::kernel();
+    let line = CommandLine::parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let Err(error) = mounted.and_then(|()| boot(&line, arguments));
+    search::despair(&line, &error)
+}
+
+fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
+    // Listening comes before looking: what appears in between is then seen at least once.
+    let events = Uevents::open()?;
+    let mut loader = Loader::start(line)?;
+    let mut disks = Disks::default();
+    let hash = line.root.ok_or_else(|| anyhow!(report(line, [])))?;
+    search::root(line, hash, &events, &mut loader, &mut disks)?;
+    let choice = choose(hash, &line.data, disks.all()).context("the root's disk is gone again")?;
+    let [root, verity] =
+        [choice.root, choice.verity].map(|part| disks::node(&choice.disk.name, part));
+    let (root, verity) = (root?, verity?);
+    console::log(&format!("root found: {}, verity {}", root.display(), verity.display()));
+    loader.need_root()?;
+    root::mount(hash, &root, &verity)?;
+    let data = data::mount(choice.data, line.data != Data::Nowhere)?;
+    let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
+    record(&State { root: hash.to_string(), slot, disk, data })?;
+    loader.stop();
+    handover::to(&line.init, arguments)
+}
+
+fn record(state: &State) -> Result<()> {
+    let line = coremax_node_api::encode(state)?;
+    fs::write(early_boot::STATE, line).context("writing what was done")
+}

@@ -1,0 +1,140 @@
+//! The machine's state: the data partition, grown, repaired and mounted, and what of it is laid over
+//! the root.
+//!
+//! Whatever is wrong with it, the machine still boots: to a root with memory in its place, and to
+//! consoles that say so.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use coremax_node_api::early_boot::Data;
+use coremax_sandbox::{Cmd, Sandbox, block};
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
+
+use super::{
+    choose::Disk,
+    console, disks, furnish, grow, mounts,
+    superblocks::{EXT4_LENGTH, Ext4},
+};
+use crate::gpt::Partition;
+
+/// Where the data partition is seen.
+pub(crate) const AT: &str = "/run/coremax/data";
+const CHECKER: &str = "/sbin/e2fsck";
+/// What is left when a file system counts as full: less cannot hold a boot's logs.
+const LEAST_FREE: u64 = 8 << 20;
+
+/// Mounts the data partition, or memory in its place, and lays it over the root at /sysroot.
+pub(crate) fn mount(found: Option<(&Disk, &Partition)>, wanted: bool) -> Result<Data> {
+    let kept = match found {
+        Some((disk, partition)) => keep(disk, partition),
+        None => Err(anyhow::anyhow!("there is none on the root's disk")),
+    };
+    match kept.and_then(|data| furnish::root(Path::new(AT)).map(|()| data)) {
+        Ok(data) => {
+            data.problem.iter().for_each(|problem| warn(problem, "Free some space in /var."));
+            Ok(data)
+        }
+        Err(error) => {
+            let problem = format!("{error:#}");
+            if wanted {
+                let advice = "This boot keeps its state in memory and forgets it. Look at the disk, or \
+                              make its data partition anew (coremax-node reset).";
+                warn(&problem, advice);
+            }
+            forget()?;
+            Ok(Data { problem: Some(problem).filter(|_| wanted), ..Data::default() })
+        }
+    }
+}
+
+fn warn(problem: &str, advice: &str) {
+    console::log(&format!("data: {problem}"));
+    console::tell(&format!("The data partition: {problem}.\n{advice}"));
+}
+
+/// Memory in place of the partition.
+fn forget() -> Result<()> {
+    while unmount(AT, UnmountFlags::DETACH).is_ok() {}
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mounts::at("tmpfs", "tmpfs", AT, flags, "mode=0755")?;
+    furnish::root(Path::new(AT))
+}
+
+/// Grows, repairs and mounts the partition.
+fn keep(disk: &Disk, partition: &Partition) -> Result<Data> {
+    let node = disks::node(&disk.name, partition)?;
+    let grown = grow::partition(disk, partition).unwrap_or_else(|error| {
+        console::log(&format!("data: not grown: {error:#}")); // it is as good as it was
+        None
+    });
+    let length = grown.unwrap_or(partition.length);
+    let repaired = mount_repaired(&node)?;
+    let grown = grow_ext4(&node, length).unwrap_or_else(|error| {
+        console::log(&format!("data: {error:#}"));
+        false
+    });
+    let free =
+        rustix::fs::statvfs(AT).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    let problem = (free < LEAST_FREE).then(|| format!("it is full ({} MiB free)", free >> 20));
+    let words = [("", true), (", repaired", repaired), (", grown", grown)];
+    let words: String = words.iter().filter(|(_, said)| *said).map(|(word, _)| *word).collect();
+    console::log(&format!("data: {}{words}", node.display()));
+    Ok(Data { kept: true, problem, grown, repaired })
+}
+
+/// Mounts it, repaired before where that is needed; whether it was.
+fn mount_repaired(node: &Path) -> Result<bool> {
+    let clean = superblock(node).is_ok_and(|ext4| ext4.clean);
+    if clean && mount_ext4(node).is_ok() {
+        return Ok(false);
+    }
+    repair(node)?;
+    mount_ext4(node).map(|()| true)
+}
+
+fn mount_ext4(node: &Path) -> Result<()> {
+    mounts::at(&node.to_string_lossy(), "ext4", AT, MountFlags::empty(), "")
+}
+
+fn superblock(node: &Path) -> Result<Ext4> {
+    let mut bytes = vec![0; EXT4_LENGTH];
+    File::open(node)
+        .and_then(|file| file.read_exact_at(&mut bytes, 0))
+        .with_context(|| format!("reading {}", node.display()))?;
+    Ok(Ext4::parse(&bytes)?)
+}
+
+/// Mends what can be mended without asking: e2fsck(8) ends with 0 or 1 then.
+fn repair(node: &Path) -> Result<()> {
+    let checker = PathBuf::from(CHECKER);
+    if !checker.exists() {
+        bail!("its file system is damaged, and there is no e2fsck in the initrd");
+    }
+    console::log(&format!("data: repairing {}", node.display()));
+    let output = Cmd::new(&checker, &Sandbox::host())
+        .arg("-p")
+        .arg(node)
+        .output()
+        .context("repairing its file system")?;
+    match output.status.code() {
+        Some(0 | 1) => Ok(()),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+            bail!("its file system is damaged and e2fsck could not repair it: {}", last.trim())
+        }
+    }
+}
+
+/// Lets the mounted file system fill its partition.
+fn grow_ext4(node: &Path, length: u64) -> Result<bool> {
+    let Some(blocks) = superblock(node)?.grown(length) else { return Ok(false) };
+    let folder = File::open(AT).context("opening its folder")?;
+    block::grow_ext4(&folder, &node.to_string_lossy(), blocks)?;
+    Ok(true)
+}

@@ -1,0 +1,86 @@
+//! Laying the machine's state over the root at /sysroot: /etc as an overlay of its own, and folders.
+//!
+//! On the data partition `etc/upper` and `etc/work` are the overlay's, and `var`, `opt`, `home` and
+//! `root` are the folders of these names. /etc lies over the layers themselves rather than over the
+//! stacked root, since the kernel stacks overlays no deeper than two.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use rustix::mount::{MountFlags, mount_bind};
+
+use super::{copy, mounts, root};
+
+const FOLDERS: [&str; 3] = ["opt", "home", "root"];
+/// What the copy of the root's /var is called until it is whole.
+const UNFINISHED: &str = ".var.unfinished";
+const OVERLAY: &str = "index=off,redirect_dir=off,metacopy=off,xino=off";
+
+/// Lays what is in `data` over the root, and puts there what is missing.
+pub(crate) fn root(data: &Path) -> Result<()> {
+    let sysroot = Path::new(mounts::ROOT);
+    seed_var(data, sysroot)?;
+    for name in FOLDERS {
+        folder_like(&data.join(name), &sysroot.join(name))?;
+    }
+    etc(data, sysroot)?;
+    ["var"].iter().chain(&FOLDERS).try_for_each(|name| bind(&data.join(name), &sysroot.join(name)))
+}
+
+/// A /var as the image has it, whole or not at all.
+fn seed_var(data: &Path, sysroot: &Path) -> Result<()> {
+    let (var, unfinished) = (data.join("var"), data.join(UNFINISHED));
+    if var.exists() {
+        return Ok(());
+    }
+    let cleared = fs::remove_dir_all(&unfinished);
+    if !mounts::is_missing(&cleared) {
+        cleared.context("removing an unfinished /var")?;
+    }
+    copy::tree(&sysroot.join("var"), &unfinished)?;
+    let synced = fs::File::open(data).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.and_then(|()| fs::rename(&unfinished, &var)).context("putting /var in its place")
+}
+
+/// The folder, made with mode and owner of the image's where it is missing.
+fn folder_like(folder: &Path, like: &Path) -> Result<()> {
+    if folder.exists() || !like.exists() {
+        return Ok(());
+    }
+    let made = || -> io::Result<()> {
+        let like = like.metadata()?;
+        fs::create_dir(folder)?;
+        lchown(folder, Some(like.uid()), Some(like.gid()))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(like.mode() & 0o7777))
+    };
+    made().with_context(|| format!("making {}", folder.display()))
+}
+
+fn etc(data: &Path, sysroot: &Path) -> Result<()> {
+    let (upper, work) = (data.join("etc/upper"), data.join("etc/work"));
+    mounts::folder(&data.join("etc"))?;
+    folder_like(&upper, &sysroot.join("etc"))?;
+    mounts::folder(&work)?;
+    let lowers = [root::SITE, root::SYSTEM].map(|layer| format!("{layer}/etc"));
+    let lowers: Vec<_> = lowers.into_iter().filter(|etc| Path::new(etc).is_dir()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},{OVERLAY}",
+        lowers.join(":"),
+        upper.display(),
+        work.display()
+    );
+    let at = sysroot.join("etc");
+    mounts::at("etc", "overlay", &at.to_string_lossy(), MountFlags::empty(), &options)
+}
+
+/// A folder that the image has not is none that anything looks for.
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    if !to.exists() || !from.exists() {
+        return Ok(());
+    }
+    mount_bind(from, to).with_context(|| format!("mounting {} at {}", from.display(), to.display()))
+}

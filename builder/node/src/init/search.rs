@@ -1,0 +1,125 @@
+//! Waiting for the root, by events: modules are loaded for each device that appears, and each disk is
+//! looked at, until one has the root.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use coremax_sandbox::{Cmd, Sandbox};
+
+use super::{
+    choose::{choose, report},
+    cmdline::{CommandLine, Failure},
+    console,
+    disks::Disks,
+    loader::{self, Loader},
+    superblocks::RootHash,
+    uevent::{Heard, Uevent, Uevents},
+};
+
+/// Returns when a disk has the root. After the time that it may take the consoles say what was found;
+/// a disk that comes later is still welcome.
+pub(crate) fn root(
+    line: &CommandLine,
+    hash: RootHash,
+    events: &Uevents,
+    loader: &mut Loader,
+    disks: &mut Disks,
+) -> Result<()> {
+    let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
+    everything(loader, disks);
+    while choose(hash, &line.data, disks.all()).is_none() {
+        match events.next(alarm.at)? {
+            Heard::Event(event) => one(&event, loader, disks),
+            Heard::Lost => everything(loader, disks),
+            Heard::Silence => alarm.ring(line, loader, disks),
+        }
+    }
+    Ok(())
+}
+
+/// All devices that are there already.
+fn everything(loader: &mut Loader, disks: &mut Disks) {
+    loader::modaliases().iter().for_each(|modalias| loader.drive(modalias));
+    loader.prepare_root();
+    disks.scan();
+}
+
+fn one(event: &Uevent, loader: &mut Loader, disks: &mut Disks) {
+    if let Some(disk) = event.disk() {
+        disks.look(disk);
+    }
+    if let Some(modalias) = event.modalias.as_ref().filter(|_| event.action == "add") {
+        loader.drive(modalias);
+    }
+}
+
+/// When the root counts as missing, and then when the machine starts anew.
+struct Alarm {
+    at: Option<Instant>,
+    told: bool,
+}
+
+impl Alarm {
+    fn ring(&mut self, line: &CommandLine, loader: &mut Loader, disks: &Disks) {
+        if self.told {
+            restart();
+        }
+        self.told = true;
+        loader.drive_the_rest();
+        console::log("the root was not found");
+        console::tell(&format!("{}{}", report(line, disks.all()), outlook(line)));
+        if line.debug {
+            shell();
+        }
+        self.at = match line.failure {
+            Failure::Waits => None,
+            Failure::Restarts(after) => Some(Instant::now() + after),
+        };
+    }
+}
+
+fn outlook(line: &CommandLine) -> String {
+    let shell =
+        if line.debug { "" } else { "With coremax.debug on the command line there is a shell.\n" };
+    match line.failure {
+        Failure::Waits => format!("{shell}Waiting: booting goes on when the disk appears.\n"),
+        Failure::Restarts(Duration::ZERO) => "Starting anew now.\n".into(),
+        Failure::Restarts(after) => format!("{shell}Starting anew in {} s.\n", after.as_secs()),
+    }
+}
+
+/// What follows an error that no later device mends.
+pub(crate) fn despair(line: &CommandLine, error: &anyhow::Error) -> ! {
+    console::log(&format!("failed: {error:#}"));
+    let advice = "What to do: boot the other slot from the boot menu, or write the image again.";
+    console::tell(&format!("Booting failed: {error:#}.\n{advice}"));
+    loop {
+        if line.debug {
+            shell();
+        }
+        match line.failure {
+            Failure::Restarts(after) => {
+                console::tell(&format!("Starting anew in {} s.", after.as_secs()));
+                std::thread::sleep(after);
+                restart();
+            }
+            Failure::Waits if line.debug => {}
+            Failure::Waits => rustix::event::pause(),
+        }
+    }
+}
+
+/// A shell on the console, where the initrd has one.
+fn shell() {
+    console::tell("A shell; leave it with exit, and booting goes on.");
+    let ended = Cmd::new("/bin/sh", &Sandbox::host()).interactive().spawn();
+    if let Err(error) = ended.and_then(|mut shell| shell.wait()) {
+        console::tell(&format!("There is no shell: {error}."));
+        std::thread::sleep(Duration::from_secs(10)); // the console is not to be flooded
+    }
+}
+
+fn restart() {
+    rustix::fs::sync();
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::Restart);
+}
