@@ -1,12 +1,14 @@
 //! GRUB for BIOS and UEFI, from one configuration on the ESP.
 //!
-//! - [`config`] renders `EFI/BOOT/grub.cfg`, which both read.
+//! - [`config`] renders `EFI/BOOT/grub.cfg`, which both read; [`slots`] that of an image that can
+//!   be updated.
 //! - [`efi`] gives the files that UEFI firmware starts from a disk's ESP.
 //! - [`bios`] makes the image that a BIOS starts, and installs it in a raw disk.
 
 pub mod bios;
 pub mod config;
 pub mod efi;
+pub mod slots;
 
 use std::io::{Read, Seek};
 
@@ -17,8 +19,11 @@ use crate::{Error, Result};
 /// Where GRUB's configuration lies on the ESP, for BIOS and UEFI.
 pub const CONFIG_PATH: &str = "EFI/BOOT/grub.cfg";
 
+/// What UEFI firmware starts on the ESP of a disk that it does not know.
+const EFI_LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
+
 /// What our own images hold, beside what is asked for by firmware. GRUB adds what these depend on.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 14] = [
     // to find and read the ESP
     "part_gpt",
     "fat",
@@ -32,8 +37,10 @@ const MODULES: [&str; 12] = [
     // to talk over a serial line
     "serial",
     "terminal",
-    // to load a kernel, or to stop
+    // to load a kernel, to unload it again, or to stop
     "linux",
+    "chain",
+    "sleep",
     "halt",
     "reboot",
 ];

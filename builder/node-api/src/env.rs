@@ -13,7 +13,7 @@
 //! GRUB's lib/envblk.c, which [`Env::parse`] follows to the letter: what the two read differently,
 //! node and loader would decide differently.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// The size of a block that GRUB makes, in bytes.
 pub const BLOCK: usize = 1024;
@@ -143,6 +143,16 @@ impl Env {
         }
         block.resize(size(block.len()), b'#');
         Ok(block)
+    }
+}
+
+/// The variables as grub-editenv lists them: `name=value`, one a line.
+impl fmt::Display for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        self.pairs
+            .iter()
+            .try_for_each(|(name, value)| writeln!(f, "{}={}", text(name), text(value)))
     }
 }
 

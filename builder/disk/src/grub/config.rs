@@ -69,14 +69,14 @@ impl Entry {
 
 /// A serial line, as a kernel's `console=ttyS0,115200n8` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Serial {
+pub(super) struct Serial {
     unit: u32,
     speed: u32,
 }
 
 impl Serial {
     /// The last one on a command line: the kernel's main console comes last.
-    fn of(command_line: &[String]) -> Option<Self> {
+    pub(super) fn of(command_line: &[String]) -> Option<Self> {
         command_line.iter().rev().find_map(|word| Self::parse(word))
     }
 
@@ -91,7 +91,7 @@ impl Serial {
         Some(Self { unit: unit.parse().ok()?, speed })
     }
 
-    fn render(self) -> String {
+    pub(super) fn render(self) -> String {
         let Self { unit, speed } = self;
         format!(
             "if [ \"$grub_platform\" = pc ]; then\n\

@@ -7,16 +7,13 @@
 
 use coremax_sandbox::Sandbox;
 
-use super::{CONFIG_PATH, make_image, read};
+use super::{CONFIG_PATH, EFI_LOADER, make_image, read};
 use crate::{Result, fat::File};
 
 /// Where the packages shim-signed and grub-efi-amd64-signed put their files. Ubuntu's add `.latest`
 /// and have their postinst link to it; Debian's mmx64.efi is signed only where its name says so.
 const SIGNED: [(&str, [&str; 2]); 3] = [
-    (
-        "EFI/BOOT/BOOTX64.EFI",
-        ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed.latest"],
-    ),
+    (EFI_LOADER, ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed.latest"]),
     (
         "EFI/BOOT/grubx64.efi",
         [
@@ -55,7 +52,7 @@ pub fn signed(tools: &Sandbox, config: &str) -> Result<Vec<File>> {
 pub fn unsigned(tools: &Sandbox, config: &str) -> Result<Vec<File>> {
     let (folder, _) = CONFIG_PATH.rsplit_once('/').unwrap_or_default();
     let image = make_image(tools, "x86_64-efi", &format!("/{folder}"), &EFI_MODULES)?;
-    Ok(vec![File::bytes(CONFIG_PATH, config), File::bytes("EFI/BOOT/BOOTX64.EFI", image)])
+    Ok(vec![File::bytes(CONFIG_PATH, config), File::bytes(EFI_LOADER, image)])
 }
 
 /// A configuration that goes on with the one both firmwares use.
