@@ -9,6 +9,7 @@ pub mod env;
 mod line;
 pub mod slot;
 pub mod squashfs;
+pub mod update;
 pub mod verity;
 
 pub use line::{Error, LINE_MAX, decode, encode};
