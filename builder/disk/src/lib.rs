@@ -2,7 +2,7 @@
 //! mounts.
 //!
 //! A disk is made from the inside out: [`ext4::make`], [`squashfs::make`] and [`fat::make`] write
-//! file-system images, [`verity::format`] the hashes that protect one, and [`cpio::write`] an
+//! file-system images, [`verity::format()`] the hashes that protect one, and [`cpio::write`] an
 //! initrd. [`grub`] gives the ESP its loader and its configuration, [`gpt::Layout::write`] lays the
 //! images into partitions of a raw disk, [`grub::bios`] makes that disk boot by BIOS, and
 //! [`qcow2::write`] packs it. Every function writes the same bytes for the same input: GUIDs,

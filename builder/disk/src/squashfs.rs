@@ -3,8 +3,8 @@
 //! A squashfs is read-only: the superblock, the files' blocks compressed one by one, short ends
 //! packed together, then tables of inodes, folders, owners and extended attributes. Its superblock
 //! says where it ends, and it is filled up to 4096 bytes, so that layers can follow each other.
-//! Owners, modes, hard links, holes, device nodes and the attributes `user.`, `security.` and
-//! `trusted.` are kept; access control lists have no place in it.
+//! Owners, modes, hard links, holes, device nodes and the attributes `user.` and `security.` are
+//! kept; access control lists have no place in it and are left out.
 //! <https://docs.kernel.org/filesystems/squashfs.html>
 
 mod leave_out;

@@ -82,16 +82,16 @@ pub fn format(verity: &Verity, data: &Path, tree: &Path, progress: Progress<'_>)
 }
 
 /// Writes what level 0 says of all of `data` to `leaves`, for [`build`], replacing any file there:
-/// 32 bytes for each block, and 512 at the start. Otherwise as [`format`].
+/// 32 bytes for each block, and 512 at the start. Otherwise as [`format()`].
 ///
 /// # Errors
-/// As [`format`].
+/// As [`format()`].
 pub fn leaves(salt: &Salt, data: &Path, leaves: &Path, progress: Progress<'_>) -> Result<()> {
     Leaves::write(salt, data, leaves, progress)
 }
 
 /// Writes the tree over layers that follow each other to `tree`, replacing any file there, from
-/// the [`leaves`] of each. The result is that of [`format`] on the layers in one file.
+/// the [`leaves`] of each. The result is that of [`format()`] on the layers in one file.
 ///
 /// # Errors
 /// No layer; leaves of another salt, or cut short; failing I/O.
