@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, utimensat};
+use rustix::{
+    fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, utimensat},
+    io::Errno,
+};
 
 /// Copies `from` to `to`, which is not there yet. Sockets, pipes and devices are left out: an image
 /// has none that a running system does not make itself.
@@ -48,14 +51,23 @@ fn attributes(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// A file system without xattrs has none to copy; memory takes no `user.*`, which nothing in an image
+/// depends on.
 fn xattrs(from: &Path, to: &Path) -> io::Result<()> {
-    let mut names = vec![0; rustix::fs::llistxattr_query(from)?];
+    let length = match rustix::fs::llistxattr_query(from) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        length => length?,
+    };
+    let mut names = vec![0; length];
     let length = rustix::fs::llistxattr(from, &mut names[..])?;
     for name in names[..length].split_inclusive(|&byte| byte == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
         let mut value = vec![0; rustix::fs::lgetxattr_query(from, name)?];
         let length = rustix::fs::lgetxattr(from, name, &mut value[..])?;
-        rustix::fs::lsetxattr(to, name, &value[..length], XattrFlags::empty())?;
+        match rustix::fs::lsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+            Err(Errno::NOTSUP) => {}
+            set => set?,
+        }
     }
     Ok(())
 }

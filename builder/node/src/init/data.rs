@@ -4,15 +4,11 @@
 //! Whatever is wrong with it, the machine still boots: to a root with memory in its place, and to
 //! consoles that say so.
 
-use std::{
-    fs::File,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use anyhow::{Context, Result, bail};
 use coremax_node_api::early_boot::Data;
-use coremax_sandbox::{Cmd, Sandbox, block};
+use coremax_sandbox::{Cmd, Output, Sandbox, block};
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
 use super::{
@@ -25,6 +21,8 @@ use crate::gpt::Partition;
 /// Where the data partition is seen.
 pub(crate) const AT: &str = "/run/coremax/data";
 const CHECKER: &str = "/sbin/e2fsck";
+/// How e2fsck(8) ends where it cannot begin; 0 and 1 are a file system that is whole again.
+const NO_SUPERBLOCK: i32 = 8;
 /// What is left when a file system counts as full: less cannot hold a boot's logs.
 const LEAST_FREE: u64 = 8 << 20;
 
@@ -109,26 +107,35 @@ fn superblock(node: &Path) -> Result<Ext4> {
     Ok(Ext4::parse(&bytes)?)
 }
 
-/// Mends what can be mended without asking: e2fsck(8) ends with 0 or 1 then.
+/// Mends what can be mended without asking. Where the superblock itself is gone nothing is left to
+/// ask about, and one of its copies is taken.
 fn repair(node: &Path) -> Result<()> {
-    let checker = PathBuf::from(CHECKER);
-    if !checker.exists() {
+    if !Path::new(CHECKER).exists() {
         bail!("its file system is damaged, and there is no e2fsck in the initrd");
     }
     console::log(&format!("data: repairing {}", node.display()));
-    let output = Cmd::new(&checker, &Sandbox::host())
-        .arg("-p")
-        .arg(node)
-        .output()
-        .context("repairing its file system")?;
-    match output.status.code() {
+    let careful = check(node, "-p")?;
+    let last =
+        if careful.status.code() == Some(NO_SUPERBLOCK) { check(node, "-y")? } else { careful };
+    match last.status.code() {
         Some(0 | 1) => Ok(()),
         _ => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-            bail!("its file system is damaged and e2fsck could not repair it: {}", last.trim())
+            bail!("its file system is damaged and e2fsck could not repair it: {}", complaint(&last))
         }
     }
+}
+
+fn check(node: &Path, how: &str) -> Result<Output> {
+    let checker = Cmd::new(CHECKER, &Sandbox::host()).arg(how).arg(node);
+    checker.output().context("repairing its file system")
+}
+
+/// The last line that it said of the error, or said at all.
+fn complaint(output: &Output) -> String {
+    let texts = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+    let mut lines =
+        texts.iter().filter_map(|text| text.lines().rfind(|line| !line.trim().is_empty()));
+    lines.next().unwrap_or("it did not say why").trim().to_owned()
 }
 
 /// Lets the mounted file system fill its partition.
