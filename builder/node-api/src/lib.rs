@@ -7,8 +7,10 @@ pub mod boot_test;
 pub mod early_boot;
 pub mod env;
 mod line;
+pub mod reset;
 pub mod slot;
 pub mod squashfs;
+pub mod status;
 pub mod update;
 pub mod verity;
 
