@@ -1,23 +1,30 @@
 //! The node program: one static binary that an appliance carries.
 //!
-//! Verbs that are still to come take their place here, each in a module of its own: `identity`,
-//! `join`, `update`, `status`.
+//! Verbs that are still to come take their place here, each in a module of its own: `identity`, `join`.
 
 mod boot_test;
 mod gpt;
 mod init;
+mod update;
+mod verbs;
 
 use std::process::ExitCode;
 
 use anyhow::bail;
+use coremax_node_api::reset::Reset;
 
 const USAGE: &str = "\
 usage: coremax-node VERB
 
 verbs:
-  boot-test   answer a tester over virtio-serial
-  init        boot the machine; what /init in an initrd does
-  version     print the version
+  boot-test                 answer a tester over virtio-serial
+  update FILE               write an update to the other slot, to be tried at the next boot
+  status [--json]           say which versions are in the slots, and what boots next
+  bless                     keep the running version: it is healthy
+  rollback                  go back to the other version at the next boot
+  reset [--keep-identity]   clear the data at the next boot
+  init                      boot the machine; what /init in an initrd does
+  version                   print the version
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +40,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if let Some(hint) = verbs::hint(&error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -42,6 +52,13 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
     match arguments {
         ["boot-test"] => boot_test::run(),
         ["init", arguments @ ..] => init::run(arguments),
+        ["update", file] => verbs::update(file.as_ref()),
+        ["status"] => verbs::status(false),
+        ["status", "--json"] => verbs::status(true),
+        ["bless"] => verbs::bless(),
+        ["rollback"] => verbs::roll_back(),
+        ["reset"] => verbs::reset(Reset::All),
+        ["reset", "--keep-identity"] => verbs::reset(Reset::KeepIdentity),
         ["version"] => {
             println!("coremax-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -61,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_no_verb_is_refused() {
-        for arguments in [&[][..], &["moon"], &["version", "2"]] {
+        for arguments in [&[][..], &["moon"], &["version", "2"], &["update"], &["reset", "all"]] {
             assert!(run(arguments).is_err(), "{arguments:?}");
         }
     }

@@ -118,8 +118,10 @@ fn version(disk: &Disk, slot: Slot) -> Option<u8> {
     Some(number)
 }
 
-/// The slot that boots from a disk, the version in it, and the disk as the loader leaves it.
+/// The slot that boots from a disk, the version in it, and the disk as the loader leaves it. The
+/// other slot is whole or none, too: the loader goes there when a kernel cannot be read.
 fn boot(disk: &Disk) -> (Slot, u8, Disk) {
+    let _ = Slot::BOTH.map(|slot| version(disk, slot));
     let mut medium = Recorder::new(disk.clone());
     let state = load(&medium).unwrap().state();
     let (chosen, after) = slot::boot(&state, |slot| version(disk, slot).is_some());
@@ -259,6 +261,41 @@ fn a_disk_that_lies_is_found_out() {
     let cause = error.downcast_ref::<Error>();
     assert!(matches!(cause, Some(Error::Damaged { part: Kind::System })), "{error:#}");
     assert_eq!(boot(&disk.0.now).1, 2);
+}
+
+/// Notes what it is asked for.
+#[derive(Default)]
+struct Notes(Vec<(Slot, PartitionIds)>);
+
+impl SetPartitionIds for Notes {
+    fn set_ids(&mut self, slot: Slot, ids: PartitionIds) -> std::io::Result<()> {
+        self.0.push((slot, ids));
+        Ok(())
+    }
+}
+
+#[test]
+fn files_end_as_the_recorder_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Files::new(folder.path().into(), folder.path().join("esp"), Notes::default());
+    let on_disk = |place: &Place| match place {
+        Place::Root(slot) => folder.path().join(format!("root-{slot}")),
+        Place::Verity(slot) => folder.path().join(format!("verity-{slot}")),
+        Place::File(path) => folder.path().join("esp").join(path),
+    };
+    for (place, content) in installed().places {
+        std::fs::create_dir_all(on_disk(&place).parent().unwrap()).unwrap();
+        std::fs::write(on_disk(&place), content).unwrap();
+    }
+    let mut recorder = Recorder::new(installed());
+    update(&mut recorder, &running(A, 2), 3).unwrap();
+    let bytes = file(&manifest(3, true), 3);
+    apply(&mut files, &*bytes, &[key().public()], &running(A, 2)).unwrap();
+    for (place, content) in &recorder.now.places {
+        assert!(std::fs::read(on_disk(place)).unwrap() == *content, "{place:?}");
+    }
+    assert!(!on_disk(&Place::File("coremax/b/slot.new".into())).exists());
+    assert_eq!(files.table.0, [(B, PartitionIds::of(&Digest::of([3])))]);
 }
 
 /// A disk as it may be before an update: slot b empty, holding the version before, on a trial that

@@ -1,0 +1,233 @@
+//! The verbs of the slots: `update`, `status`, `bless`, `rollback`, `reset`.
+//!
+//! Here is where on a node things are; what is done with them is in [`crate::update`].
+
+mod shadowing;
+
+use std::{
+    fs::File,
+    io::{self, Seek},
+    path::Path,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use coremax_node_api::{
+    reset::{self, Reset},
+    slot::{self, FOLDER, Slot},
+    status::Status,
+    update::key::{self, PublicKey},
+};
+
+use crate::update::{self, Files, Medium, PartitionIds, Place, Running, SetPartitionIds};
+
+/// Links to `root-a`, `verity-a`, `root-b` and `verity-b` of the disk that was booted from.
+const PARTITIONS: &str = "/run/coremax/partitions";
+/// Where the ESP of that disk is mounted.
+const ESP: &str = "/efi";
+/// The image's own, not the copy in /etc that somebody may have changed.
+const OS_RELEASE: &str = "/usr/lib/os-release";
+/// The operator's public keys.
+const KEYS: &str = "/usr/lib/coremax/update-keys";
+/// What the data partition lays over /etc, and what the image has there.
+const ETC: &str = "/run/coremax/data/etc/upper";
+const ETC_OF_IMAGE: [&str; 2] = ["/run/coremax/site/etc", "/run/coremax/system/etc"];
+
+/// Writes an update to the free slot. A file that is damaged anywhere is refused before the version
+/// in that slot is given up.
+pub(crate) fn update(file: &Path) -> Result<()> {
+    let (mut disk, running, keys) = (disk()?, running()?, keys()?);
+    let table = Table::of_this_disk()?;
+    let mut source =
+        File::open(file).with_context(|| format!("opening the update {}", file.display()))?;
+    update::check(&disk, &source, &keys, &running)?;
+    source.rewind().context("reading the update again")?;
+    disk.table = table;
+    let (slot, manifest) = update::apply(&mut disk, &source, &keys, &running)?;
+    println!("{} {} is in slot {slot}", manifest.recipe, manifest.version);
+    println!("restart the node to try it; {} comes back by itself if it fails", running.version);
+    Ok(())
+}
+
+/// Says what is in the slots.
+pub(crate) fn status(as_json: bool) -> Result<()> {
+    let status = gather(&disk()?, running()?)?;
+    if as_json {
+        println!("{}", serde_json::to_string(&status).context("writing the status")?);
+    } else {
+        print!("{status}");
+    }
+    Ok(())
+}
+
+/// Keeps the running version.
+pub(crate) fn bless() -> Result<()> {
+    let running = running()?;
+    update::bless(&mut disk()?, running.slot)?;
+    println!("{} {} in slot {} is blessed", running.recipe, running.version, running.slot);
+    Ok(())
+}
+
+/// Goes back at the next boot.
+pub(crate) fn roll_back() -> Result<()> {
+    let mut disk = disk()?;
+    let running = running()?;
+    let next = update::roll_back(&mut disk, running.slot)?;
+    let version = update::description(&disk, next)?.map(|found| found.version).unwrap_or_default();
+    match next == running.slot {
+        true => println!("the update will not be tried; {version} stays"),
+        false => println!("restart the node to go back to {version} in slot {next}"),
+    }
+    Ok(())
+}
+
+/// Marks the data partition to be cleared by early boot.
+pub(crate) fn reset(what: Reset) -> Result<()> {
+    mark(&mut disk()?, what).with_context(|| format!("writing {} on the ESP", reset::FILE))?;
+    println!("restart the node to clear its data ({what})");
+    Ok(())
+}
+
+/// What the user can do about an error, where its cause says so.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let update = || cause.downcast_ref::<coremax_node_api::update::Error>()?.hint();
+        let slot = || cause.downcast_ref::<slot::Error>()?.hint();
+        let key = || cause.downcast_ref::<key::NotAKey>()?.hint();
+        update().or_else(slot).or_else(key)
+    })
+}
+
+fn gather(disk: &dyn Medium, running: Running) -> Result<Status> {
+    let version = |slot| {
+        let found = update::description(disk, slot)?;
+        Ok((slot, found.map(|found| found.version)))
+    };
+    Ok(Status {
+        recipe: running.recipe,
+        version: running.version.to_string(),
+        running: running.slot,
+        state: update::load(disk)?.state(),
+        slots: Slot::BOTH.into_iter().map(version).collect::<Result<_>>()?,
+        reset: marked(disk).context("reading the mark of a reset on the ESP")?,
+        shadowing: shadowing::find(ETC.as_ref(), &ETC_OF_IMAGE.map(Path::new)),
+    })
+}
+
+/// A mark that is there is there for good; a torn one is none.
+fn mark(disk: &mut dyn Medium, what: Reset) -> io::Result<()> {
+    let place = Place::File(reset::FILE.to_owned());
+    disk.create(reset::FILE)?;
+    disk.write_at(&place, 0, what.mark().as_bytes())?;
+    disk.sync(&place)?;
+    disk.sync_folder(FOLDER)
+}
+
+fn marked(disk: &dyn Medium) -> io::Result<Option<Reset>> {
+    let place = Place::File(reset::FILE.to_owned());
+    let Some(length) = disk.length(&place)? else { return Ok(None) };
+    let mut mark = vec![0; usize::try_from(length).unwrap_or(0).min(64)];
+    disk.read_at(&place, 0, &mut mark)?;
+    Ok(Reset::parse(&mark))
+}
+
+fn disk() -> Result<Files<Table>> {
+    if !Path::new(ESP).join(FOLDER).is_dir() {
+        bail!("there is no {ESP}/{FOLDER}: this machine does not run from an image with slots");
+    }
+    Ok(Files::new(PARTITIONS.into(), ESP.into(), Table))
+}
+
+fn running() -> Result<Running> {
+    let line = read("/proc/cmdline")?;
+    let slot = Slot::of_command_line(&line)
+        .ok_or_else(|| anyhow!("the kernel's command line does not say which slot runs"))?;
+    let release = read(OS_RELEASE)?;
+    let [recipe, version] = ["IMAGE_ID", "IMAGE_VERSION"]
+        .map(|name| field(&release, name).with_context(|| format!("{OS_RELEASE} has no {name}")));
+    let version = version?.parse().with_context(|| format!("reading {OS_RELEASE}"))?;
+    Ok(Running { slot, recipe: recipe?, version })
+}
+
+fn keys() -> Result<Vec<PublicKey>> {
+    key::parse_public(&read(KEYS)?).with_context(|| format!("reading {KEYS}"))
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
+}
+
+/// A field of os-release, perhaps in quotes: <https://www.freedesktop.org/software/systemd/man/os-release.html>.
+fn field(os_release: &str, name: &str) -> Option<String> {
+    let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+    os_release.lines().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_owned())
+}
+
+/// The partition table of the disk that was booted from.
+struct Table;
+
+impl Table {
+    /// Asked for before anything is written.
+    fn of_this_disk() -> Result<Self> {
+        bail!("this version of the node program cannot write partition tables yet")
+    }
+}
+
+impl SetPartitionIds for Table {
+    fn set_ids(&mut self, _: Slot, _: PartitionIds) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use coremax_node_api::slot::State;
+
+    use super::*;
+
+    #[test]
+    fn fields_of_os_release() {
+        let text = "NAME=\"Debian\"\nIMAGE_ID=node\nIMAGE_VERSION='2026.11.22'\nIMAGE_IDX=1\n";
+        for (name, want) in [
+            ("NAME", Some("Debian")),
+            ("IMAGE_ID", Some("node")),
+            ("IMAGE_VERSION", Some("2026.11.22")),
+            ("IMAGE", None),
+        ] {
+            assert_eq!(field(text, name).as_deref(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_a_reset_on_real_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let esp = folder.path().join("esp");
+        let mut disk = Files::new(folder.path().join("none"), esp.clone(), Table);
+        assert_eq!(marked(&disk).unwrap(), None);
+        for what in [Reset::All, Reset::KeepIdentity] {
+            mark(&mut disk, what).unwrap();
+            assert_eq!(marked(&disk).unwrap(), Some(what));
+        }
+        assert_eq!(fs::read(esp.join("coremax/reset")).unwrap(), b"keep-identity\n");
+    }
+
+    #[test]
+    fn status_of_a_disk_without_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Files::new(folder.path().into(), folder.path().into(), Table);
+        let running =
+            Running { slot: Slot::A, recipe: "node".into(), version: "1".parse().unwrap() };
+        let status = gather(&disk, running).unwrap();
+        assert_eq!((status.state, status.next()), (State::NEW, Slot::A));
+        assert!(status.slots.values().all(Option::is_none));
+    }
+
+    #[test]
+    fn causes_give_their_hints() {
+        let refused = coremax_node_api::update::Error::Unsigned;
+        let error = anyhow::Error::from(refused).context("updating");
+        assert!(hint(&error).unwrap().starts_with("sign it"));
+        assert_eq!(hint(&anyhow!("x")), None);
+    }
+}
