@@ -33,6 +33,9 @@ use proptest::prelude::*;
 /// A machine that runs for so long has failed, on the slowest host.
 const PATIENCE: Duration = Duration::from_secs(120);
 const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+/// The same with Microsoft's keys in it: Secure Boot is on.
+const OVMF_SECURE: [&str; 2] =
+    ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"];
 const ESP_SIZE: Bytes = Bytes::mib(64);
 /// What GRUB says when there is nothing left to try.
 const NEITHER: &str = "coremax: neither slot can be loaded";
@@ -45,6 +48,18 @@ enum Loader {
     Uefi,
     /// The distribution's signed shim and GRUB.
     Signed,
+    /// The same with Secure Boot on, where the kernel of these tests cannot be loaded.
+    Secure,
+}
+
+impl Loader {
+    fn firmware(self) -> Option<[&'static str; 2]> {
+        match self {
+            Self::Bios => None,
+            Self::Uefi | Self::Signed => Some(OVMF),
+            Self::Secure => Some(OVMF_SECURE),
+        }
+    }
 }
 
 #[test]
@@ -83,6 +98,20 @@ fn three_boots_by_uefi_and_back() {
 #[test]
 fn three_boots_by_the_signed_loader_and_back() {
     three_boots_and_back(Loader::Signed);
+}
+
+#[test]
+fn secure_boot_counts_and_refuses_kernels_that_are_not_signed() {
+    let Some(disk) = Disk::new(Loader::Secure) else { return };
+    let mut state = State::NEW.begin_trial(B).unwrap();
+    disk.put(&Blocks::of(&state));
+    for _ in 0..2 {
+        let said = disk.says();
+        assert!(said.contains("coremax: slot b cannot be loaded"), "{said}");
+        assert!(said.contains(NEITHER) && !said.contains("a-kernel-ran"), "{said}");
+        state = boot(&state, |_| false).1;
+        assert_eq!(disk.blocks().state(), state);
+    }
 }
 
 fn three_boots_and_back(loader: Loader) {
@@ -156,7 +185,9 @@ impl Disk {
         let needed: &[&str] = match loader {
             Loader::Bios => &["/usr/lib/grub/i386-pc"],
             Loader::Uefi => &["/usr/lib/grub/x86_64-efi", OVMF[0]],
-            Loader::Signed => &["/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed", OVMF[0]],
+            Loader::Signed | Loader::Secure => {
+                &["/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed", OVMF[0], OVMF_SECURE[0]]
+            }
         };
         if let Some(missing) = needed.iter().find(|path| !Path::new(path).exists()) {
             println!(
@@ -241,10 +272,10 @@ impl Disk {
             .collect();
         let mut add = |option: &str, value: String| arguments.extend([option.into(), value]);
         add("-serial", format!("file:{}", serial.display()));
-        if self.loader != Loader::Bios {
+        if let Some([code, vars]) = self.loader.firmware() {
             let own = self.folder.path().join("vars");
-            fs::copy(OVMF[1], &own).unwrap();
-            add("-drive", format!("if=pflash,format=raw,readonly=on,file={}", OVMF[0]));
+            fs::copy(vars, &own).unwrap();
+            add("-drive", format!("if=pflash,format=raw,readonly=on,file={code}"));
             add("-drive", format!("if=pflash,format=raw,file={}", own.display()));
         }
         add("-drive", format!("if=none,id=disk,format=raw,file={}", self.raw.display()));
@@ -344,7 +375,7 @@ fn make_esp(loader: Loader, image: &Path) {
     let mut files = match loader {
         Loader::Bios => vec![fat::File::bytes(grub::CONFIG_PATH, config)],
         Loader::Uefi => grub::efi::unsigned(&tools, &config).unwrap(),
-        Loader::Signed => grub::efi::signed(&tools, &config).unwrap(),
+        Loader::Signed | Loader::Secure => grub::efi::signed(&tools, &config).unwrap(),
     };
     files.extend(slots::state_files(&State::NEW));
     files.extend(Slot::BOTH.into_iter().flat_map(slot_files));
