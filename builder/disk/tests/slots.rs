@@ -127,7 +127,9 @@ fn a_slot_that_cannot_be_loaded_gives_way() {
     for loader in [Loader::Bios, Loader::Uefi, Loader::Signed] {
         let Some(disk) = Disk::new(loader) else { continue };
         let trial = Blocks::of(&State::NEW.begin_trial(B).unwrap());
-        for lost in ["slot.env", "vmlinuz", "initrd.img"] {
+        // Every way by the firmware that boots fast; the one that depends on firmware by all.
+        let ways = if loader == Loader::Bios { 0 } else { 2 };
+        for lost in &["slot.env", "vmlinuz", "initrd.img"][ways..] {
             disk.remove(&format!("coremax/b/{lost}"));
             disk.agrees_without(&trial, Some(B));
             disk.write_slot(B);
@@ -157,10 +159,11 @@ fn damaged() -> Vec<Blocks> {
         Blocks { blessed: torn(), copy: b.clone(), trial: torn() },
         all_torn(),
         Blocks { blessed: torn(), copy: b.clone(), trial: whole.trial.clone() },
-        Blocks { blessed: b, copy: a.clone(), trial: torn() },
+        Blocks { blessed: b.clone(), copy: a.clone(), trial: torn() },
         Blocks { blessed: a, copy: torn(), trial: whole.trial.clone() },
         trial("trying=b\ntries=9\n"),
         trial("trying=c\ntries=3\n"),
+        Blocks { blessed: b.clone(), ..trial("trying=c\ntries=3\n") },
         trial("tries=3\n"),
         trial("trying=b\ntries=3\ntries=3\n"),
         trial("trying=b\ntries=3\nx"),
