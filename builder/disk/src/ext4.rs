@@ -45,27 +45,33 @@ pub struct Ext4 {
     pub epoch: u64,
 }
 
-/// Writes the volume as a new sparse file, replacing any at `image`, with what is in `source`. The
-/// same tree gives the same bytes, and so does a copy of it. No blocks are reserved for root.
+/// Writes the volume as a new sparse file, replacing any at `image`, with what is in `source`,
+/// which `content` has counted. The same tree gives the same bytes, and so does a copy of it. No
+/// blocks are reserved for root.
 ///
 /// `tools` needs e2fsprogs, and must show `source`, an absolute path, to its programs: what is
 /// bound over a part of it is what goes into the volume. The image is added here.
 ///
 /// # Errors
 /// A failing mke2fs, above all for a tree that does not fit; a label that is too long; failing I/O.
-pub fn make(tools: &Sandbox, volume: &Ext4, source: &Path, image: &Path) -> Result<()> {
+pub fn make(
+    tools: &Sandbox,
+    volume: &Ext4,
+    source: &Path,
+    content: &Content,
+    image: &Path,
+) -> Result<()> {
     if volume.label.len() > LONGEST_LABEL || volume.label.contains('\0') {
         return Err(Error::Ext4Label { label: volume.label.clone() });
     }
-    let content = Content::of(source)?;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(image);
     let file = file.during("creating", image)?;
     file.set_len(volume.size.0).during("sizing", image)?;
     let image = image.canonicalize().during("finding", image)?;
     volume
-        .command(&tools.clone().bind(&image), &content, source, &image)
+        .command(&tools.clone().bind(&image), content, source, &image)
         .run()
-        .map_err(|error| volume.explain(error, &content, &image))?;
+        .map_err(|error| volume.explain(error, content, &image))?;
     times::settle(&file, volume.epoch).during("setting the times in", &image)
 }
 

@@ -22,6 +22,9 @@ use coremax_sandbox::{Cmd, Sandbox};
 
 use crate::{Bytes, Error, Result, error::During, layer};
 
+/// What mksquashfs holds in memory: it would take a quarter of the machine's, and gains nothing.
+const MEMORY: &str = "256M";
+
 /// A squashfs to be. The bytes depend on the tree and on all of this but `threads`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Squashfs {
@@ -74,7 +77,8 @@ impl Squashfs {
             .arg("-no-exports")
             .args(["-comp", "zstd", "-Xcompression-level", &level.to_string()])
             .args(["-b", &self.block.0.to_string()])
-            .args(["-processors", &self.threads.to_string()]);
+            .args(["-processors", &self.threads.to_string()])
+            .args(["-mem", MEMORY]);
         let patterns = leave_out::patterns(&self.emptied)?;
         Ok(match patterns.is_empty() {
             true => command,

@@ -31,6 +31,10 @@ fn volume(size: Bytes) -> Ext4 {
     }
 }
 
+fn make(tools: &Sandbox, volume: &Ext4, tree: &Path, image: &Path) -> coremax_disk::Result<()> {
+    ext4::make(tools, volume, tree, &Content::of(tree)?, image)
+}
+
 /// A tree with one of everything, its entries made in an order that `backwards` turns round.
 fn plant(root: &Path, backwards: bool) {
     let mut names: Vec<String> =
@@ -74,7 +78,7 @@ fn two_copies_of_a_tree_give_the_same_clean_volume() {
         let (tree, image) = (folder.path().join(name), folder.path().join(format!("{name}.img")));
         plant(&tree, name == "two");
         let size = Content::of(&tree).unwrap().minimum();
-        ext4::make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
+        make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
         common::content("e2fsck", &["-fn", image.to_str().unwrap()], "Pass 5");
         assert!(image.metadata().unwrap().blocks() * 512 < 5 << 20, "holes stay holes");
         fs::read(&image).unwrap()
@@ -118,8 +122,8 @@ fn a_sandbox_gives_the_same_volume() {
     let [tree, one, two] = ["tree", "one", "two"].map(|name| folder.path().join(name));
     plant(&tree, false);
     let volume = volume(Bytes::mib(64));
-    ext4::make(&Sandbox::host(), &volume, &tree, &one).unwrap();
-    ext4::make(&sandbox.bind_ro(&tree), &volume, &tree, &two).unwrap();
+    make(&Sandbox::host(), &volume, &tree, &one).unwrap();
+    make(&sandbox.bind_ro(&tree), &volume, &tree, &two).unwrap();
     assert!(fs::read(one).unwrap() == fs::read(two).unwrap());
 }
 
@@ -140,7 +144,7 @@ fn the_minimum_is_enough_and_not_much_more() {
         fs::create_dir_all(&tree).unwrap();
         let content = Content::of(&tree).unwrap();
         let size = content.minimum();
-        ext4::make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
+        make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
         common::content("e2fsck", &["-fn", image.to_str().unwrap()], "Pass 5");
         println!("{files} files of {length}: {size} for {content:?}");
     }
@@ -155,7 +159,7 @@ fn empty_volumes_of_all_sizes_are_clean() {
     let [tree, image] = ["tree", "image"].map(|name| folder.path().join(name));
     fs::create_dir(&tree).unwrap();
     for size in [Bytes::mib(64), Bytes(Bytes::mib(300).0 + 5000), Bytes::gib(3), Bytes::gib(100)] {
-        ext4::make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
+        make(&Sandbox::host(), &volume(size), &tree, &image).unwrap();
         common::content("e2fsck", &["-fn", image.to_str().unwrap()], "Pass 5");
         assert_eq!(image.metadata().unwrap().len(), size.0);
         assert!(image.metadata().unwrap().blocks() * 512 < 32 << 20);
@@ -171,10 +175,10 @@ fn what_does_not_fit_is_said() {
     let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("large"), vec![1; 100 << 20]).unwrap();
-    let make = |volume| ext4::make(&Sandbox::host(), &volume, &tree, &image).unwrap_err();
-    let error = make(volume(Bytes::mib(64)));
+    let refused = |volume| make(&Sandbox::host(), &volume, &tree, &image).unwrap_err();
+    let error = refused(volume(Bytes::mib(64)));
     assert!(error.to_string().contains("too small"), "{error}");
     assert!(error.hint().unwrap().contains("at least 1"), "{:?}", error.hint());
     let long = Ext4 { label: "x".repeat(17), ..volume(Bytes::mib(64)) };
-    assert!(make(long).to_string().contains("label"));
+    assert!(refused(long).to_string().contains("label"));
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use coremax_archive::{Distribution, Reason, Selected};
 use coremax_disk::Bytes;
 use coremax_fetch::Digest;
-use coremax_recipe::{Recipe, Volume};
+use coremax_recipe::Recipe;
 use serde::Serialize;
 
 use crate::{
@@ -14,7 +14,9 @@ use crate::{
     identity::Identity,
     packages::Packages,
     run::Step,
-    steps::{Filesystem, Image, Initrd, Part, Site, System, Tools},
+    steps::{
+        Filesystem, Image, Initramfs, Initrd, Kind, Layer, Part, Root, Site, System, Tools, Which,
+    },
     store::Store,
 };
 
@@ -53,30 +55,15 @@ impl Plan {
         let system = System { packages: packages.clone(), epoch };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
-        let initrd = Initrd { site: site.fingerprint(), epoch };
-        let filesystem = |part, volume: &Volume| Filesystem {
-            part,
-            site: site.fingerprint(),
-            tools: tools.fingerprint(),
-            size: volume.size.map(|size| Bytes(size.get())),
-            epoch,
-            identity: identity.clone(),
-            unpacked: packages.installed_bytes(),
+        let base = Base { recipe: &recipe, distribution, identity, epoch, packages: &packages };
+        let made = if recipe.root.verity {
+            base.sealed(&system, &site, &tools)
+        } else {
+            base.plain(&site, &tools)
         };
-        let root = filesystem(Part::Root, &recipe.root);
-        let data = filesystem(Part::Data, &recipe.data);
-        let made_of = [&initrd as &dyn Step, &root, &data, &tools].map(Step::fingerprint);
-        let image = Image::new(&recipe, distribution, made_of, identity.clone());
-        let steps: Vec<Box<dyn Step>> = vec![
-            Box::new(tools),
-            Box::new(system),
-            Box::new(site),
-            Box::new(initrd),
-            Box::new(root),
-            Box::new(data),
-            Box::new(image),
-            Box::new(machine),
-        ];
+        let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
+        steps.extend(made);
+        steps.push(Box::new(machine));
         Ok(Self { recipe, packages, steps, epoch })
     }
 
@@ -103,6 +90,91 @@ impl Plan {
             format!("{} {}", selected.package.name, reason(&selected.reason))
         };
         Ok(chain.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// What the steps behind the layers share.
+struct Base<'a> {
+    recipe: &'a Recipe,
+    distribution: &'static Distribution,
+    identity: Identity,
+    epoch: u64,
+    packages: &'a Packages,
+}
+
+impl Base<'_> {
+    /// The steps of an image with an ext4 root that the distribution's initramfs mounts.
+    fn plain(&self, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+        let site = site.fingerprint();
+        let initramfs = Initramfs { site, epoch: self.epoch };
+        let root = self.filesystem(Part::Root, Some(site), tools, self.recipe.root.size);
+        let data = self.filesystem(Part::Data, Some(site), tools, self.recipe.data.size);
+        let made_of = [&initramfs as &dyn Step, &root, &data, tools].map(Step::fingerprint);
+        let image = self.image(Kind::Plain, made_of);
+        vec![Box::new(initramfs), Box::new(root), Box::new(data), Box::new(image)]
+    }
+
+    /// The steps of an image with a sealed root.
+    fn sealed(&self, system: &System, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+        let initrd = Initrd {
+            system: system.fingerprint(),
+            tools: tools.fingerprint(),
+            modules: self.recipe.kernel.modules,
+            epoch: self.epoch,
+        };
+        let layers = [(Which::System, system.fingerprint()), (Which::Site, site.fingerprint())]
+            .map(|(which, tree)| self.layer(which, tree, tools));
+        let root = Root {
+            layers: layers.each_ref().map(Step::fingerprint),
+            size: self.recipe.root.size.map(|size| Bytes(size.get())),
+            identity: self.identity.clone(),
+        };
+        let data = self.filesystem(Part::Empty, None, tools, self.recipe.data.size);
+        let made_of = [&initrd as &dyn Step, &root, &data, tools].map(Step::fingerprint);
+        let image = self.image(Kind::Sealed, made_of);
+        let [system, site] = layers;
+        vec![
+            Box::new(system),
+            Box::new(site),
+            Box::new(initrd),
+            Box::new(data),
+            Box::new(root),
+            Box::new(image),
+        ]
+    }
+
+    fn layer(&self, which: Which, tree: Digest, tools: &Tools) -> Layer {
+        Layer {
+            which,
+            tree,
+            tools: tools.fingerprint(),
+            compression: self.recipe.root.compression,
+            epoch: self.epoch,
+            identity: self.identity.clone(),
+            unpacked: self.packages.installed_bytes(),
+        }
+    }
+
+    fn filesystem(
+        &self,
+        part: Part,
+        site: Option<Digest>,
+        tools: &Tools,
+        size: Option<coremax_recipe::Bytes>,
+    ) -> Filesystem {
+        Filesystem {
+            part,
+            site,
+            tools: tools.fingerprint(),
+            size: size.map(|size| Bytes(size.get())),
+            epoch: self.epoch,
+            identity: self.identity.clone(),
+            unpacked: self.packages.installed_bytes(),
+        }
+    }
+
+    fn image(&self, kind: Kind, made_of: [Digest; 4]) -> Image {
+        Image::new(self.recipe, kind, self.distribution, made_of, self.identity.clone())
     }
 }
 

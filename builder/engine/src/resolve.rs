@@ -24,7 +24,8 @@ use crate::{
 /// Changes when the same request on the same archive is answered otherwise.
 const REVISION: u32 = 1;
 /// What the steps run, by package; GRUB and shim come from the distribution's row.
-const TOOLS: [&str; 3] = ["coreutils", "e2fsprogs", "grub-common"];
+const TOOLS: [&str; 5] =
+    ["coreutils", "e2fsck-static", "e2fsprogs", "grub-common", "squashfs-tools"];
 /// What boot tests run.
 const MACHINE: [&str; 2] = ["qemu-system-x86", "ovmf"];
 

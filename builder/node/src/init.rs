@@ -23,6 +23,7 @@ mod loader;
 mod mounts;
 mod root;
 mod search;
+mod seed;
 mod superblocks;
 mod uevent;
 
@@ -63,7 +64,7 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     console::log(&format!("root found: {}, verity {}", root.display(), verity.display()));
     loader.need_root()?;
     root::mount(hash, &root, &verity)?;
-    let data = data::mount(choice.data, line.data != Data::Nowhere)?;
+    let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;
     loader.stop();

@@ -32,13 +32,15 @@ pub use load::{load, load_on};
 pub use merge::merge;
 pub use part::{Part, parse};
 pub use recipe::{
-    Archive, Content, Expect, File, Kernel, Mirror, Overlay, Packages, Recipe, Units, User, Volume,
+    Archive, Content, Expect, File, Kernel, Mirror, Overlay, Packages, Recipe, Root, Units, User,
+    Volume,
 };
 pub use schema::schema;
 pub use values::{
-    AbsolutePath, ArchiveName, BadValue, Base, Bytes, ComponentName, Format, Gecos, GroupName,
-    HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, PartName,
-    Protocol, RecipeName, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
+    AbsolutePath, ArchiveName, BadValue, Base, Bytes, ComponentName, Compression, Format, Gecos,
+    GroupName, HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName,
+    PartName, Protocol, RecipeName, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName,
+    Version,
 };
 
 #[cfg(test)]
@@ -90,7 +92,9 @@ enable = ["chrony.service"]
 disable = ["getty@tty1.service"]
 mask = ["systemd-firstboot.service"]
 [root]
+verity = false
 size = "2GiB"
+compression = "small"
 [data]
 size = "64MiB"
 [mirror]

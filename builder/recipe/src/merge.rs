@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::{
     error::Error,
     part::Part,
-    recipe::{Expect, Kernel, Mirror, Packages, Recipe, Units, Volume},
+    recipe::{Expect, Kernel, Mirror, Packages, Recipe, Root, Units, Volume},
     values::{Base, Format, HostName, Locale, PackageName, TimeZone},
     written::{Located, Written},
 };
@@ -50,7 +50,11 @@ pub fn merge(
         overlays: tables::overlays(&files, project)?,
         files: tables::files(&files, project)?,
         units: units(&files)?,
-        root: Volume { size: files.last(|w| &w.root.size) },
+        root: Root {
+            verity: files.last(|w| &w.root.verity).unwrap_or(true),
+            size: files.last(|w| &w.root.size),
+            compression: files.last(|w| &w.root.compression).unwrap_or_default(),
+        },
         data: Volume { size: files.last(|w| &w.data.size) },
         mirror: Mirror {
             archive: files.last(|w| &w.mirror.archive),

@@ -12,9 +12,9 @@ use std::{
 use serde::Serialize;
 
 use crate::values::{
-    AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Format, Gecos, GroupName, HostName,
-    KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, RecipeName, SourcePath,
-    SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
+    AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Compression, Format, Gecos, GroupName,
+    HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, RecipeName,
+    SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
 };
 
 /// What an image is.
@@ -50,7 +50,7 @@ pub struct Recipe {
     /// systemd's units, each in one set only.
     pub units: Units,
     /// The root file system.
-    pub root: Volume,
+    pub root: Root,
     /// The data file system.
     pub data: Volume,
     /// Where the base's packages come from.
@@ -161,6 +161,18 @@ pub struct Units {
     pub disable: BTreeSet<UnitName>,
     /// Never to start.
     pub mask: BTreeSet<UnitName>,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Root {
+    /// Whether it is sealed: layers of squashfs under dm-verity, which nothing writes.
+    pub verity: bool,
+    /// Its partition's size in the image; if none, computed from what it holds.
+    pub size: Option<Bytes>,
+    /// How hard it is compressed, where it is sealed.
+    pub compression: Compression,
 }
 
 /// A file system of the image.

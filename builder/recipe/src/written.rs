@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 use crate::values::{
-    AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Format, Gecos, GroupName, HostName,
-    KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, PartName, RecipeName,
-    SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
+    AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Compression, Format, Gecos, GroupName,
+    HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, PartName,
+    RecipeName, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
 };
 
 /// A value and where in its file it stands.
@@ -90,7 +90,7 @@ pub(crate) struct Written {
     pub(crate) units: UnitsTable,
     /// The root file system.
     #[serde(default)]
-    pub(crate) root: VolumeTable,
+    pub(crate) root: RootTable,
     /// The data file system, grown to the end of the disk at first boot.
     #[serde(default)]
     pub(crate) data: VolumeTable,
@@ -209,6 +209,18 @@ pub(crate) struct UnitsTable {
     /// Units that nothing may start.
     #[serde(default)]
     pub(crate) mask: Vec<Located<UnitName>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RootTable {
+    /// Whether the root is sealed: squashfs layers under dm-verity, never written, replaced as a whole.
+    /// Else it is an ordinary ext4 that the distribution's own initramfs mounts. Default: true.
+    pub(crate) verity: Option<Located<bool>>,
+    /// Size of its partition, as in "2GiB". Default: twice what it holds.
+    pub(crate) size: Option<Located<Bytes>>,
+    /// How hard a sealed root is compressed. Default: fast.
+    pub(crate) compression: Option<Located<Compression>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -1,6 +1,11 @@
-//! A file system of the image: what the layers have at `/` without /var, or in /var, as ext4.
+//! An ext4 file system of the image: what the layers have at `/` without /var, or in /var; or none
+//! of it, for a sealed image fills its data partition at first boot.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Result, bail};
 use coremax_disk::{
@@ -19,7 +24,7 @@ use crate::{
 };
 
 /// Changes when the same layers make another file.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// The file in the step's output.
 pub(crate) const IMAGE: &str = "image.ext4";
 /// What the data file system has if the recipe names no size. Free space costs nothing in a qcow2.
@@ -32,14 +37,16 @@ pub(crate) enum Part {
     Root,
     /// /var, which is all that grows.
     Data,
+    /// Nothing, on the partition for data.
+    Empty,
 }
 
 /// The step that makes a file system.
 pub(crate) struct Filesystem {
     /// Of which part of the tree.
     pub(crate) part: Part,
-    /// Fingerprint of the site layer, and so of the system layer.
-    pub(crate) site: Digest,
+    /// Fingerprint of the site layer, and so of the system layer; none where nothing is read.
+    pub(crate) site: Option<Digest>,
     /// Fingerprint of the tools tree.
     pub(crate) tools: Digest,
     /// Its size; if none, twice what the root holds, or [`DATA_SIZE`].
@@ -56,7 +63,7 @@ impl Step for Filesystem {
     fn id(&self) -> &'static str {
         match self.part {
             Part::Root => "root",
-            Part::Data => "data",
+            Part::Data | Part::Empty => "data",
         }
     }
 
@@ -66,7 +73,7 @@ impl Step for Filesystem {
 
     fn fingerprint(&self) -> Digest {
         Fingerprint::new(self.id(), REVISION)
-            .with("site", self.site.as_bytes())
+            .with_json("site", &self.site)
             .with("tools", self.tools.as_bytes())
             .with_json("size", &self.size.map(|size| size.0))
             .with("epoch", self.epoch.to_string())
@@ -75,28 +82,32 @@ impl Step for Filesystem {
     }
 
     fn needs(&self) -> &[&'static str] {
-        &["system", "site", "tools"]
+        match self.part {
+            Part::Root | Part::Data => &["system", "site", "tools"],
+            Part::Empty => &["tools"],
+        }
     }
 
     fn room(&self) -> u64 {
-        self.unpacked
+        match self.part {
+            Part::Root | Part::Data => self.unpacked,
+            Part::Empty => 0,
+        }
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
         stage.started("running mke2fs", None, Unit::Count);
         let scratch = out.join("scratch");
         let tools = Sandbox::tools(&needed.path("tools", tools::TREE));
-        let (merged, source) = match self.part {
-            Part::Root => {
-                let merged = layers::without_var(needed, &scratch)?;
-                let source = merged.path().to_owned();
-                (merged, source)
-            }
-            Part::Data => {
-                let merged = layers::merged(needed, &scratch)?;
-                let source = merged.path().join("var");
-                (merged, source)
-            }
+        let merged = match self.part {
+            Part::Root => Some(layers::without_var(needed, &scratch)?),
+            Part::Data => Some(layers::merged(needed, &scratch)?),
+            Part::Empty => None,
+        };
+        let source = match (&merged, self.part) {
+            (Some(merged), Part::Data) => merged.path().join("var"),
+            (Some(merged), _) => merged.path().to_owned(),
+            (None, _) => self.empty(&scratch)?,
         };
         let size = self.make(&tools, &source, &out.join(IMAGE))?;
         drop(merged);
@@ -106,11 +117,21 @@ impl Step for Filesystem {
 }
 
 impl Filesystem {
+    /// A folder with nothing in it, of the image's time.
+    fn empty(&self, scratch: &Path) -> Result<PathBuf> {
+        let folder = scratch.join("empty");
+        fs::create_dir_all(&folder)?;
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(self.epoch);
+        fs::File::open(&folder)?.set_modified(time)?;
+        Ok(folder)
+    }
+
     fn make(&self, tools: &Sandbox, source: &Path, image: &Path) -> Result<Bytes> {
-        let least = Content::of(source)?.minimum();
+        let content = Content::of(source)?;
+        let least = content.minimum();
         let size = self.size.unwrap_or(match self.part {
             Part::Root => Bytes(least.0 * 2),
-            Part::Data => DATA_SIZE.max(least),
+            Part::Data | Part::Empty => DATA_SIZE.max(least),
         });
         if size < least {
             bail!("{} is too small for the {} file system: it needs {least}", size, self.id());
@@ -122,7 +143,7 @@ impl Filesystem {
             size,
             epoch: self.epoch,
         };
-        ext4::make(&tools.clone().bind_ro(source), &volume, source, image)?;
+        ext4::make(&tools.clone().bind_ro(source), &volume, source, &content, image)?;
         Ok(size)
     }
 }

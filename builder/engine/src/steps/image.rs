@@ -1,24 +1,27 @@
 //! The disk: partitions around the file systems, a loader for BIOS and one for UEFI, in every
 //! format that is wanted.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use coremax_archive::Distribution;
 use coremax_disk::{
-    Bytes, fat,
-    gpt::{Attributes, Layout, Partition, Type},
+    fat,
+    gpt::{Layout, Partition},
     grub, qcow2,
 };
 use coremax_fetch::Digest;
+use coremax_node_api::slot::{Slot, State, grub::Description};
 use coremax_publish::Artefact;
 use coremax_recipe::{Format, Recipe, RecipeName};
 use coremax_sandbox::Sandbox;
 
-use super::{filesystem, initrd, tools};
+use serde::Serialize;
+
+use super::{
+    disk::{BIOS_PARTITION, Disk, ESP_PARTITION},
+    kernel, tools,
+};
 use crate::{
     event::{Stage, Unit},
     fingerprint::Fingerprint,
@@ -28,25 +31,28 @@ use crate::{
 };
 
 /// Changes when the same parts make another disk.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 /// What was made, in the step's output.
 const MADE: &str = "made.json";
-/// The folder of the ESP with the kernel that boots: one a slot.
-const SLOT: &str = "a";
-/// Names that the partitions' UUIDs are made of.
-pub(crate) const ROOT_PARTITION: &str = "root partition";
-pub(crate) const DATA_PARTITION: &str = "data partition";
-/// The places of partitions, from 1.
-const BIOS_PARTITION: usize = 1;
-const ESP_PARTITION: u32 = 2;
-/// Room for GRUB's core image, which takes some 100 KiB.
-const BIOS_SIZE: Bytes = Bytes::mib(1);
+/// Seconds in which another entry of the loader's menu can be chosen.
+const TIMEOUT: u32 = 1;
+/// What the image's root is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// An ext4 that the distribution's initramfs mounts.
+    Plain,
+    /// Layers under dm-verity, in slots.
+    Sealed,
+}
 
 /// The step that makes the images.
 pub(crate) struct Image {
     name: RecipeName,
     formats: Vec<Format>,
+    kind: Kind,
     title: String,
+    version: String,
     command_line: Vec<String>,
     made_of: [Digest; 4],
     identity: Identity,
@@ -56,17 +62,18 @@ impl Image {
     /// The step for a recipe, from steps with the fingerprints `made_of`.
     pub(crate) fn new(
         recipe: &Recipe,
+        kind: Kind,
         distribution: &Distribution,
         made_of: [Digest; 4],
         identity: Identity,
     ) -> Self {
-        let root = format!("root=PARTUUID={}", identity.of(ROOT_PARTITION));
-        let arguments = recipe.kernel.command_line.iter().map(ToString::to_string);
         Self {
+            kind,
             name: recipe.name.clone(),
             formats: recipe.outputs.iter().copied().collect(),
+            version: recipe.version.as_ref().map_or("0", |version| version.as_str()).to_owned(),
             title: format!("{} ({})", recipe.name, distribution.name),
-            command_line: [root, "ro".to_owned()].into_iter().chain(arguments).collect(),
+            command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             made_of,
             identity,
         }
@@ -93,7 +100,9 @@ impl Step for Image {
         let start = Fingerprint::new("image", REVISION)
             .with("name", self.name.as_str())
             .with_json("formats", &self.formats)
+            .with_json("kind", &self.kind)
             .with("title", &self.title)
+            .with("version", &self.version)
             .with_json("command line", &self.command_line)
             .with_json("identity", &self.identity);
         self.made_of.iter().fold(start, |print, part| print.with("part", part.as_bytes())).finish()
@@ -109,9 +118,13 @@ impl Step for Image {
         fs::create_dir(&work)?;
         let esp = work.join("esp.fat");
         let tools = Sandbox::tools(&needed.path("tools", tools::TREE));
-        self.make_esp(&tools, needed, &esp)?;
+        let parts = match self.kind {
+            Kind::Plain => Disk::plain(&self.identity, needed)?,
+            Kind::Sealed => Disk::sealed(&self.identity, needed)?,
+        };
+        self.make_esp(&tools, needed, &parts, &esp)?;
         let disk = work.join("disk.raw");
-        self.make_disk(&tools, needed, &esp, &disk)?;
+        self.make_disk(&tools, parts.with_esp(&self.identity, esp)?, &disk)?;
         let made = self.formats.iter().map(|format| self.write(*format, &disk, out, stage));
         let made: Vec<_> = made.collect::<Result<_>>()?;
         crate::store::remove(&work)?;
@@ -124,22 +137,17 @@ impl Step for Image {
 
 impl Image {
     /// The ESP with loader, kernel and initrd.
-    fn make_esp(&self, tools: &Sandbox, needed: &Outputs, image: &Path) -> Result<()> {
-        let [kernel, initrd] =
-            [initrd::KERNEL, initrd::INITRD].map(|name| (format!("{SLOT}/{name}"), name));
-        let config = grub::config::render(&grub::config::Config {
-            timeout: 1,
-            entries: vec![grub::config::Entry {
-                title: self.title.clone(),
-                kernel: format!("/{}", kernel.0),
-                initrd: Some(format!("/{}", initrd.0)),
-                command_line: self.command_line.clone(),
-            }],
-        })?;
-        let mut files = grub::efi::signed(tools, &config)?;
-        for (path, name) in [kernel, initrd] {
-            files.push(fat::File::copy(path, needed.path("initrd", name)));
-        }
+    fn make_esp(
+        &self,
+        tools: &Sandbox,
+        needed: &Outputs,
+        parts: &Disk,
+        image: &Path,
+    ) -> Result<()> {
+        let files = match self.kind {
+            Kind::Plain => self.plain_files(tools, needed, parts)?,
+            Kind::Sealed => self.slot_files(tools, needed, parts)?,
+        };
         let [a, b, c, d, ..] = *self.identity.of("ESP volume").as_bytes();
         let volume = fat::Volume {
             label: "ESP".to_owned(),
@@ -150,39 +158,63 @@ impl Image {
         Ok(fat::make(&volume, image, &|_| ())?)
     }
 
+    /// One kernel, started by its own entry of GRUB's menu.
+    fn plain_files(
+        &self,
+        tools: &Sandbox,
+        needed: &Outputs,
+        parts: &Disk,
+    ) -> Result<Vec<fat::File>> {
+        let [kernel, initrd] = [kernel::KERNEL, kernel::INITRD];
+        let config = grub::config::render(&grub::config::Config {
+            timeout: TIMEOUT,
+            entries: vec![grub::config::Entry {
+                title: self.title.clone(),
+                kernel: format!("/{kernel}"),
+                initrd: Some(format!("/{initrd}")),
+                command_line: self.arguments(parts),
+            }],
+        })?;
+        let mut files = grub::efi::signed(tools, &config)?;
+        files.extend([kernel, initrd].map(|name| {
+            fat::File::copy(name, needed.path("initrd", name))
+        }));
+        Ok(files)
+    }
+
+    /// Slot a, blessed, and the state by which GRUB chooses a slot.
+    fn slot_files(
+        &self,
+        tools: &Sandbox,
+        needed: &Outputs,
+        parts: &Disk,
+    ) -> Result<Vec<fat::File>> {
+        let command_line = self.arguments(parts);
+        let description = Description {
+            title: self.title.clone(),
+            version: self.version.clone(),
+            command_line: command_line.join(" "),
+        };
+        let [kernel, initrd] = [kernel::KERNEL, kernel::INITRD]
+            .map(|name| fat::Content::Path(needed.path("initrd", name)));
+        let config = grub::slots::render(&grub::slots::Config { timeout: TIMEOUT, command_line });
+        let mut files = grub::efi::signed(tools, &config)?;
+        files.extend(grub::slots::state_files(&State::NEW));
+        files.extend(grub::slots::slot_files(Slot::A, &description, kernel, initrd)?);
+        Ok(files)
+    }
+
+    /// The kernel's arguments.
+    fn arguments(&self, parts: &Disk) -> Vec<String> {
+        [&parts.root[..], &self.command_line].concat()
+    }
+
     /// The whole disk, with GRUB for BIOS installed in it.
-    fn make_disk(&self, tools: &Sandbox, needed: &Outputs, esp: &Path, disk: &Path) -> Result<()> {
-        let layout = self.layout(needed, esp)?;
+    fn make_disk(&self, tools: &Sandbox, partitions: Vec<Partition>, disk: &Path) -> Result<()> {
+        let layout = Layout { disk_guid: self.identity.of("disk"), partitions };
         let placement = layout.write(disk, &|_| ())?;
         let images = grub::bios::images(tools, ESP_PARTITION)?;
         Ok(grub::bios::install(&images, disk, placement.partitions[BIOS_PARTITION - 1])?)
-    }
-
-    fn layout(&self, needed: &Outputs, esp: &Path) -> Result<Layout> {
-        let partition = |name: &str, kind, guid: &str, content: Option<PathBuf>| {
-            let size = match &content {
-                Some(path) => Bytes(fs::metadata(path)?.len()),
-                None => BIOS_SIZE,
-            };
-            anyhow::Ok(Partition {
-                name: name.to_owned(),
-                kind,
-                guid: self.identity.of(guid),
-                attributes: Attributes::default(),
-                size,
-                content,
-            })
-        };
-        let filesystem = |step| Some(needed.path(step, filesystem::IMAGE));
-        Ok(Layout {
-            disk_guid: self.identity.of("disk"),
-            partitions: vec![
-                partition("bios", Type::BiosBoot, "BIOS boot partition", None)?,
-                partition("esp", Type::Esp, "ESP", Some(esp.to_owned()))?,
-                partition("root-a", Type::RootX86_64, ROOT_PARTITION, filesystem("root"))?,
-                partition("data", Type::LinuxGeneric, DATA_PARTITION, filesystem("data"))?,
-            ],
-        })
     }
 
     /// One image of the disk, in one format.

@@ -1,23 +1,34 @@
 //! The steps of a build, one a file. Only here do the domain crates meet.
 //!
 //! ```text
-//! tools  ─────────────┬──────────┐
-//! system ──> site ──┬─┼> root ───┤
-//!                   │ └> data ───┼──> image
-//!                   └──> initrd ─┴──> (ESP inside image)
+//! sealed   system ─┬──────────> seal-system ─┐
+//!                  ├> site ───> seal-site ───┴> root ─┬> image
+//!                  └> initrd ─────────────────────────┤
+//!          tools ──────────────> data ────────────────┘
+//!
+//! plain    system ──> site ─┬> root, data ──> image
+//!                           └> initramfs ───────┘
 //! ```
 
+mod disk;
 mod filesystem;
 mod image;
+mod initramfs;
 mod initrd;
+mod kernel;
+mod layer;
 mod layers;
+mod root;
 mod site;
 mod system;
 pub(crate) mod tools;
 
 pub(crate) use filesystem::{Filesystem, Part};
-pub(crate) use image::Image;
+pub(crate) use image::{Image, Kind};
+pub(crate) use initramfs::Initramfs;
 pub(crate) use initrd::Initrd;
+pub(crate) use layer::{Layer, Which};
+pub(crate) use root::Root;
 pub(crate) use site::Site;
 pub(crate) use system::System;
 pub(crate) use tools::Tools;

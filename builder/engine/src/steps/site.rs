@@ -6,6 +6,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use coremax_disk::layer;
 use coremax_fetch::Digest;
 use coremax_recipe::{Content, Recipe};
 use coremax_rootfs::{
@@ -15,7 +16,7 @@ use coremax_rootfs::{
 use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
-    image::{DATA_PARTITION, ROOT_PARTITION},
+    disk::{DATA_PARTITION, ROOT_PARTITION},
     system,
 };
 use crate::{
@@ -26,11 +27,14 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
-const NODE: &[u8] = include_bytes!(env!("COREMAX_NODE"));
+pub(crate) const NODE: &[u8] = include_bytes!(env!("COREMAX_NODE"));
+/// What a sealed image mounts, early boot has mounted.
+const SEALED_FSTAB: &str =
+    "# coremax-node mounts the root, /etc and what is in the data partition.\n";
 /// It asks questions at the console of a machine that has nobody at it.
 const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
@@ -50,12 +54,13 @@ impl Site {
         identity: &Identity,
         epoch: u64,
     ) -> Result<Self> {
-        let fstab = fstab(identity);
+        let fstab = if recipe.root.verity { SEALED_FSTAB.to_owned() } else { fstab(identity) };
         let mut print = Fingerprint::new("site", REVISION)
             .with("system", system.as_bytes())
             .with("fstab", &fstab)
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
+            .with_json("sealed", &recipe.root.verity)
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &recipe.units)
@@ -91,12 +96,12 @@ impl Step for Site {
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
         stage.started("laying files", None, Unit::Count);
-        let [layer, work, at] = [LAYER, "work", "tree"].map(|name| out.join(name));
-        for folder in [&layer, &work, &at] {
+        let [upper, work, at] = [LAYER, "work", "tree"].map(|name| out.join(name));
+        for folder in [&upper, &work, &at] {
             fs::create_dir(folder)?;
         }
         let system = needed.path("system", system::TREE);
-        let merged = Overlay::mount(&[&system], &layer, &work, &at)?;
+        let merged = Overlay::mount(&[&system], &upper, &work, &at)?;
         let tree = merged.path();
         self.lay_files(tree)?;
         self.make_accounts(tree)?;
@@ -105,6 +110,9 @@ impl Step for Site {
         self.pin_presets(tree)?;
         clean(tree, self.epoch)?;
         drop(merged);
+        if self.recipe.root.verity {
+            layer::settle(&upper, &[&system]).context("preparing the site layer")?;
+        }
         crate::store::remove(&work)?;
         crate::store::remove(&at)?;
         Ok(format!("{} overlays, {} files", self.recipe.overlays.len(), self.recipe.files.len()))

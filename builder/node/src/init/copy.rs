@@ -14,17 +14,20 @@ use rustix::{
     io::Errno,
 };
 
-/// Copies `from` to `to`, which is not there yet. Sockets, pipes and devices are left out: an image
+/// Copies `from` to `to`, which is not there yet; folders that are `bare` without what is in them.
+/// Sockets, pipes and devices are left out: an image
 /// has none that a running system does not make itself.
-pub(crate) fn tree(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn tree(from: &Path, to: &Path, bare: &dyn Fn(&Path) -> bool) -> Result<()> {
     let failed = || format!("copying {} to {}", from.display(), to.display());
     let metadata = from.symlink_metadata().with_context(failed)?;
     let kind = metadata.file_type();
     if kind.is_dir() {
         fs::create_dir(to).with_context(failed)?;
-        for entry in fs::read_dir(from).with_context(failed)? {
+        let entries =
+            if bare(from) { None } else { Some(fs::read_dir(from).with_context(failed)?) };
+        for entry in entries.into_iter().flatten() {
             let name = entry.with_context(failed)?.file_name();
-            tree(&from.join(&name), &to.join(&name))?;
+            tree(&from.join(&name), &to.join(&name), bare)?;
         }
     } else if kind.is_symlink() {
         fs::read_link(from).and_then(|target| symlink(target, to)).with_context(failed)?;
@@ -87,7 +90,7 @@ mod tests {
         symlink("../run", from.join("run")).unwrap();
         let named =
             rustix::fs::lsetxattr(from.join("lib/file"), "user.a", b"b", XattrFlags::empty());
-        tree(&from, &to).unwrap();
+        tree(&from, &to, &|_| false).unwrap();
         assert_eq!(fs::read_link(to.join("run")).unwrap(), Path::new("../run"));
         for path in ["lib", "lib/empty", "lib/file", "run"] {
             let [a, b] = [&from, &to].map(|top| top.join(path).symlink_metadata().unwrap());
@@ -103,6 +106,6 @@ mod tests {
                 rustix::fs::lgetxattr(to.join("lib/file"), "user.a", &mut value[..]).unwrap();
             assert_eq!(&value[..length], b"b");
         }
-        assert!(tree(&from, &to).is_err());
+        assert!(tree(&from, &to, &|_| false).is_err());
     }
 }

@@ -26,13 +26,14 @@ const NO_SUPERBLOCK: i32 = 8;
 /// What is left when a file system counts as full: less cannot hold a boot's logs.
 const LEAST_FREE: u64 = 8 << 20;
 
-/// Mounts the data partition, or memory in its place, and lays it over the root at /sysroot.
-pub(crate) fn mount(found: Option<(&Disk, &Partition)>, wanted: bool) -> Result<Data> {
+/// Mounts the data partition, or memory in its place, and lays it over the root with this hash at
+/// /sysroot.
+pub(crate) fn mount(found: Option<(&Disk, &Partition)>, wanted: bool, hash: &str) -> Result<Data> {
     let kept = match found {
         Some((disk, partition)) => keep(disk, partition),
         None => Err(anyhow::anyhow!("there is none on the root's disk")),
     };
-    match kept.and_then(|data| furnish::root(Path::new(AT)).map(|()| data)) {
+    match kept.and_then(|data| furnish::root(Path::new(AT), hash).map(|()| data)) {
         Ok(data) => {
             data.problem.iter().for_each(|problem| warn(problem, "Free some space in /var."));
             Ok(data)
@@ -44,7 +45,7 @@ pub(crate) fn mount(found: Option<(&Disk, &Partition)>, wanted: bool) -> Result<
                               make its data partition anew (coremax-node reset).";
                 warn(&problem, advice);
             }
-            forget()?;
+            forget(hash)?;
             Ok(Data { problem: Some(problem).filter(|_| wanted), ..Data::default() })
         }
     }
@@ -56,11 +57,11 @@ fn warn(problem: &str, advice: &str) {
 }
 
 /// Memory in place of the partition.
-fn forget() -> Result<()> {
+fn forget(hash: &str) -> Result<()> {
     while unmount(AT, UnmountFlags::DETACH).is_ok() {}
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mounts::at("tmpfs", "tmpfs", AT, flags, "mode=0755")?;
-    furnish::root(Path::new(AT))
+    furnish::root(Path::new(AT), hash)
 }
 
 /// Grows, repairs and mounts the partition.

@@ -11,39 +11,27 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::mount::{MountFlags, mount_bind};
+use rustix::mount::{MountFlags, mount_bind_recursive};
 
-use super::{copy, mounts, root};
+use super::{mounts, root, seed};
 
-const FOLDERS: [&str; 3] = ["opt", "home", "root"];
-/// What the copy of the root's /var is called until it is whole.
-const UNFINISHED: &str = ".var.unfinished";
+const FOLDERS: [&str; 4] = ["var", "opt", "home", "root"];
+/// What belongs to the image though it lies in /var: dpkg's database says what the image holds. The
+/// image's own is seen there.
+const OF_THE_IMAGE: [&str; 1] = ["var/lib/dpkg"];
 const OVERLAY: &str = "index=off,redirect_dir=off,metacopy=off,xino=off";
 
-/// Lays what is in `data` over the root, and puts there what is missing.
-pub(crate) fn root(data: &Path) -> Result<()> {
+/// Lays what is in `data` over the root with this hash, and puts there what is missing.
+pub(crate) fn root(data: &Path, hash: &str) -> Result<()> {
     let sysroot = Path::new(mounts::ROOT);
-    seed_var(data, sysroot)?;
-    for name in FOLDERS {
-        folder_like(&data.join(name), &sysroot.join(name))?;
-    }
+    seed::lay(hash, sysroot, data, &FOLDERS, &OF_THE_IMAGE)?;
     etc(data, sysroot)?;
-    ["var"].iter().chain(&FOLDERS).try_for_each(|name| bind(&data.join(name), &sysroot.join(name)))
-}
-
-/// A /var as the image has it, whole or not at all.
-fn seed_var(data: &Path, sysroot: &Path) -> Result<()> {
-    let (var, unfinished) = (data.join("var"), data.join(UNFINISHED));
-    if var.exists() {
-        return Ok(());
-    }
-    let cleared = fs::remove_dir_all(&unfinished);
-    if !mounts::is_missing(&cleared) {
-        cleared.context("removing an unfinished /var")?;
-    }
-    copy::tree(&sysroot.join("var"), &unfinished)?;
-    let synced = fs::File::open(data).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-    synced.and_then(|()| fs::rename(&unfinished, &var)).context("putting /var in its place")
+    // Before /var is covered.
+    OF_THE_IMAGE.iter().try_for_each(|name| bind(&sysroot.join(name), &data.join(name)))?;
+    FOLDERS.iter().try_for_each(|name| bind(&data.join(name), &sysroot.join(name)))?;
+    // systemd puts services' private folders together there.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mounts::at("tmpfs", "tmpfs", &sysroot.join("tmp").to_string_lossy(), flags, "mode=1777")
 }
 
 /// The folder, made with mode and owner of the image's where it is missing.
@@ -82,5 +70,6 @@ fn bind(from: &Path, to: &Path) -> Result<()> {
     if !to.exists() || !from.exists() {
         return Ok(());
     }
-    mount_bind(from, to).with_context(|| format!("mounting {} at {}", from.display(), to.display()))
+    mount_bind_recursive(from, to)
+        .with_context(|| format!("mounting {} at {}", from.display(), to.display()))
 }

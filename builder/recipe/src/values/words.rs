@@ -79,6 +79,30 @@ pub enum Modules {
     Cloud,
 }
 
+/// How hard something is compressed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// For every day: a few seconds.
+    #[default]
+    Fast,
+    /// For what is released: a few minutes, and a tenth smaller.
+    Small,
+}
+
 /// The form of a disk image.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -1,0 +1,193 @@
+//! The initrd of a sealed image: the node program as /init, the modules that lead it to its root,
+//! and what repairs the data file system. No program of the distribution takes part in making it.
+//!
+//! ```text
+//! init                           coremax-node
+//! sbin/e2fsck                    static, out of the tools tree
+//! lib/modules/RELEASE/           modules, not compressed, and depmod's index of these alone
+//! lib/firmware/                  what these modules may ask for and the tree has
+//! dev/console                    where the kernel gives /init its standard streams
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use coremax_disk::cpio::{self, Content, Entry};
+use coremax_fetch::Digest;
+use coremax_kmod::{Compression, Files, Index, Initrd as Chosen, Modinfo, sets};
+use coremax_recipe::Modules;
+
+use super::{
+    kernel::{self, INITRD},
+    site::NODE,
+    system, tools,
+};
+use crate::{
+    event::{Stage, Unit},
+    fingerprint::Fingerprint,
+    run::{Outputs, Step},
+};
+
+/// Changes when the same tree makes another file.
+const REVISION: u32 = 1;
+/// zstd's level: it is made rarely, and read by a loader that may be slow.
+const LEVEL: i32 = 9;
+/// Where e2fsck-static puts its program.
+const E2FSCK: &str = "sbin/e2fsck.static";
+/// Folders that early boot mounts over.
+const FOLDERS: [&str; 6] = ["dev", "proc", "run", "sys", "sysroot", "tmp"];
+
+/// The step that makes the initrd of a sealed image.
+pub(crate) struct Initrd {
+    /// Fingerprint of the system layer, whose kernel it is for.
+    pub(crate) system: Digest,
+    /// Fingerprint of the tools tree.
+    pub(crate) tools: Digest,
+    /// What machines it is for.
+    pub(crate) modules: Modules,
+    /// The time that it carries, in seconds since 1970.
+    pub(crate) epoch: u64,
+}
+
+impl Step for Initrd {
+    fn id(&self) -> &'static str {
+        "initrd"
+    }
+
+    fn description(&self) -> String {
+        "making the initrd".to_owned()
+    }
+
+    fn fingerprint(&self) -> Digest {
+        Fingerprint::new("initrd", REVISION)
+            .with("system", self.system.as_bytes())
+            .with("tools", self.tools.as_bytes())
+            .with("node program", NODE)
+            .with_json("modules", &self.modules)
+            .with("epoch", self.epoch.to_string())
+            .finish()
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        &["system", "tools"]
+    }
+
+    fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
+        stage.started("choosing modules", None, Unit::Count);
+        let tree = needed.path("system", system::TREE);
+        let release = kernel::copy(&tree, out)?;
+        let mut entries: Vec<_> = FOLDERS.map(|path| Entry::folder(path, 0o755)).into();
+        let console = Content::Character { major: 5, minor: 1 };
+        entries.push(Entry { path: "dev/console".to_owned(), mode: 0o600, content: console });
+        entries.push(Entry::bytes("init", 0o755, NODE));
+        let e2fsck = needed.path("tools", tools::TREE).join(E2FSCK);
+        entries.push(Entry::copy("sbin/e2fsck", 0o755, e2fsck));
+        let modules = self.add_modules(&tree, &release, &mut entries)?;
+        let path = out.join(INITRD);
+        let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        cpio::write(&entries, self.epoch, LEVEL, file)?;
+        let size = fs::metadata(&path)?.len();
+        Ok(format!("Linux {release}, {modules} modules, initrd {:.1} MiB", size as f64 / 1048576.0))
+    }
+}
+
+impl Initrd {
+    /// Adds the modules, their index and their firmware. Returns how many modules there are.
+    fn add_modules(&self, tree: &Path, release: &str, entries: &mut Vec<Entry>) -> Result<usize> {
+        let folder = tree.join("usr/lib/modules").join(release);
+        let index = read_index(&folder)?;
+        let sets = match self.modules {
+            Modules::Cloud => sets::CLOUD,
+            Modules::Metal => sets::METAL,
+        };
+        let chosen = index.initrd(&index.select(sets)?);
+        let target = format!("lib/modules/{release}");
+        let mut firmware = BTreeSet::new();
+        for (from, to) in &chosen.files {
+            let module = plain(&folder.join(from))?;
+            let info = Modinfo::parse(&module).with_context(|| format!("reading {from}"))?;
+            firmware.extend(info.firmware().map(str::to_owned));
+            entries.push(Entry::bytes(format!("{target}/{to}"), 0o644, module));
+        }
+        entries.extend(index_files(&target, &chosen));
+        entries.extend(firmware_files(tree, &firmware)?);
+        Ok(chosen.files.len())
+    }
+}
+
+fn read_index(folder: &Path) -> Result<Index> {
+    let read = |name: &str| match fs::read_to_string(folder.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.with_context(|| format!("reading {}", folder.join(name).display())),
+    };
+    let (dep, alias) = (read("modules.dep")?, read("modules.alias")?);
+    let (softdep, builtin) = (read("modules.softdep")?, read("modules.builtin")?);
+    let files = Files { dep: &dep, alias: &alias, softdep: &softdep, builtin: &builtin };
+    Index::parse(files)
+        .with_context(|| format!("reading the modules' index in {}", folder.display()))
+}
+
+fn index_files(target: &str, chosen: &Chosen) -> [Entry; 4] {
+    [
+        ("modules.dep", &chosen.dep),
+        ("modules.alias", &chosen.alias),
+        ("modules.softdep", &chosen.softdep),
+        ("modules.builtin", &chosen.builtin),
+    ]
+    .map(|(name, text)| Entry::bytes(format!("{target}/{name}"), 0o644, text.as_bytes()))
+}
+
+/// A module as the kernel loads it, however the distribution has compressed it.
+fn plain(path: &Path) -> Result<Vec<u8>> {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = fs::read(path)?;
+        let mut module = Vec::new();
+        match Compression::of_file(&path.to_string_lossy()) {
+            Some(Compression::Xz) => {
+                liblzma::read::XzDecoder::new(file.as_slice()).read_to_end(&mut module)?;
+            }
+            Some(Compression::Zstd) => {
+                zstd::Decoder::new(file.as_slice())?.read_to_end(&mut module)?;
+            }
+            _ => return Ok(file),
+        }
+        Ok(module)
+    };
+    read().with_context(|| format!("reading the module {}", path.display()))
+}
+
+/// The firmware of these names, perhaps patterns, that the tree has: kernels name much more than
+/// any machine needs, and a recipe installs what its machines do.
+fn firmware_files(tree: &Path, wanted: &BTreeSet<String>) -> Result<Vec<Entry>> {
+    let folder = tree.join("usr/lib/firmware");
+    let mut found = BTreeMap::new();
+    if folder.is_dir() {
+        list(&folder, Path::new(""), &mut found)?;
+    }
+    let is_wanted = |name: &str| {
+        let name = name.trim_end_matches(".xz").trim_end_matches(".zst");
+        wanted.contains(name) || wanted.iter().any(|pattern| coremax_kmod::matches(pattern, name))
+    };
+    let files = found.into_iter().filter(|(name, _)| is_wanted(name));
+    let entry = |(name, path)| Entry::copy(format!("lib/firmware/{name}"), 0o644, path);
+    Ok(files.map(entry).collect())
+}
+
+fn list(folder: &Path, below: &Path, found: &mut BTreeMap<String, PathBuf>) -> Result<()> {
+    let failed = || format!("listing {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let (path, name) = (entry.path(), below.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            list(&path, &name, found)?;
+        } else if path.is_file() {
+            found.insert(name.to_string_lossy().into_owned(), path);
+        }
+    }
+    Ok(())
+}

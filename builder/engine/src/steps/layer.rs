@@ -1,0 +1,133 @@
+//! A layer of the sealed root: a tree as squashfs, and the digests of its blocks.
+//!
+//! The system layer and the site layer are sealed apart, so that a changed overlay file seals a few
+//! megabytes again and no more.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use coremax_disk::{
+    Bytes,
+    squashfs::{self, Squashfs},
+    verity,
+};
+use coremax_fetch::Digest;
+use coremax_recipe::Compression;
+use coremax_sandbox::Sandbox;
+
+use super::{site, system, tools};
+use crate::{
+    event::{Stage, Unit},
+    fingerprint::Fingerprint,
+    identity::Identity,
+    run::{Outputs, Step},
+};
+
+/// Changes when the same tree makes another file.
+const REVISION: u32 = 1;
+/// The files in the step's output.
+pub(crate) const IMAGE: &str = "layer.squashfs";
+pub(crate) const LEAVES: &str = "leaves";
+/// zstd's level for every day, which takes a twentieth of the time of the other.
+const FAST: i32 = 3;
+/// zstd's level for what is released.
+const SMALL: i32 = 15;
+/// What is compressed at once. Larger is smaller, and read in larger pieces.
+const BLOCK: Bytes = Bytes(256 << 10);
+/// What lies on the ESP, or in a file system of its own when the machine runs.
+const LEFT_OUT: [&str; 1] = ["boot"];
+
+/// Which layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The packages, configured.
+    System,
+    /// What the recipe lays over them.
+    Site,
+}
+
+/// The step that seals a layer.
+pub(crate) struct Layer {
+    /// Which layer.
+    pub(crate) which: Which,
+    /// Fingerprint of the step that makes its tree.
+    pub(crate) tree: Digest,
+    /// Fingerprint of the tools tree.
+    pub(crate) tools: Digest,
+    /// How hard it is compressed.
+    pub(crate) compression: Compression,
+    /// The time it was made at, in seconds since 1970.
+    pub(crate) epoch: u64,
+    /// What the hashes of its blocks begin with.
+    pub(crate) identity: Identity,
+    /// Bytes that the packages take unpacked, a bound for what it holds.
+    pub(crate) unpacked: u64,
+}
+
+impl Step for Layer {
+    fn id(&self) -> &'static str {
+        match self.which {
+            Which::System => "seal-system",
+            Which::Site => "seal-site",
+        }
+    }
+
+    fn description(&self) -> String {
+        match self.which {
+            Which::System => "sealing the system layer".to_owned(),
+            Which::Site => "sealing the site layer".to_owned(),
+        }
+    }
+
+    fn fingerprint(&self) -> Digest {
+        Fingerprint::new(self.id(), REVISION)
+            .with("tree", self.tree.as_bytes())
+            .with("tools", self.tools.as_bytes())
+            .with_json("compression", &self.compression)
+            .with("epoch", self.epoch.to_string())
+            .with_json("salt", &self.identity)
+            .finish()
+    }
+
+    fn needs(&self) -> &[&'static str] {
+        match self.which {
+            Which::System => &["system", "tools"],
+            Which::Site => &["site", "tools"],
+        }
+    }
+
+    fn room(&self) -> u64 {
+        match self.which {
+            Which::System => self.unpacked / 2,
+            Which::Site => 0,
+        }
+    }
+
+    fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
+        stage.started("running mksquashfs", None, Unit::Count);
+        let source = match self.which {
+            Which::System => needed.path("system", system::TREE),
+            Which::Site => needed.path("site", site::LAYER),
+        };
+        let tools = Sandbox::tools(&needed.path("tools", tools::TREE));
+        let image = out.join(IMAGE);
+        let size = squashfs::make(&tools.bind_ro(&source), &self.squashfs(), &source, &image)?;
+        verity::leaves(&self.identity.salt()?, &image, &out.join(LEAVES), &|_| ())?;
+        Ok(format!("{} layer, {} MiB", self.id().trim_start_matches("seal-"), size.0 >> 20))
+    }
+}
+
+impl Layer {
+    fn squashfs(&self) -> Squashfs {
+        let level = match self.compression {
+            Compression::Fast => FAST,
+            Compression::Small => SMALL,
+        };
+        Squashfs {
+            compression: squashfs::Compression::Zstd { level },
+            block: BLOCK,
+            emptied: LEFT_OUT.map(PathBuf::from).into(),
+            ..Squashfs::new(self.epoch)
+        }
+    }
+}
