@@ -29,16 +29,19 @@ mod uevent;
 
 use std::{convert::Infallible, fs};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use coremax_node_api::early_boot::{self, State};
 
 use self::{
-    choose::{choose, report},
+    choose::choose,
     cmdline::{CommandLine, Data},
     disks::Disks,
     loader::Loader,
     uevent::Uevents,
 };
+
+const NO_HASH: &str =
+    "the kernel's command line has no coremax.root= with a root hash of 64 hex digits";
 
 /// Boots; `arguments` are passed on to the root's init. Returns only where this is no machine's first
 /// process.
@@ -55,7 +58,7 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     let events = Uevents::open()?;
     let mut loader = Loader::start(line)?;
     let mut disks = Disks::default();
-    let hash = line.root.ok_or_else(|| anyhow!(report(line, [])))?;
+    let hash = line.root.context(NO_HASH)?;
     search::root(line, hash, &events, &mut loader, &mut disks)?;
     let choice = choose(hash, &line.data, disks.all()).context("the root's disk is gone again")?;
     let [root, verity] =

@@ -1,9 +1,6 @@
 //! Which partitions a machine boots from, and what to say when there are none: pure.
 
-use super::{
-    cmdline::{CommandLine, Data},
-    superblocks::RootHash,
-};
+use super::{cmdline::Data, superblocks::RootHash};
 use crate::gpt::{Guid, Partition, Table};
 
 /// The label of the partition that keeps the machine's state.
@@ -59,6 +56,11 @@ pub(crate) fn choose<'a>(
         })
 }
 
+/// Whether there is nothing to wait for: a root, and the data where that may be on another disk.
+pub(crate) fn is_complete(choice: Option<Choice<'_>>, data: &Data) -> bool {
+    choice.is_some_and(|choice| choice.data.is_some() || !matches!(data, Data::Partition(_)))
+}
+
 fn partitions(disk: &Disk) -> &[Partition] {
     disk.table.as_ref().map_or(&[], Table::partitions)
 }
@@ -72,13 +74,7 @@ fn named<'a>(disk: &'a Disk, name: &str) -> Option<&'a Partition> {
 }
 
 /// What was looked for, what was found, and what to do.
-pub(crate) fn report<'a>(line: &CommandLine, disks: impl IntoIterator<Item = &'a Disk>) -> String {
-    let Some(root) = line.root else {
-        return "There is no root to look for: the kernel's command line has no coremax.root= with a \
-                root hash of 64 hex digits.\nWhat to do: choose another entry in the boot menu, or \
-                write the image to this disk again.\n"
-            .into();
-    };
+pub(crate) fn report<'a>(root: RootHash, disks: impl IntoIterator<Item = &'a Disk>) -> String {
     let mut text = format!(
         "The root was not found.\nLooked for, on one disk:\n  root    PARTUUID {}\n  verity  PARTUUID \
          {}\nFound:\n",
@@ -181,18 +177,28 @@ mod tests {
         assert_eq!(place(Data::WithRoot), Some("sda"));
         assert_eq!(place(Data::Partition(id)), Some("sdb"));
         assert_eq!(place(Data::Nowhere), None);
+        for (data, complete) in [
+            (Data::Nowhere, true),
+            (Data::WithRoot, true),
+            (Data::Partition(id), true),
+            (Data::Partition(Guid::new([9; 16])), false),
+        ] {
+            let choice = choose(hash(&disks[0]), &data, &disks);
+            assert_eq!(is_complete(choice, &data), complete, "{data:?}");
+        }
+        assert!(!is_complete(None, &Data::Nowhere));
     }
 
     #[test]
     fn a_report_says_what_was_looked_for_found_and_what_to_do() {
-        let line = CommandLine::parse(&format!("coremax.root={HASH}"));
-        let none = report(&line, []);
+        let hash: RootHash = HASH.parse().unwrap();
+        let none = report(hash, []);
         assert!(
             none.contains("01070707-0707-0707-0707-070707070707") && none.contains("no disk"),
             "{none}"
         );
         let empty = Disk { table: Err("no GPT: empty".into()), ..disk("sdb", false, &[]) };
-        let found = report(&line, [&disk("vda", false, &[3, 0x10]), &empty]);
+        let found = report(hash, [&disk("vda", false, &[3, 0x10]), &empty]);
         for part in [
             "/dev/vda  2 MiB\n",
             "  2  data ",
@@ -201,6 +207,5 @@ mod tests {
         ] {
             assert!(found.contains(part), "{part}: {found}");
         }
-        assert!(report(&CommandLine::default(), []).contains("coremax.root="));
     }
 }

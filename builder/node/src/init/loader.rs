@@ -1,20 +1,18 @@
 //! Loading modules: those that devices ask for and those that the root stands on.
 //!
-//! A few threads load, so that a controller that takes seconds to come up holds up nothing else; the
-//! kernel itself makes a second load of one module wait for the first. Modules are plain `.ko` in our
-//! initrd; compressed ones are handed to the kernel as they are, which takes them since Linux 5.17
-//! where it was built so.
+//! A few threads load, the likeliest drivers first, so that a controller that takes seconds to come up
+//! holds up nothing else and one that the root does not need is left to the root's own udev. Modules
+//! are plain `.ko` in our initrd; compressed ones are handed to the kernel as they are, which takes
+//! them since Linux 5.17 where it was built so.
+
+mod work;
 
 use std::{
     collections::BTreeSet,
     ffi::CString,
     fs::{self, File},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -22,12 +20,26 @@ use anyhow::{Context, Result};
 use coremax_kmod::{Compression, Files, Index, Name, sets};
 use rustix::io::Errno;
 
+use self::work::{Rank, Work};
 use super::{cmdline::CommandLine, console};
 
-/// Threads: enough for a controller or two that are slow.
-const WORKERS: usize = 4;
+/// Threads: one a processor, and a second so that a controller that sleeps holds up nothing.
+const WORKERS_MIN: usize = 2;
+const WORKERS_MAX: usize = 8;
 /// finit_module(2): MODULE_INIT_COMPRESSED_FILE
 const COMPRESSED: i32 = 4;
+/// Modules of disks that are there at once: if one of them has the root, the others are not needed.
+const FIRST: [&str; 9] = [
+    "kernel/drivers/virtio/",
+    "kernel/drivers/block/virtio_blk",
+    "kernel/drivers/scsi/virtio_scsi",
+    "kernel/drivers/scsi/sd_mod",
+    "kernel/drivers/nvme/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/scsi/hv_storvsc",
+    "kernel/drivers/scsi/vmw_pvscsi",
+    "kernel/drivers/block/xen-blkfront",
+];
 /// Modules that lead to no disk: the root's own udev loads them, from faster storage.
 const LATER: [&str; 7] = [
     "kernel/drivers/net/",
@@ -42,7 +54,6 @@ const LATER: [&str; 7] = [
 /// The initrd's modules.
 pub(crate) struct Loader {
     shared: Arc<Shared>,
-    sender: Option<mpsc::Sender<Name>>,
     workers: Vec<JoinHandle<()>>,
     asked: BTreeSet<Name>,
     later: BTreeSet<Name>,
@@ -52,8 +63,7 @@ struct Shared {
     index: Index,
     folder: PathBuf,
     line: CommandLine,
-    loaded: Mutex<BTreeSet<Name>>,
-    stopping: AtomicBool,
+    work: Work,
 }
 
 impl Loader {
@@ -62,23 +72,16 @@ impl Loader {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let folder = PathBuf::from("/lib/modules").join(release);
         let index = index(&folder)?;
-        let shared = Arc::new(Shared {
-            index,
-            folder,
-            line: line.clone(),
-            loaded: Mutex::default(),
-            stopping: AtomicBool::new(false),
-        });
-        let (sender, receiver) = mpsc::channel();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let worker = || {
-            let (shared, receiver) = (Arc::clone(&shared), Arc::clone(&receiver));
-            thread::Builder::new().spawn(move || shared.work(&receiver))
+        let shared = Arc::new(Shared { index, folder, line: line.clone(), work: Work::default() });
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
+        let worker = |_| {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().spawn(move || shared.work())
         };
-        let workers = (0..WORKERS).map(|_| worker()).collect::<Result<_, _>>();
-        let workers = workers.context("starting threads to load modules")?;
+        let workers = (0..cpus.clamp(WORKERS_MIN, WORKERS_MAX)).map(worker);
+        let workers = workers.collect::<Result<_, _>>().context("starting threads")?;
         let (asked, later) = Default::default();
-        Ok(Self { shared, sender: Some(sender), workers, asked, later })
+        Ok(Self { shared, workers, asked, later })
     }
 
     /// Loads what drives the device with this modalias, soon.
@@ -86,10 +89,13 @@ impl Loader {
         let shared = Arc::clone(&self.shared);
         for name in shared.index.matching(modalias) {
             let path = shared.index.path(name).unwrap_or_default();
-            if LATER.iter().any(|folder| path.starts_with(folder)) {
+            if begins(path, &LATER) {
                 self.later.insert(name.clone());
             } else if !shared.line.bans(name.as_str()) {
-                self.load(name.clone());
+                self.load(
+                    if begins(path, &FIRST) { Rank::First } else { Rank::Rest },
+                    name.clone(),
+                );
             }
         }
     }
@@ -97,35 +103,35 @@ impl Loader {
     /// Loads what leads to no disk too: a person may need the keyboard now.
     pub(crate) fn drive_the_rest(&mut self) {
         for name in std::mem::take(&mut self.later) {
-            self.load(name);
+            self.load(Rank::Rest, name);
         }
     }
 
     /// Loads what the root stands on, soon.
     pub(crate) fn prepare_root(&mut self) {
         for name in sets::ROOT.names.iter().chain(sets::ROOT.required) {
-            self.load(Name::new(name));
+            self.load(Rank::Root, Name::new(name));
         }
     }
 
-    fn load(&mut self, name: Name) {
+    fn load(&mut self, rank: Rank, name: Name) {
         if self.asked.insert(name.clone()) {
-            let _ = self.sender.as_ref().map(|sender| sender.send(name));
+            self.shared.work.add(rank, name);
         }
     }
 
-    /// Loads what the root stands on, now.
+    /// Loads what the root stands on, now, and begins nothing else any more.
     pub(crate) fn need_root(&self) -> Result<()> {
+        self.shared.work.close();
         for name in sets::ROOT.names {
             let _ = self.shared.load(&Name::new(name)); // faster with it, but not without it
         }
         sets::ROOT.required.iter().try_for_each(|name| self.shared.load(&Name::new(name)))
     }
 
-    /// Begins no other module and waits for those that were begun.
+    /// Waits for the modules that were begun: to become another program would kill their threads.
     pub(crate) fn stop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        self.sender = None;
+        self.shared.work.close();
         for worker in self.workers.drain(..) {
             let _ = worker.join(); // one that panicked has loaded what it could
         }
@@ -133,13 +139,8 @@ impl Loader {
 }
 
 impl Shared {
-    fn work(&self, receiver: &Mutex<mpsc::Receiver<Name>>) {
-        loop {
-            let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(name) = next else { return };
-            if self.stopping.load(Ordering::Relaxed) {
-                return;
-            }
+    fn work(&self) {
+        while let Some(name) = self.work.next() {
             if let Err(error) = self.load(&name) {
                 console::log(&format!("{error:#}"));
             }
@@ -149,15 +150,10 @@ impl Shared {
     /// Loads a module with what it needs and wants. No device for it is no error.
     fn load(&self, name: &Name) -> Result<()> {
         for module in self.index.load_order(name)? {
-            let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            if loaded().contains(module) {
-                continue;
-            }
-            match self.insert(module) {
-                Ok(()) => drop(loaded().insert(module.clone())),
-                // What was needed and failed makes the module itself fail, which says so.
-                Err(error) if module == name => return Err(error),
-                Err(_) => {}
+            let loaded = self.work.once(module, || self.insert(module));
+            // What was needed and failed makes the module itself fail, which says so.
+            if module == name {
+                loaded?;
             }
         }
         Ok(())
@@ -174,6 +170,10 @@ impl Shared {
             Err(error) => Err(error).with_context(|| format!("loading the module {module}")),
         }
     }
+}
+
+fn begins(path: &str, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
 }
 
 fn index(folder: &std::path::Path) -> Result<Index> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use coremax_sandbox::{Cmd, Sandbox};
 
 use super::{
-    choose::{choose, report},
+    choose::{choose, is_complete, report},
     cmdline::{CommandLine, Failure},
     console,
     disks::Disks,
@@ -27,14 +27,19 @@ pub(crate) fn root(
 ) -> Result<()> {
     let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
     everything(loader, disks);
-    while choose(hash, &line.data, disks.all()).is_none() {
+    loop {
+        let choice = choose(hash, &line.data, disks.all());
+        if is_complete(choice, &line.data) {
+            return Ok(());
+        }
+        let found = choice.is_some();
         match events.next(alarm.at)? {
             Heard::Event(event) => one(&event, loader, disks),
             Heard::Lost => everything(loader, disks),
-            Heard::Silence => alarm.ring(line, loader, disks),
+            Heard::Silence if found => return Ok(()), // without its data, which will be said
+            Heard::Silence => alarm.ring(line, hash, loader, disks),
         }
     }
-    Ok(())
 }
 
 /// All devices that are there already.
@@ -60,14 +65,14 @@ struct Alarm {
 }
 
 impl Alarm {
-    fn ring(&mut self, line: &CommandLine, loader: &mut Loader, disks: &Disks) {
+    fn ring(&mut self, line: &CommandLine, hash: RootHash, loader: &mut Loader, disks: &Disks) {
         if self.told {
             restart();
         }
         self.told = true;
         loader.drive_the_rest();
         console::log("the root was not found");
-        console::tell(&format!("{}{}", report(line, disks.all()), outlook(line)));
+        console::tell(&format!("{}{}", report(hash, disks.all()), outlook(line)));
         if line.debug {
             shell();
         }
