@@ -97,7 +97,7 @@ fn describe(disk: &Disk, text: &mut String) {
     for partition in partitions(disk) {
         let (number, id, name) = (partition.number, partition.id, &partition.name);
         let size = partition.length >> 20;
-        text.push_str(&format!("    {number:>3}  {name:<12} PARTUUID {id}  {size} MiB\n"));
+        text.push_str(&format!("    {number:>3}  {name:<14} PARTUUID {id}  {size} MiB\n"));
     }
 }
 

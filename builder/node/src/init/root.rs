@@ -32,7 +32,8 @@ pub(crate) fn mount(hash: RootHash, root: &Path, verity: &Path) -> Result<()> {
     let uuid = format!("CRYPT-VERITY-{}-coremax-root", &hash.to_string()[..32]);
     let whole = mapper.create("coremax-root", &uuid, &[table]).with_context(corrupt)?;
     let node = format!("/dev/dm-{}", whole.minor);
-    let [system, site] = layers(size, |offset| read(Path::new(&node), offset, SQUASHFS_LENGTH))?;
+    let [system, site] = layers(size, |offset| read(Path::new(&node), offset, SQUASHFS_LENGTH))
+        .with_context(corrupt)?;
     for (name, at, layer) in [("coremax-system", SYSTEM, system), ("coremax-site", SITE, site)] {
         let device = mapper.create(name, &format!("COREMAX-{name}"), &[linear(whole, layer)])?;
         let source = format!("/dev/dm-{}", device.minor);

@@ -21,6 +21,7 @@ pub(crate) fn write(modules: &Path, node: &Path, to: &Path) {
         archive.file(at, 0o755, &fs::read(program).unwrap());
         programs.extend(libraries(program));
     }
+    archive.file("bin/sh", 0o755, &fs::read("/usr/bin/busybox").unwrap());
     for library in programs {
         archive.file(
             library.to_str().unwrap().trim_start_matches('/'),

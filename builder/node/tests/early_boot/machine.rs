@@ -20,7 +20,7 @@ pub(crate) struct Machine {
     qemu: Child,
     folder: tempfile::TempDir,
     started: Instant,
-    monitor: Option<UnixStream>, // what is closed early is not read
+    open: Vec<UnixStream>, // what is closed early is not read
 }
 
 /// All that a machine said.
@@ -29,7 +29,8 @@ pub(crate) struct Said(String);
 impl Machine {
     pub(crate) fn start(kit: &Kit, disks: &[&Disk], line: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [serial, monitor] = ["serial", "monitor"].map(|name| folder.path().join(name));
+        let [serial, monitor, line_socket] =
+            ["serial", "monitor", "line"].map(|name| folder.path().join(name));
         File::create(&serial).unwrap();
         let mut arguments: Vec<String> =
             "-machine pc,accel=tcg -m 512 -nodefaults -display none -net \
@@ -41,7 +42,15 @@ impl Machine {
             ("-kernel", kit.kernel.display().to_string()),
             ("-initrd", kit.initrd.display().to_string()),
             ("-append", line.to_owned()),
-            ("-serial", format!("file:{}", serial.display())),
+            (
+                "-chardev",
+                format!(
+                    "socket,id=line,path={},server=on,wait=off,logfile={}",
+                    line_socket.display(),
+                    serial.display()
+                ),
+            ),
+            ("-serial", "chardev:line".to_owned()),
             ("-monitor", format!("unix:{},server,nowait", monitor.display())),
         ] {
             arguments.extend([key.to_owned(), value]);
@@ -55,7 +64,7 @@ impl Machine {
         let log = File::create(folder.path().join("qemu.log")).unwrap();
         let qemu = Cmd::new("qemu-system-x86_64", &Sandbox::host()).args(&arguments);
         let qemu = qemu.stderr_file(log).spawn().unwrap();
-        Self { qemu, folder, started: Instant::now(), monitor: None }
+        Self { qemu, folder, started: Instant::now(), open: Vec::new() }
     }
 
     /// Waits for this on the serial line.
@@ -91,13 +100,20 @@ impl Machine {
         self.said()
     }
 
+    /// Types on the serial line.
+    pub(crate) fn types(&mut self, text: &str) {
+        let mut line = UnixStream::connect(self.folder.path().join("line")).unwrap();
+        line.write_all(text.as_bytes()).unwrap();
+        self.open.push(line);
+    }
+
     /// Connects a disk to the running machine.
     pub(crate) fn plug(&mut self, disk: &Disk) {
         let mut monitor = UnixStream::connect(self.folder.path().join("monitor")).unwrap();
         let file = disk.path.display();
         writeln!(monitor, "drive_add 0 if=none,id=late,format=raw,file={file}").unwrap();
         writeln!(monitor, "device_add virtio-blk-pci,drive=late").unwrap();
-        self.monitor = Some(monitor);
+        self.open.push(monitor);
     }
 
     fn said(&self) -> Said {

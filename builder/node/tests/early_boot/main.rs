@@ -81,7 +81,7 @@ fn a_flipped_byte_in_the_root_is_an_error() {
     let said = Machine::start(kit, &[&disk], &kit.command_line("panic=1")).until("Starting anew");
     println!("{}", said.progress());
     said.holds("is corrupted");
-    said.holds("Booting failed: ");
+    said.holds("Booting failed: opening the root: its data may not be what its hash says");
     said.holds("What to do: ");
 }
 
@@ -114,9 +114,18 @@ fn another_hash_is_looked_for_and_what_is_there_is_said() {
     println!("{}", said.told());
     said.holds("root    PARTUUID abababab-abab-abab-abab-abababababab");
     said.holds("/dev/vda  96 MiB");
-    said.holds("data         PARTUUID ");
+    said.holds("data           PARTUUID ");
     said.holds("What to do: ");
     said.holds("Starting anew in 2 s");
+}
+
+#[test]
+fn for_debugging_there_is_a_shell() {
+    let Some(kit) = kit() else { return };
+    let mut machine = Machine::start(kit, &[], &kit.command_line("coremax.wait=1 coremax.debug"));
+    machine.wait_for("leave it with exit");
+    machine.types("echo shell-$((40+2)); exit\n");
+    machine.wait_for("shell-42");
 }
 
 #[test]
