@@ -35,12 +35,12 @@ pub(crate) struct Kit {
     pub(crate) hash: String,
     /// A byte of the root that nothing reads but the large file's reader.
     pub(crate) large_file_at: u64,
-    _folder: tempfile::TempDir,
 }
 
 impl Kit {
     pub(crate) fn command_line(&self, more: &str) -> String {
-        format!("{CONSOLE} coremax.root={} single {more}", self.hash)
+        // Less than the tests wait: a root that is missed is said before they give up.
+        format!("{CONSOLE} coremax.root={} single coremax.wait=40 {more}", self.hash)
     }
 }
 
@@ -65,8 +65,11 @@ fn make() -> Result<Kit, String> {
     let tree = kernel().map_err(|error| format!("no kernel to boot: {error}"))?;
     let (kernel, modules) =
         (first(&tree.join("boot"), "vmlinuz")?, first(&tree.join("lib/modules"), "")?);
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+    // What is made once for all tests is dropped by none: the next run replaces it.
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("early_boot");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let at = |name: &str| folder.join(name);
     let node =
         std::env::var_os("COREMAX_NODE").unwrap_or(env!("CARGO_BIN_EXE_coremax-node").into());
     initrd::write(&modules, Path::new(&node), &at("initrd"));
@@ -82,7 +85,6 @@ fn make() -> Result<Kit, String> {
         data: at("data"),
         hash,
         large_file_at,
-        _folder: folder,
     })
 }
 
