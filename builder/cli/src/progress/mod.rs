@@ -10,7 +10,7 @@ use coremax_engine::Event;
 use crate::args::Progress;
 
 /// Width of the column with a stage's name.
-const NAME: usize = 9;
+const NAME: usize = 12;
 /// Where a line's seconds end, unless the terminal is narrower.
 const LINE: usize = 78;
 
@@ -51,9 +51,9 @@ mod tests {
 
     #[test]
     fn seconds_stand_at_the_right() {
-        assert_eq!(ended("read", "node, 2 parts", None, LINE), "  read     node, 2 parts");
+        assert_eq!(ended("read", "node, 2 parts", None, LINE), "  read        node, 2 parts");
         let line = ended("fetch", "147 packages", Some(2.71), 40);
-        assert_eq!(line, "  fetch    147 packages            2.7 s");
+        assert_eq!(line, "  fetch       147 packages         2.7 s");
         let long = "a summary that is longer than the line has room for";
         assert!(ended("root", long, Some(1.0), 20).ends_with("room for 1.0 s"));
     }

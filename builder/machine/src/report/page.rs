@@ -293,7 +293,7 @@ fn guest(facts_of: &Facts) -> Vec<Fact> {
         ("Started by", firmware.to_owned()),
         ("Memory", size(facts_of.memory)),
         ("Root", disk),
-        ("Space", space),
+        ("Space in /var", space),
         ("Packages", facts_of.packages.to_string()),
         ("Machine id", if facts_of.machine_id { "made" } else { "missing" }.to_owned()),
         ("Kernel and init", micros(facts_of.times.kernel_us)),

@@ -57,7 +57,7 @@ fn memory(meminfo: &str) -> u64 {
 
 fn root() -> Root {
     let mut root = root_mount(&read("/proc/self/mountinfo")).unwrap_or_default();
-    if let Ok(found) = rustix::fs::statvfs("/") {
+    if let Ok(found) = rustix::fs::statvfs("/var") {
         root.size = found.f_blocks.saturating_mul(found.f_frsize);
         root.free = found.f_bfree.saturating_mul(found.f_frsize);
     }
