@@ -176,9 +176,9 @@ impl Image {
             }],
         })?;
         let mut files = grub::efi::signed(tools, &config)?;
-        files.extend([kernel, initrd].map(|name| {
-            fat::File::copy(name, needed.path("initrd", name))
-        }));
+        files.extend(
+            [kernel, initrd].map(|name| fat::File::copy(name, needed.path("initrd", name))),
+        );
         Ok(files)
     }
 
