@@ -8,9 +8,11 @@
 //! <https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html>.
 
 mod bytes;
+pub(crate) mod device;
 mod grow;
 mod guid;
 mod header;
+mod ids;
 
 use std::io;
 

@@ -16,6 +16,7 @@ mod console;
 mod copy;
 mod data;
 mod disks;
+mod esp;
 mod furnish;
 mod grow;
 mod handover;
@@ -67,6 +68,7 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     console::log(&format!("root found: {}, verity {}", root.display(), verity.display()));
     loader.need_root()?;
     root::mount(hash, &root, &verity)?;
+    esp::mount(choice.disk, &loader);
     let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;

@@ -3,6 +3,7 @@
 //! Here is where on a node things are; what is done with them is in [`crate::update`].
 
 mod shadowing;
+mod table;
 
 use std::{
     fs::File,
@@ -18,7 +19,8 @@ use coremax_node_api::{
     update::key::{self, PublicKey},
 };
 
-use crate::update::{self, Files, Medium, PartitionIds, Place, Running, SetPartitionIds};
+use self::table::Table;
+use crate::update::{self, Files, Medium, Place, Running};
 
 /// Links to `root-a`, `verity-a`, `root-b` and `verity-b` of the disk that was booted from.
 const PARTITIONS: &str = "/run/coremax/partitions";
@@ -134,7 +136,7 @@ fn disk() -> Result<Files<Table>> {
     if !Path::new(ESP).join(FOLDER).is_dir() {
         bail!("there is no {ESP}/{FOLDER}: this machine does not run from an image with slots");
     }
-    Ok(Files::new(PARTITIONS.into(), ESP.into(), Table))
+    Ok(Files::new(PARTITIONS.into(), ESP.into(), Table(None)))
 }
 
 fn running() -> Result<Running> {
@@ -162,22 +164,6 @@ fn field(os_release: &str, name: &str) -> Option<String> {
     os_release.lines().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_owned())
 }
 
-/// The partition table of the disk that was booted from.
-struct Table;
-
-impl Table {
-    /// Asked for before anything is written.
-    fn of_this_disk() -> Result<Self> {
-        bail!("this version of the node program cannot write partition tables yet")
-    }
-}
-
-impl SetPartitionIds for Table {
-    fn set_ids(&mut self, _: Slot, _: PartitionIds) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -203,7 +189,7 @@ mod tests {
     fn a_mark_of_a_reset_on_real_files() {
         let folder = tempfile::tempdir().unwrap();
         let esp = folder.path().join("esp");
-        let mut disk = Files::new(folder.path().join("none"), esp.clone(), Table);
+        let mut disk = Files::new(folder.path().join("none"), esp.clone(), Table(None));
         assert_eq!(marked(&disk).unwrap(), None);
         for what in [Reset::All, Reset::KeepIdentity] {
             mark(&mut disk, what).unwrap();
@@ -215,7 +201,7 @@ mod tests {
     #[test]
     fn status_of_a_disk_without_anything() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Files::new(folder.path().into(), folder.path().into(), Table);
+        let disk = Files::new(folder.path().into(), folder.path().into(), Table(None));
         let running =
             Running { slot: Slot::A, recipe: "node".into(), version: "1".parse().unwrap() };
         let status = gather(&disk, running).unwrap();

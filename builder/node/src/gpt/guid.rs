@@ -19,6 +19,11 @@ impl Guid {
         bytes[6..8].reverse();
         Self(bytes)
     }
+
+    /// The bytes as a table has them.
+    pub(crate) fn to_disk(self) -> [u8; 16] {
+        Self::from_disk(self.0).0 // each turn is its own way back
+    }
 }
 
 impl FromStr for Guid {
@@ -62,6 +67,7 @@ mod tests {
             0xff,
         ];
         assert_eq!(Guid::from_disk(disk), guid);
+        assert_eq!(guid.to_disk(), disk);
         for bad in [
             "",
             "0011",

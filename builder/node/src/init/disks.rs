@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use coremax_sandbox::block::{self, Extent};
 
 use super::choose::Disk;
-use crate::gpt::{Partition, Table};
+use crate::gpt::{Partition, device};
 
 /// Block devices that are no disk a root could be on; reading a floppy takes a minute.
 const NO_DISKS: [&str; 7] = ["loop", "ram", "zram", "dm-", "fd", "md", "nbd"];
@@ -40,7 +39,8 @@ impl Disks {
         let size = number(&sys(name), "size").unwrap_or(0).saturating_mul(UNIT);
         if size > 0 {
             let removable = number(&sys(name), "removable") == Some(1);
-            let table = table(name, size).map_err(|error| format!("{error:#}"));
+            let table =
+                device::read(name).map(|(table, _)| table).map_err(|error| format!("{error:#}"));
             self.0.insert(name.to_owned(), Disk { name: name.to_owned(), size, removable, table });
         }
     }
@@ -49,16 +49,6 @@ impl Disks {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Disk> + Clone {
         self.0.values()
     }
-}
-
-fn table(name: &str, size: u64) -> Result<Table> {
-    let file = File::open(Path::new("/dev").join(name)).context("the disk cannot be opened")?;
-    let sector = number(&sys(name), "queue/logical_block_size").unwrap_or(UNIT);
-    let read = |offset, length| {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-    };
-    Ok(Table::read(size, sector, read)?)
 }
 
 /// The device of a partition; where the kernel did not find it, because the primary table is torn,

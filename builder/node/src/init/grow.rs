@@ -1,17 +1,12 @@
 //! Growing the data partition on the disk: what [`crate::gpt`] decided, written.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{fs::OpenOptions, path::Path};
 
 use anyhow::{Context, Result};
 use coremax_sandbox::block::{self, Extent};
 
 use super::choose::Disk;
-use crate::gpt::{Partition, Table, Write};
+use crate::gpt::{Partition, Table, device};
 
 /// Gives the partition the rest of its disk and mends a torn table; its new length where it grew.
 pub(crate) fn partition(disk: &Disk, partition: &Partition) -> Result<Option<u64>> {
@@ -23,7 +18,8 @@ pub(crate) fn partition(disk: &Disk, partition: &Partition) -> Result<Option<u64
     let path = Path::new("/dev").join(&disk.name);
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.with_context(|| format!("opening {}", path.display()))?;
-    write(&file, new, disk.size).with_context(|| format!("writing the table of {}", disk.name))?;
+    device::write(&file, new, disk.size)
+        .with_context(|| format!("writing the table of {}", disk.name))?;
     let length = length(new, partition.number).filter(|&length| length != partition.length);
     if let Some(length) = length {
         let extent = Extent { number: partition.number, start: partition.start, length };
@@ -35,15 +31,4 @@ pub(crate) fn partition(disk: &Disk, partition: &Partition) -> Result<Option<u64
 fn length(table: &Table, number: u32) -> Option<u64> {
     let partition = table.partitions().iter().find(|partition| partition.number == number)?;
     Some(partition.length)
-}
-
-/// Each part is on the disk before the next is written.
-fn write(file: &File, table: &Table, size: u64) -> io::Result<()> {
-    let mut mbr = vec![0; 512];
-    file.read_exact_at(&mut mbr, 0)?;
-    for Write { offset, bytes } in table.writes().into_iter().chain(table.protective(&mbr, size)) {
-        file.write_all_at(&bytes, offset)?;
-        file.sync_data()?;
-    }
-    Ok(())
 }

@@ -129,6 +129,13 @@ impl Loader {
         sets::ROOT.required.iter().try_for_each(|name| self.shared.load(&Name::new(name)))
     }
 
+    /// Loads these now, as far as they are there.
+    pub(crate) fn need(&self, names: &[&str]) {
+        for name in names {
+            let _ = self.shared.load(&Name::new(name)); // what they are for says what is missing
+        }
+    }
+
     /// Waits for the modules that were begun: to become another program would kill their threads.
     pub(crate) fn stop(&mut self) {
         self.shared.work.close();
