@@ -36,6 +36,8 @@ const REVISION: u32 = 3;
 const MADE: &str = "made.json";
 /// Seconds in which another entry of the loader's menu can be chosen.
 const TIMEOUT: u32 = 1;
+/// The version of an image whose recipe says none: older than any other.
+pub(crate) const NO_VERSION: &str = "0";
 /// What the image's root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,7 +73,11 @@ impl Image {
             kind,
             name: recipe.name.clone(),
             formats: recipe.outputs.iter().copied().collect(),
-            version: recipe.version.as_ref().map_or("0", |version| version.as_str()).to_owned(),
+            version: recipe
+                .version
+                .as_ref()
+                .map_or(NO_VERSION, |version| version.as_str())
+                .to_owned(),
             title: format!("{} ({})", recipe.name, distribution.name),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             made_of,

@@ -17,6 +17,7 @@ use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
     disk::{DATA_PARTITION, ROOT_PARTITION},
+    image::NO_VERSION,
     system,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -35,6 +36,9 @@ pub(crate) const NODE: &[u8] = include_bytes!(env!("COREMAX_NODE"));
 /// What a sealed image mounts, early boot has mounted.
 const SEALED_FSTAB: &str =
     "# coremax-node mounts the root, /etc and what is in the data partition.\n";
+/// Where early boot mounts the ESP of a sealed image.
+const ESP: &str = "efi";
+const OS_RELEASE: &str = "usr/lib/os-release";
 /// It asks questions at the console of a machine that has nobody at it.
 const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
@@ -61,6 +65,7 @@ impl Site {
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
             .with_json("sealed", &recipe.root.verity)
+            .with_json("image", &(&recipe.name, &recipe.version))
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &recipe.units)
@@ -108,6 +113,7 @@ impl Step for Site {
         apply_settings(tree, &self.settings()).context("applying settings")?;
         set_units(tree, &self.units()).context("setting units")?;
         self.pin_presets(tree)?;
+        self.name_image(tree)?;
         clean(tree, self.epoch)?;
         drop(merged);
         if self.recipe.root.verity {
@@ -164,6 +170,20 @@ impl Site {
         }
     }
 
+    /// By these a node knows which updates are its own and newer, see os-release(5).
+    fn name_image(&self, tree: &Path) -> Result<()> {
+        let path = tree.join(OS_RELEASE);
+        let text = fs::read_to_string(&path).with_context(|| format!("reading /{OS_RELEASE}"))?;
+        let version = self.recipe.version.as_ref().map_or(NO_VERSION, |version| version.as_str());
+        let text = os_release(&text, self.recipe.name.as_str(), version);
+        place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?;
+        if self.recipe.root.verity {
+            let esp = tree.join(ESP);
+            fs::create_dir_all(&esp).with_context(|| format!("making /{ESP}"))?;
+        }
+        Ok(())
+    }
+
     /// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
     /// nothing else gets in.
     fn pin_presets(&self, tree: &Path) -> Result<()> {
@@ -175,6 +195,13 @@ impl Site {
         let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
         Ok(place(tree, &[file(path, preset.as_bytes(), 0o644)])?)
     }
+}
+
+/// The distribution's own text with the image's name and version in it.
+fn os_release(text: &str, name: &str, version: &str) -> String {
+    let others = text.lines().filter(|line| !line.starts_with("IMAGE_"));
+    let others: String = others.map(|line| format!("{line}\n")).collect();
+    format!("{others}IMAGE_ID={name}\nIMAGE_VERSION={version}\n")
 }
 
 /// The preset that keeps what `listed` (a unit and its state on each line) says.
@@ -240,6 +267,12 @@ mod tests {
         let listed = "ssh.service enabled enabled\ngetty@.service  enabled  enabled\n";
         assert_eq!(presets(listed), "enable ssh.service\nenable getty@.service\ndisable *\n");
         assert_eq!(presets(""), "disable *\n");
+    }
+
+    #[test]
+    fn an_image_has_one_name_and_version() {
+        let text = os_release("ID=debian\nIMAGE_ID=cloud\n", "node", "1");
+        assert_eq!(text, "ID=debian\nIMAGE_ID=node\nIMAGE_VERSION=1\n");
     }
 
     #[test]
