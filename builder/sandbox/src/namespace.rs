@@ -39,7 +39,7 @@ pub fn enter() -> Result<(), Error> {
     let maps = Maps::of_this_user()?;
     unshare_with(&maps)?;
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(|e| failed("making mounts private", None, e.into()))?;
+        .map_err(|e| failed("making mounts private", remedy_for_unshare(), e.into()))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
 }
@@ -144,7 +144,8 @@ fn unshare_with(maps: &Maps) -> Result<(), Error> {
 fn unshare_here(mut go: impl Write, answer: &mut impl Read) -> Result<(), Error> {
     // SAFETY: takes plain flags; the caller has one thread, as CLONE_NEWUSER demands.
     if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } != 0 {
-        let source = io::Error::last_os_error();
+        // Before the remedy is looked for, which reads files.
+        let source = in_words(io::Error::last_os_error());
         return Err(failed("unshare", remedy_for_unshare(), source));
     }
     let mut complaint = String::new();
@@ -189,6 +190,16 @@ fn run_map_helper(pid: Pid, kind: &str, map: &[[u32; 3]]) -> Result<(), String> 
     }
 }
 
+/// The kernel's number for a limit that is reached is the one for a full disk.
+fn in_words(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EUSERS) => {
+            io::Error::other("the kernel allows no more user namespaces")
+        }
+        _ => error,
+    }
+}
+
 /// Settings that forbid user namespaces, and how to lift each.
 const FORBIDDING: [(&str, &str, &str); 3] = [
     ("/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
@@ -201,9 +212,12 @@ const FORBIDDING: [(&str, &str, &str); 3] = [
 ];
 
 fn remedy_for_unshare() -> Option<String> {
+    remedy_for(|file| fs::read_to_string(file).ok())
+}
+
+fn remedy_for(read: impl Fn(&str) -> Option<String>) -> Option<String> {
     let set = |(file, bad, cure): &(&str, &str, &str)| {
-        let value = fs::read_to_string(file).ok()?;
-        (value.trim() == *bad).then(|| format!("{file} is {bad}: sudo sysctl {cure}"))
+        (read(file)?.trim() == *bad).then(|| format!("{file} is {bad}: sudo sysctl {cure}"))
     };
     FORBIDDING.iter().find_map(set).or_else(|| {
         Some(
@@ -221,6 +235,21 @@ fn failed(operation: &str, remedy: Option<String>, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_setting_that_forbids_is_named_with_its_cure() {
+        for (forbidding, bad, cure) in FORBIDDING {
+            let read = |file: &str| (file == forbidding).then(|| format!("{bad}\n"));
+            assert_eq!(
+                remedy_for(read).unwrap(),
+                format!("{forbidding} is {bad}: sudo sysctl {cure}")
+            );
+        }
+        assert!(remedy_for(|_| Some("7\n".into())).unwrap().contains("--security-opt"));
+        assert!(
+            in_words(io::Error::from_raw_os_error(libc::ENOSPC)).to_string().contains("allows")
+        );
+    }
 
     #[test]
     fn root_maps_what_it_has() {
