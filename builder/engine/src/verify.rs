@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use coremax_machine::{
     Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Network, Scenario,
     Sources, Unverified, Verified, accel, report,
@@ -205,6 +205,21 @@ fn format(image: &Path) -> Result<Format> {
     }
 }
 
+/// A boot that failed, and what may be looked at.
+#[derive(Debug)]
+pub(crate) struct BootFailed {
+    text: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl std::fmt::Display for BootFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for BootFailed {}
+
 /// The error of a failed boot, with what it left kept where the user finds it.
 fn failed(
     error: &Unverified,
@@ -219,10 +234,8 @@ fn failed(
         let _ = report::write(&bench.failures, &report::Build::default(), boots);
         text += &format!("\n  log, screenshot and command line: {}", bench.failures.display());
     }
-    for hint in faults.filter_map(|fault| fault.hint.as_ref()) {
-        text += &format!("\n  {hint}");
-    }
-    anyhow!("{error}{text}")
+    let hint = faults.filter_map(|fault| fault.hint.clone()).next();
+    BootFailed { text: format!("{error}{text}"), hint }.into()
 }
 
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {

@@ -85,10 +85,12 @@ pub enum Unverified {
     #[error("no boot test was made")]
     Untested,
     /// A boot failed.
-    #[error("booting by {scenario} failed: {what}")]
+    #[error("booting by {scenario} failed in the stage {}: {what}", stage.name())]
     Failed {
         /// The scenario's name.
         scenario: String,
+        /// Where the boot stood.
+        stage: crate::Stage,
         /// What was wrong.
         what: String,
     },
@@ -112,7 +114,8 @@ impl Verified<Artefact> {
         for report in reports {
             let scenario = report.scenario.clone();
             if let Some(fault) = report.fault() {
-                return Err(Unverified::Failed { scenario, what: fault.what.clone() });
+                let (stage, what) = (fault.stage, fault.what.clone());
+                return Err(Unverified::Failed { scenario, stage, what });
             }
             if report.digest != artefact.digest {
                 return Err(Unverified::Other { scenario });
