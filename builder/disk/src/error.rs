@@ -238,7 +238,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some(format!("free space on the file system that holds {}", path.display()))
+                Some(format!(
+                    "free space on the file system that holds {}; a build goes on where it stopped",
+                    path.display()
+                ))
             }
             Self::Program { source, .. } => source.hint(),
             Self::Content { name, length, .. } => {

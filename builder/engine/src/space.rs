@@ -1,8 +1,13 @@
 //! Whether a build has the room it needs, known before it starts.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    io::{Error, ErrorKind},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// What must stay free beside what is counted, for logs, locks and names.
 const SPARE: u64 = 64 << 20;
@@ -14,12 +19,14 @@ const SPARE: u64 = 64 << 20;
 pub fn check(folder: &Path, needed: u64) -> Result<()> {
     let free = free(folder)?;
     if free < needed.saturating_add(SPARE) {
-        bail!(
+        let what = format!(
             "{} has {} MB free and the build needs {} MB there",
             folder.display(),
             free / 1_000_000,
-            (needed + SPARE).div_ceil(1_000_000)
+            needed.saturating_add(SPARE).div_ceil(1_000_000)
         );
+        // Of this kind, so that it carries the hint of a full disk.
+        return Err(Error::new(ErrorKind::StorageFull, what).into());
     }
     Ok(())
 }

@@ -176,9 +176,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::GaveUp { source, .. } => return source.hint(),
-            Self::OpenCache { .. } => "name another folder for the cache",
+            Self::OpenCache { .. } => "name another folder with --cache",
             Self::Full { .. } | Self::Space { .. } => {
-                "make room there, or name a cache folder on a larger file system"
+                "make room there, or name a folder on a larger file system with --cache; what has come is kept"
             }
             Self::ReadOnly { .. } => {
                 "make the cache writable, or fill it by a build elsewhere first"

@@ -146,7 +146,11 @@ impl Error {
             Self::Unpack { source, .. } | Self::Tree { source, .. } | Self::Host { source, .. }
                 if source.kind() == io::ErrorKind::StorageFull =>
             {
-                Some("free some space, or name another folder for the build".into())
+                Some(
+                    "free some space, or keep the cache elsewhere with --cache; a build goes on \
+                     where it stopped"
+                        .into(),
+                )
             }
             Self::Program { source, .. } => source.hint(),
             _ => None,
