@@ -44,6 +44,15 @@ pub struct Builder {
     pub(crate) sources: Sources,
 }
 
+/// What cleaning came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Bytes of disk.
+    pub freed: u64,
+    /// Whether a running build uses the cache, and so nothing was removed.
+    pub busy: bool,
+}
+
 impl Builder {
     /// A builder that keeps everything it may keep below `cache`.
     ///
@@ -56,7 +65,7 @@ impl Builder {
         let (sources, transport) = Sources::load(archive)?;
         let fetcher = Fetcher::new(Cache::open(cache.join("inputs"))?, transport);
         let store = Store::open(&cache.join("store"))?;
-        store.sweep()?;
+        store.sweep();
         Ok(Self { cache, store, fetcher, sources })
     }
 
@@ -168,20 +177,21 @@ impl Builder {
         Ok(self.run(&steps, &[MACHINE], observer)?.path(MACHINE, TREE))
     }
 
-    /// Removes finished steps, and downloads too if `all`. Returns the bytes freed.
+    /// Removes finished steps, and downloads too if `all`; nothing while another process uses the cache,
+    /// since nobody knows what it will still read.
     ///
     /// # Errors
     /// What could not be removed.
-    pub fn clean(&self, all: bool) -> Result<u64> {
-        let mut folders = vec![self.cache.join("store"), self.cache.join("resolved")];
-        if all {
-            folders.push(self.cache.join("inputs"));
+    pub fn clean(&self, all: bool) -> Result<Cleaned> {
+        let before = space::used(&self.cache);
+        if !self.store.clear()? {
+            return Ok(Cleaned { freed: 0, busy: true });
         }
-        folders.iter().try_fold(0, |freed, folder| {
-            let size = space::used(folder);
-            crate::store::remove(folder)?;
-            Ok(freed + size)
-        })
+        crate::store::remove(&self.cache.join("resolved"))?;
+        if all {
+            crate::store::remove(&self.cache.join("inputs"))?;
+        }
+        Ok(Cleaned { freed: before.saturating_sub(space::used(&self.cache)), busy: false })
     }
 
     fn run(

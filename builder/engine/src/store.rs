@@ -5,6 +5,7 @@
 //! store/<fingerprint>/step.json   which step, when, how long
 //! store/<fingerprint>.lock        held by whoever makes the entry
 //! store/making/<fingerprint>/     an entry in the making, renamed when it is whole
+//! store/in-use.lock               held, shared, by every process that has the store open
 //! ```
 //!
 //! An entry appears at once and whole, or not at all. Of two builds that want the same entry one
@@ -15,6 +16,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -22,10 +24,15 @@ use coremax_fetch::Digest;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+/// Held by those who use the store, against its being cleared.
+const IN_USE: &str = "in-use.lock";
+
 /// The folder of entries.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    /// None where the store is read-only, and cannot be cleared either.
+    in_use: Arc<Option<File>>,
 }
 
 /// One whole entry.
@@ -67,7 +74,7 @@ pub enum Begun {
 }
 
 impl Store {
-    /// The store in `folder`, which is made if it is missing.
+    /// The store in `folder`, which is made if it is missing. Waits for whoever is clearing it.
     ///
     /// # Errors
     /// Where the folder cannot be made.
@@ -75,7 +82,11 @@ impl Store {
         let making = folder.join("making");
         fs::create_dir_all(&making)
             .with_context(|| format!("making the step store {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned() })
+        let in_use = File::create(folder.join(IN_USE)).ok();
+        if let Some(lock) = &in_use {
+            flock(lock, FlockOperation::LockShared).context("locking the step store")?;
+        }
+        Ok(Self { folder: folder.to_owned(), in_use: Arc::new(in_use) })
     }
 
     /// The entry, if it is there and whole.
@@ -102,21 +113,37 @@ impl Store {
         Ok(Begun::Ours(making))
     }
 
-    /// Throws away what killed builds left half made.
+    /// Throws away what killed builds left half made. What cannot be removed stays: a read-only store
+    /// serves what it has.
+    pub fn sweep(&self) {
+        let making = self.folder.join("making");
+        for entry in fs::read_dir(&making).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(fingerprint) = name.parse() else { continue };
+            let Ok(lock) = self.lock_file(&fingerprint) else { continue };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = remove(&entry.path());
+            }
+        }
+    }
+
+    /// Removes all entries, unless another process uses the store: then it is false, and all stay, since
+    /// a running build reads finished entries too.
     ///
     /// # Errors
     /// Where something cannot be removed.
-    pub fn sweep(&self) -> Result<()> {
-        for entry in fs::read_dir(self.folder.join("making"))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(fingerprint) = name.parse() else { continue };
-            let lock = self.lock_file(&fingerprint)?;
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+    pub fn clear(&self) -> Result<bool> {
+        if let Some(lock) = &*self.in_use
+            && flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
+        {
+            return Ok(false);
+        }
+        for entry in fs::read_dir(&self.folder).context("reading the step store")?.flatten() {
+            if entry.file_name() != IN_USE {
                 remove(&entry.path())?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn lock(&self, fingerprint: &Digest) -> Result<File> {
@@ -226,8 +253,22 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         drop(ours(&store, &Digest::of("left")));
         let making = ours(&store, &Digest::of("busy"));
-        store.sweep().unwrap();
+        store.sweep();
         assert!(making.out().exists());
         assert_eq!(fs::read_dir(folder.path().join("making")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_store_in_use_is_not_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (Store::open(folder.path()), Store::open(folder.path()));
+        let (store, other) = (store.unwrap(), other.unwrap());
+        let fingerprint = Digest::of("x");
+        ours(&store, &fingerprint).finish(record()).unwrap();
+        assert!(!store.clear().unwrap());
+        assert!(store.get(&fingerprint).is_some());
+        drop(other);
+        assert!(store.clear().unwrap());
+        assert!(store.get(&fingerprint).is_none());
     }
 }
