@@ -10,13 +10,12 @@ use std::{
 };
 
 use coremax_sandbox::{Child, Cmd, Sandbox};
-use coremax_tests::{Ran, coremax, repository, run};
+use coremax_tests::{
+    Outcome, Ran, Sentence, cache, coremax, expect, project, repository, run, run_in, tell,
+};
 use serde_json::Value;
 
-type Outcome = Result<(), String>;
-type Sentence = (&'static str, fn(&Stage) -> Outcome);
-
-const STORY: [Sentence; 8] = [
+const STORY: [Sentence<Stage>; 8] = [
     ("a build that is killed leaves no process and no mount", killed_leaves_nothing),
     (
         "the next build goes on and ends in an image that boots by BIOS and by UEFI",
@@ -41,23 +40,7 @@ fn main() -> ExitCode {
     let output = folder.join("images");
     let _ = fs::remove_dir_all(&output);
     fs::create_dir_all(&output).expect("a folder for the images");
-    let stage = Stage { cache: folder.join("cache"), output };
-    let (mut failed, mut skipped) = (0, 0);
-    for (sentence, check) in STORY {
-        match check(&stage) {
-            Ok(()) => println!("ok       {sentence}"),
-            Err(why) if why.starts_with("skipped") => {
-                skipped += 1;
-                println!("skipped  {sentence}: {why}");
-            }
-            Err(why) => {
-                failed += 1;
-                println!("FAILED   {sentence}: {why}");
-            }
-        }
-    }
-    println!("{} passed, {failed} failed, {skipped} skipped", STORY.len() - failed - skipped);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    tell(&STORY, &Stage { cache: cache(), output })
 }
 
 impl Stage {
@@ -94,10 +77,6 @@ impl Stage {
 fn json(path: &Path) -> Result<Value, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
-    if holds { Ok(()) } else { Err(otherwise()) }
 }
 
 fn succeeded(ran: &Ran) -> Outcome {
@@ -200,24 +179,16 @@ fn image_digest(output: &Path) -> Result<Value, String> {
 }
 
 fn broken_promise(stage: &Stage) -> Outcome {
-    let recipe = repository().join("recipes/.broken-promise.toml");
-    let text = fs::read_to_string(repository().join("recipes/node.toml")).unwrap_or_default();
-    let broken = text.replace("[expect]\nfiles = [", "[expect]\nfiles = [\"/etc/never\", ");
-    fs::write(&recipe, &broken).map_err(|e| e.to_string())?;
+    let break_it =
+        |node: &str| node.replace("[expect]\nfiles = [", "[expect]\nfiles = [\"/etc/never\", ");
+    let project = project("broken", break_it);
+    let recipe = project.path().join("recipes/broken.toml");
+    let text = fs::read_to_string(recipe).unwrap_or_default();
+    expect(text.contains("/etc/never"), || "node.toml has no [expect] files to break".into())?;
     let cache = Stage::text(&stage.cache);
     let output = stage.output.join("broken");
-    let ran = run(&[
-        "build",
-        Stage::text(&recipe),
-        "--cache",
-        cache,
-        "-o",
-        Stage::text(&output),
-        "--firmware",
-        "bios",
-    ]);
-    let _ = fs::remove_file(&recipe);
-    expect(broken != text, || "node.toml has no [expect] files to break".into())?;
+    let build = ["build", "recipes/broken.toml", "--cache", cache, "--firmware", "bios"];
+    let ran = run_in(project.path(), &[&build[..], &["-o", Stage::text(&output)]].concat());
     expect(!ran.ok, || "it was published".into())?;
     expect(ran.err.contains("/etc/never"), || format!("the reason is missing:\n{}", ran.err))?;
     expect(!output.join("node/latest").exists(), || "there is a result".into())

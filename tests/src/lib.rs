@@ -1,8 +1,15 @@
 //! Helpers shared by the tests in this package.
 
+pub mod mirror;
+mod project;
+mod story;
+
 use std::path::{Path, PathBuf};
 
 use coremax_sandbox::{Cmd, Output, Sandbox};
+
+pub use project::project;
+pub use story::{Outcome, Sentence, expect, tell};
 
 /// The repository.
 pub fn repository() -> PathBuf {
@@ -18,6 +25,12 @@ pub fn coremax() -> PathBuf {
     let program = tests.ancestors().nth(2).expect("target/release").join("coremax");
     assert!(program.exists(), "{} is missing: cargo build --release first", program.display());
     program
+}
+
+/// The cache of tests that build real images: `COREMAX_TEST_CACHE`, else a folder beside the command.
+pub fn cache() -> PathBuf {
+    let named = std::env::var_os("COREMAX_TEST_CACHE").map(PathBuf::from);
+    named.unwrap_or_else(|| coremax().with_file_name("boot-tests").join("cache"))
 }
 
 /// What a run of the command came to.
@@ -44,8 +57,15 @@ pub fn run(arguments: &[&str]) -> Ran {
 /// # Panics
 /// If it cannot be started.
 pub fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
-    let command = Cmd::new(coremax(), &Sandbox::host()).args(arguments).current_dir(folder);
-    let Output { status, stdout, stderr } = command.output().expect("coremax starts");
+    ran(Cmd::new(coremax(), &Sandbox::host()).args(arguments).current_dir(folder))
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn ran(command: Cmd) -> Ran {
+    let Output { status, stdout, stderr } = command.output().expect("the command starts");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Ran { ok: status.success(), out: text(&stdout), err: text(&stderr) }
 }

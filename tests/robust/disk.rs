@@ -1,0 +1,208 @@
+//! Caches that are damaged, read-only or full.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use coremax_tests::{Outcome, expect, mirror::Dates};
+
+use crate::stage::{Stage, complained, host, went_on};
+
+pub(crate) fn truncated_package(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    went_on(&stage.build(cache.path()))?;
+    // Those of the last step are read again by the next build, and those of the finished ones are not.
+    let packages = files(&cache.path().join("inputs/sha256"));
+    for package in &packages {
+        cut_in_half(package)?;
+    }
+    forget_steps(cache.path())?;
+    went_on(&stage.build(cache.path()))?;
+    expect(stage.asked("/grub-common.deb") == 2, || "it was not fetched again".into())
+}
+
+pub(crate) fn truncated_record(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    went_on(&stage.build(cache.path()))?;
+    let ran = stage.build(cache.path());
+    expect(!ran.err.contains("packages unpacked"), || format!("made twice:\n{}", ran.err))?;
+    for record in records(cache.path()) {
+        cut_in_half(&record)?;
+    }
+    let ran = stage.build(cache.path());
+    expect(ran.err.contains("packages unpacked"), || format!("not made again:\n{}", ran.err))?;
+    went_on(&ran)
+}
+
+pub(crate) fn too_small(stage: &Stage) -> Outcome {
+    stage.sound();
+    let disk = Disk::mount(stage, 16)?;
+    let ran = stage.build(&disk.folder);
+    let at = disk.folder.display().to_string();
+    complained(&ran, &[&at, "MB free and the build needs"], "--cache")?;
+    expect(stage.asked(".deb") == 0, || "it began all the same".into())?;
+    disk.grow()?;
+    went_on(&stage.build(&disk.folder))
+}
+
+pub(crate) fn full_while_fetching(stage: &Stage) -> Outcome {
+    let ran = fills_up(stage, 1 << 20, "")?;
+    complained(&ran, &["fetching", "no space left"], "make room")
+}
+
+pub(crate) fn full_while_unpacking(stage: &Stage) -> Outcome {
+    // The packages are 15 times 300 kB.
+    let ran = fills_up(stage, 6 << 20, "unpacking")?;
+    complained(&ran, &["unpacking"], "--cache")
+}
+
+/// A build on a disk that another fills up to `left` bytes when the first package is asked for, and the next
+/// build when there is room again. Returns what the first came to.
+fn fills_up(stage: &Stage, left: u64, at: &str) -> Result<coremax_tests::Ran, String> {
+    stage.sound();
+    let disk = Disk::mount(stage, 128)?;
+    let (ballast, folder) = (disk.folder.join("ballast"), disk.folder.clone());
+    stage.server.before(".deb", move || fill(&folder, left));
+    let first = stage.build(&disk.folder);
+    expect(first.err.contains(at), || format!("not while {at}:\n{}", first.err))?;
+    let before = stage.server.requests().len();
+    let fetched = files(&disk.folder.join("inputs/sha256")).len();
+    fs::remove_file(ballast).map_err(|e| e.to_string())?;
+    went_on(&stage.build(&disk.folder))?;
+    let again = stage.server.requests().len() - before;
+    let all =
+        stage.archive.files(Dates::SOUND).keys().filter(|path| path.ends_with(".deb")).count();
+    expect(fetched + again <= all + 2, || format!("{fetched} were there, {again} were asked for"))?;
+    Ok(first)
+}
+
+pub(crate) fn read_only_serves(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    went_on(&stage.build(cache.path()))?;
+    let _frozen = Frozen::mount(cache.path())?;
+    let ran = stage.plan(cache.path(), &[]);
+    expect(ran.ok, || format!("the plan failed:\n{}", ran.err))
+}
+
+pub(crate) fn read_only_says(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    let at = cache.path().canonicalize().map_err(|e| e.to_string())?.display().to_string();
+    {
+        let _frozen = Frozen::mount(cache.path())?;
+        let ran = stage.build(cache.path());
+        complained(&ran, &[&at, "Read-only file system"], "--cache")?;
+    }
+    expect(stage.plan(cache.path(), &[]).ok, || "the plan failed".into())?;
+    {
+        let _frozen = Frozen::mount(cache.path())?;
+        let ran = stage.build(cache.path());
+        complained(&ran, &[&at, "is read-only"], "make the cache writable")?;
+    }
+    went_on(&stage.build(cache.path()))?;
+    forget_steps(cache.path())?;
+    {
+        let _frozen = Frozen::mount(cache.path())?;
+        let ran = stage.build(cache.path());
+        complained(&ran, &[&at, "Read-only file system"], "--cache")?;
+    }
+    went_on(&stage.build(cache.path()))
+}
+
+pub(crate) fn clean_spares(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    let clean = {
+        let cache = cache.path().to_string_lossy().into_owned();
+        move || coremax_tests::run(&["clean", "--all", "--cache", &cache])
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    let meanwhile = clean.clone();
+    stage.server.before("/hello.deb", move || drop(tell.send(meanwhile())));
+    went_on(&stage.build(cache.path()))?;
+    let ran = told.try_recv().map_err(|e| e.to_string())?;
+    let spared = ran.ok && ran.out.contains("a running build uses the cache");
+    expect(spared, || format!("it does not say so:\n{}{}", ran.out, ran.err))?;
+    expect(!records(cache.path()).is_empty(), || "steps were removed".into())?;
+    let ran = clean();
+    expect(ran.ok && ran.out.contains("freed"), || format!("{}{}", ran.out, ran.err))?;
+    expect(records(cache.path()).is_empty(), || "steps are left".into())
+}
+
+fn fill(folder: &Path, left: u64) {
+    let mut ballast = fs::File::create(folder.join("ballast")).expect("a ballast");
+    let block = vec![0; 64 << 10];
+    while ballast.write_all(&block).is_ok() {}
+    let length = ballast.metadata().expect("its length").len();
+    ballast.set_len(length.saturating_sub(left)).expect("some room");
+}
+
+/// A small disk of its own.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount(stage: &Stage, megabytes: u32) -> Result<Self, String> {
+        let folder = stage.path("disk");
+        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        let size = format!("size={megabytes}m");
+        host("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &folder.to_string_lossy()])?;
+        Ok(Self { folder })
+    }
+
+    fn grow(&self) -> Outcome {
+        host("mount", &["-o", "remount,size=256m", &self.folder.to_string_lossy()])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = host("umount", &[&self.folder.to_string_lossy()]);
+    }
+}
+
+/// A folder that cannot be written, until dropped.
+struct Frozen {
+    folder: String,
+}
+
+impl Frozen {
+    fn mount(folder: &Path) -> Result<Self, String> {
+        let folder = folder.to_string_lossy().into_owned();
+        host("mount", &["--bind", &folder, &folder])?;
+        let frozen = Self { folder };
+        host("mount", &["-o", "remount,bind,ro", &frozen.folder])?;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = host("umount", &[&self.folder]);
+    }
+}
+
+fn cut_in_half(file: &Path) -> Outcome {
+    let cut = || {
+        let length = fs::metadata(file)?.len();
+        fs::OpenOptions::new().write(true).open(file)?.set_len(length / 2)
+    };
+    cut().map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn forget_steps(cache: &Path) -> Outcome {
+    fs::remove_dir_all(cache.join("store")).map_err(|error| error.to_string())
+}
+
+fn records(cache: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cache.join("store")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path().join("step.json")).filter(|path| path.exists()).collect()
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    entries.flat_map(|entry| below(entry.path())).collect()
+}
