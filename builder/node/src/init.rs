@@ -22,6 +22,7 @@ mod grow;
 mod handover;
 mod loader;
 mod mounts;
+mod reset;
 mod root;
 mod search;
 mod seed;

@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
 use super::{
     choose::Disk,
-    console, disks, furnish, grow, mounts,
+    console, disks, esp, furnish, grow, mounts, reset,
     superblocks::{EXT4_LENGTH, Ext4},
 };
 use crate::gpt::Partition;
@@ -33,7 +33,11 @@ pub(crate) fn mount(found: Option<(&Disk, &Partition)>, wanted: bool, hash: &str
         Some((disk, partition)) => keep(disk, partition),
         None => Err(anyhow::anyhow!("there is none on the root's disk")),
     };
-    match kept.and_then(|data| furnish::root(Path::new(AT), hash).map(|()| data)) {
+    let ready = kept.and_then(|data| {
+        reset::if_marked(Path::new(esp::AT), Path::new(AT))?;
+        furnish::root(Path::new(AT), hash).map(|()| data)
+    });
+    match ready {
         Ok(data) => {
             data.problem.iter().for_each(|problem| warn(problem, "Free some space in /var."));
             Ok(data)

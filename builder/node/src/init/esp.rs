@@ -13,7 +13,8 @@ use crate::gpt::{Guid, Partition, Table};
 
 /// Type of an EFI system partition, UEFI 2.10, chapter 5.3.3.
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
-const AT: &str = "/sysroot/efi";
+/// Where it is seen.
+pub(crate) const AT: &str = "/sysroot/efi";
 /// What the kernel (Debian's, Ubuntu's) mounts FAT with, which it could not load itself.
 const MODULES: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "vfat"];
 const LINKS: &str = "/run/coremax/partitions";
