@@ -43,8 +43,9 @@ pub(super) fn stalled(stage: Stage) -> &'static str {
             "the initial RAM disk did not hand over to systemd; it may wait for its root"
         }
         Stage::Systemd => {
-            "systemd did not start coremax-boot-test.service: the image needs the overlay \
-             overlays/node, the program /usr/bin/coremax-node and the module virtio_console"
+            "systemd did not start coremax-boot-test.service: a unit before it may never get done \
+             (serial.log ends with its name), or the image lacks the overlay overlays/node, the \
+             program /usr/bin/coremax-node or the module virtio_console"
         }
         Stage::Node => "a unit is slow to start; a higher --patience gives it more time",
     }
