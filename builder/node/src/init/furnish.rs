@@ -29,9 +29,16 @@ pub(crate) fn root(data: &Path, hash: &str) -> Result<()> {
     // Before /var is covered.
     OF_THE_IMAGE.iter().try_for_each(|name| bind(&sysroot.join(name), &data.join(name)))?;
     FOLDERS.iter().try_for_each(|name| bind(&data.join(name), &sysroot.join(name)))?;
-    // systemd puts services' private folders together there.
+    temporary(&sysroot.join("tmp"))
+}
+
+/// Memory at /tmp, where the image has one: systemd puts services' private folders together there.
+fn temporary(tmp: &Path) -> Result<()> {
+    if !tmp.is_dir() {
+        return Ok(());
+    }
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mounts::at("tmpfs", "tmpfs", &sysroot.join("tmp").to_string_lossy(), flags, "mode=1777")
+    mounts::at("tmpfs", "tmpfs", &tmp.to_string_lossy(), flags, "mode=1777")
 }
 
 /// The folder, made with mode and owner of the image's where it is missing.
