@@ -14,7 +14,6 @@ pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod grub;
-mod guid;
 pub mod layer;
 pub mod qcow2;
 mod sparse;
@@ -22,8 +21,8 @@ pub mod squashfs;
 mod units;
 pub mod verity;
 
+pub use coremax_node_api::guid::{Guid, NotAGuid};
 pub use error::Error;
-pub use guid::{Guid, NotAGuid};
 pub use sparse::{copy_file, data};
 pub use units::{Bytes, Sectors};
 

@@ -54,14 +54,6 @@ pub struct Root {
     pub length: Bytes,
 }
 
-/// The GUIDs of the partitions with the data and with the tree, as the Discoverable Partitions
-/// Specification derives them: the first and the last 128 bits of the root hash, whose digits are
-/// the GUIDs'.
-pub fn partition_guids(hash: RootHash) -> (Guid, Guid) {
-    let [data, tree] = hash.halves();
-    (Guid::from_bytes(data), Guid::from_bytes(tree))
-}
-
 /// The length of the tree over `data`, of which a part of a block counts whole.
 pub fn length(data: Bytes) -> Bytes {
     Levels::over(data.0.div_ceil(BLOCK)).length()

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // what helps a test may fail as the test does
 
+#[path = "common/booting.rs"]
+mod booting;
 mod common;
 
 use std::{
@@ -10,21 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use booting::{OVMF, OVMF_SECURE, PATIENCE, partition};
 use coremax_disk::{
-    Bytes, Guid, fat,
-    gpt::{Attributes, Layout, Partition, Type},
+    Bytes, fat,
+    gpt::Type,
     grub::{self, config},
     qcow2,
 };
 use coremax_sandbox::{Cmd, Sandbox};
-
-/// A machine that says nothing for so long has failed, on the slowest host.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Where Debian's package ovmf has the firmware, and variables that begin empty.
-const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
-/// The same with Microsoft's keys in it: Secure Boot is on.
-const OVMF_SECURE: [&str; 2] =
-    ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loader {
@@ -91,7 +86,13 @@ impl Disk {
         let folder = tempfile::tempdir().unwrap();
         let [esp, raw, packed] = ["esp", "raw", "qcow2"].map(|name| folder.path().join(name));
         make_esp(loader, &esp);
-        let placement = layout(&esp).write(&raw, &|_| ()).unwrap();
+        let placement = booting::layout(
+            &esp,
+            fat::DEFAULT_SIZE,
+            Some(partition("data", Type::LinuxGeneric, 3, Bytes::gib(8), None)),
+        )
+        .write(&raw, &|_| ())
+        .unwrap();
         let images = grub::bios::images(&Sandbox::host(), 2).unwrap();
         grub::bios::install(&images, &raw, placement.partitions[0]).unwrap();
         common::content("sgdisk", &[Path::new("-v"), &raw], "No problems found");
@@ -203,23 +204,4 @@ fn make_esp(loader: Loader, image: &Path) {
     };
     let volume = fat::Volume { label: "ESP".into(), id: 7, size: fat::DEFAULT_SIZE, files };
     fat::make(&volume, image, &|_| ()).unwrap();
-}
-
-fn layout(esp: &Path) -> Layout {
-    let partition = |name: &str, kind, number, size, content| Partition {
-        name: name.into(),
-        kind,
-        guid: Guid::from_bytes([number; 16]),
-        attributes: Attributes::default(),
-        size,
-        content,
-    };
-    Layout {
-        disk_guid: Guid::from_bytes([9; 16]),
-        partitions: vec![
-            partition("bios", Type::BiosBoot, 1, Bytes::mib(1), None),
-            partition("esp", Type::Esp, 2, fat::DEFAULT_SIZE, Some(esp.to_owned())),
-            partition("data", Type::LinuxGeneric, 3, Bytes::gib(8), None),
-        ],
-    }
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // what helps a test may fail as the test does
 
+#[path = "common/booting.rs"]
+mod booting;
 mod common;
 
 use std::{
@@ -12,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use booting::{OVMF, OVMF_SECURE, PATIENCE};
 use coremax_disk::{
-    Bytes, Guid,
+    Bytes,
     fat::{self, Content},
-    gpt::{Attributes, Layout, Partition, Type},
     grub::{self, slots},
 };
 use coremax_node_api::{
@@ -30,12 +32,6 @@ use coremax_sandbox::{Cmd, Sandbox};
 use fatfs::{FileSystem, FsOptions};
 use proptest::prelude::*;
 
-/// A machine that runs for so long has failed, on the slowest host.
-const PATIENCE: Duration = Duration::from_secs(120);
-const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
-/// The same with Microsoft's keys in it: Secure Boot is on.
-const OVMF_SECURE: [&str; 2] =
-    ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"];
 const ESP_SIZE: Bytes = Bytes::mib(64);
 /// What GRUB says when there is nothing left to try.
 const NEITHER: &str = "coremax: neither slot can be loaded";
@@ -202,7 +198,7 @@ impl Disk {
         let folder = tempfile::tempdir().unwrap();
         let [esp, raw] = ["esp", "raw"].map(|name| folder.path().join(name));
         make_esp(loader, &esp);
-        let placement = layout(&esp).write(&raw, &|_| ()).unwrap();
+        let placement = booting::layout(&esp, ESP_SIZE, None).write(&raw, &|_| ()).unwrap();
         common::content("sgdisk", &[Path::new("-v"), &raw], "No problems found");
         if loader == Loader::Bios {
             let images = grub::bios::images(&Sandbox::host(), 2).unwrap();
@@ -438,24 +434,6 @@ fn kernel() -> Vec<u8> {
     set(0x260, &0x1000_u32.to_le_bytes());
     set(0x400, &CODE);
     kernel
-}
-
-fn layout(esp: &Path) -> Layout {
-    let partition = |name: &str, kind, number, size, content| Partition {
-        name: name.into(),
-        kind,
-        guid: Guid::from_bytes([number; 16]),
-        attributes: Attributes::default(),
-        size,
-        content,
-    };
-    Layout {
-        disk_guid: Guid::from_bytes([9; 16]),
-        partitions: vec![
-            partition("bios", Type::BiosBoot, 1, Bytes::mib(1), None),
-            partition("esp", Type::Esp, 2, ESP_SIZE, Some(esp.to_owned())),
-        ],
-    }
 }
 
 /// What GRUB's own reader finds in a block, line by line; nothing where it finds no block.

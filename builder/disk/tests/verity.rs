@@ -187,14 +187,3 @@ fn what_cannot_be_hashed_is_said() {
     assert!(refused("-").contains("no verity superblock"), "{}", refused("-"));
     assert!(verity::build(&own("-"), &[], &tree).is_err());
 }
-
-#[test]
-fn partitions_are_named_by_the_halves_of_the_root_hash() {
-    // What systemd-repart 252 reported of a `root` and a `root-verity` partition that it made.
-    let text = "a3d47192d48b4dff3cb00d8a658b6ff0a98a5ffe5751c9fff77a2701c8487675";
-    let (data, tree) = verity::partition_guids(text.parse().unwrap());
-    assert_eq!(data.to_string(), "a3d47192-d48b-4dff-3cb0-0d8a658b6ff0");
-    assert_eq!(tree.to_string(), "a98a5ffe-5751-c9ff-f77a-2701c8487675");
-    let root: RootHash = text.parse().unwrap();
-    assert_eq!(root.partition_uuids(), [data.to_string(), tree.to_string()]);
-}

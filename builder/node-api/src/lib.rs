@@ -6,6 +6,7 @@
 pub mod boot_test;
 pub mod early_boot;
 pub mod env;
+pub mod guid;
 mod line;
 pub mod reset;
 pub mod slot;

@@ -45,7 +45,7 @@ pub enum Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotASuperblock {
     /// No squashfs at all.
-    #[error("no squashfs: it begins with other bytes than `hsqs`")]
+    #[error("no squashfs superblock: the magic number is missing")]
     Magic,
     /// A squashfs of another version.
     #[error("a squashfs of version {major}.{minor}, where 4.0 is read")]

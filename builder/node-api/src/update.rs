@@ -44,7 +44,7 @@ pub const BOOT_FILE_MAX: u64 = 256 << 20;
 /// The largest layer and the largest verity tree, in bytes. Set by this format.
 pub const LAYER_MAX: u64 = 64 << 30;
 /// What a layer's length is a multiple of, in bytes: a block of dm-verity.
-pub const LAYER_BLOCK: u64 = 4096;
+pub const LAYER_BLOCK: u64 = crate::verity::BLOCK;
 
 const MAGIC: [u8; 16] = *b"coremax-update\n\0";
 const HEADER: usize = 32;

@@ -14,6 +14,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::guid::Guid;
+
 pub use superblock::{NotASuperblock, Superblock};
 
 /// Bytes in a block, of data and of hashes: the only size used here.
@@ -60,23 +62,13 @@ impl RootHash {
         &self.0
     }
 
-    /// The UUIDs that the Discoverable Partitions Specification gives to the partitions: the first
-    /// half is the data's, the last half the tree's. Their bytes are in the order of their text.
+    /// The GUIDs that the Discoverable Partitions Specification gives to the partitions: the first
+    /// half is the data's, the last half the tree's.
     /// <https://uapi-group.org/specifications/specs/discoverable_partitions_specification/>
-    pub fn halves(&self) -> [[u8; 16]; 2] {
+    pub fn partition_guids(&self) -> [Guid; 2] {
         let mut halves = [[0; 16]; 2];
         halves.iter_mut().zip(self.0.chunks(16)).for_each(|(half, own)| half.copy_from_slice(own));
-        halves
-    }
-
-    /// The [halves](Self::halves) as a kernel writes a PARTUUID: in lower case, in groups of
-    /// 8-4-4-4-12 digits.
-    pub fn partition_uuids(&self) -> [String; 2] {
-        self.halves().map(|half| {
-            let digits = hex(&half);
-            let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
-            groups.map(|group| digits.get(group).unwrap_or_default()).join("-")
-        })
+        halves.map(Guid::from_bytes)
     }
 }
 
@@ -197,8 +189,9 @@ mod tests {
         let hash: RootHash = HASH.parse().unwrap();
         assert_eq!(hash.to_string(), HASH);
         assert_eq!(HASH.to_uppercase().parse(), Ok(hash));
-        assert_eq!(hash.partition_uuids(), UUIDS);
-        assert_eq!(hash.halves().concat(), hash.as_bytes());
+        let guids = hash.partition_guids();
+        assert_eq!(guids.map(|guid| guid.to_string()), UUIDS);
+        assert_eq!(guids.map(|guid| *guid.as_bytes()).concat(), hash.as_bytes());
         for bad in
             ["", "-", &HASH[2..], &HASH[1..], &HASH.replace('f', "+"), &HASH.replace('f', "ß")]
         {

@@ -10,7 +10,6 @@
 mod bytes;
 pub(crate) mod device;
 mod grow;
-mod guid;
 mod header;
 mod ids;
 
@@ -18,7 +17,8 @@ use std::io;
 
 use self::header::Header;
 
-pub(crate) use self::{bytes::at, grow::Write, guid::Guid};
+pub(crate) use self::{bytes::at, grow::Write};
+pub(crate) use coremax_node_api::guid::Guid;
 
 /// A table that holds, whichever of its two copies that is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn partition(number: u32, entry: &[u8], header: &Header, sector: u64) -> Result<
     if first < header.first_usable || last > header.last_usable || last < first {
         return Err(outside());
     }
-    let guid = |place| at(entry, place).map(Guid::from_disk).ok_or_else(outside);
+    let guid = |place| at(entry, place).map(Guid::from_gpt).ok_or_else(outside);
     let bytes = |sectors: u64| sectors.checked_mul(sector).ok_or_else(outside);
     Ok(Partition {
         number,

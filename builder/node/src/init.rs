@@ -3,7 +3,7 @@
 //! Runs as /init in the initrd that the builder writes. It mounts the kernel's file systems, loads
 //! modules for the devices it sees, waits for the disk with the root whose hash the kernel's command
 //! line has, sets up dm-verity, stacks the root's two layers, lays the machine's state over them, and
-//! becomes the root's init. What decides is pure (`choose`, `cmdline`, `superblocks`, [`crate::gpt`]);
+//! becomes the root's init. What decides is pure (`choose`, `cmdline`, `ext4`, [`crate::gpt`]);
 //! what touches the kernel is thin.
 //!
 //! Command line: `coremax.root=HASH`, `coremax.slot=NAME`, `coremax.data=PARTUUID|none`,
@@ -17,6 +17,7 @@ mod copy;
 mod data;
 mod disks;
 mod esp;
+mod ext4;
 mod furnish;
 mod grow;
 mod handover;
@@ -26,7 +27,6 @@ mod reset;
 mod root;
 mod search;
 mod seed;
-mod superblocks;
 mod uevent;
 
 use std::{convert::Infallible, fs};

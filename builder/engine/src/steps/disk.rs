@@ -11,7 +11,6 @@ use anyhow::Result;
 use coremax_disk::{
     Bytes,
     gpt::{Attributes, Partition, Type},
-    verity,
 };
 
 use super::{filesystem, root};
@@ -57,7 +56,7 @@ impl Disk {
     /// the two halves of its root hash for UUIDs, as the Discoverable Partitions Specification says.
     pub(crate) fn sealed(identity: &Identity, needed: &Outputs) -> Result<Self> {
         let root = root::Sealed::load(needed)?;
-        let (root_guid, verity_guid) = verity::partition_guids(root.hash);
+        let [root_guid, verity_guid] = root.hash.partition_guids();
         let read_only = Attributes::READ_ONLY;
         let of = |name: &str, kind, size| partition(name, kind, identity, size);
         let partitions = vec![

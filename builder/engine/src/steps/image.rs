@@ -37,7 +37,8 @@ const MADE: &str = "made.json";
 /// Seconds in which another entry of the loader's menu can be chosen.
 const TIMEOUT: u32 = 1;
 /// The version of an image whose recipe says none: older than any other.
-pub(crate) const NO_VERSION: &str = "0";
+const NO_VERSION: &str = "0";
+
 /// What the image's root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,11 +74,7 @@ impl Image {
             kind,
             name: recipe.name.clone(),
             formats: recipe.outputs.iter().copied().collect(),
-            version: recipe
-                .version
-                .as_ref()
-                .map_or(NO_VERSION, |version| version.as_str())
-                .to_owned(),
+            version: version(recipe).to_owned(),
             title: format!("{} ({})", recipe.name, distribution.name),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             made_of,
@@ -91,6 +88,11 @@ impl Image {
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(serde_json::from_slice(&text)?)
     }
+}
+
+/// The version that the image itself tells of.
+pub(crate) fn version(recipe: &Recipe) -> &str {
+    recipe.version.as_ref().map_or(NO_VERSION, |version| version.as_str())
 }
 
 impl Step for Image {

@@ -4,10 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The kernel's name in the output of the step that makes the initrd.
-pub(crate) const KERNEL: &str = "vmlinuz";
-/// The initrd's name there.
-pub(crate) const INITRD: &str = "initrd.img";
+/// What kernel and initrd are called in the output of the step that makes the initrd, and in a slot.
+pub(crate) use coremax_node_api::slot::{INITRD, KERNEL};
 
 /// Copies the one kernel in the tree to `out` and returns its release, such as `6.1.0-30-amd64`.
 pub(crate) fn copy(tree: &Path, out: &Path) -> Result<String> {

@@ -17,8 +17,7 @@ use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
     disk::{DATA_PARTITION, ROOT_PARTITION},
-    image::NO_VERSION,
-    system,
+    image, system,
 };
 use crate::{
     event::{Stage, Unit},
@@ -114,6 +113,9 @@ impl Step for Site {
         set_units(tree, &self.units()).context("setting units")?;
         self.pin_presets(tree)?;
         self.name_image(tree)?;
+        if self.recipe.root.verity {
+            fs::create_dir_all(tree.join(ESP)).with_context(|| format!("making /{ESP}"))?;
+        }
         clean(tree, self.epoch)?;
         drop(merged);
         if self.recipe.root.verity {
@@ -174,14 +176,8 @@ impl Site {
     fn name_image(&self, tree: &Path) -> Result<()> {
         let path = tree.join(OS_RELEASE);
         let text = fs::read_to_string(&path).with_context(|| format!("reading /{OS_RELEASE}"))?;
-        let version = self.recipe.version.as_ref().map_or(NO_VERSION, |version| version.as_str());
-        let text = os_release(&text, self.recipe.name.as_str(), version);
-        place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?;
-        if self.recipe.root.verity {
-            let esp = tree.join(ESP);
-            fs::create_dir_all(&esp).with_context(|| format!("making /{ESP}"))?;
-        }
-        Ok(())
+        let text = os_release(&text, self.recipe.name.as_str(), image::version(&self.recipe));
+        Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
     }
 
     /// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and

@@ -18,7 +18,7 @@ impl Table {
             partition.id = *id;
             let index = usize::try_from(partition.number).ok()?.checked_sub(1)?;
             let entry = table.entries.chunks_exact_mut(table.header.entry_length).nth(index)?;
-            put(entry, 16, &id.to_disk());
+            put(entry, 16, &id.to_gpt());
             entry[ATTRIBUTES_END] &= !NO_AUTO;
         }
         Some(table)
@@ -52,7 +52,8 @@ mod tests {
     fn a_cut_at_any_sector_leaves_the_old_ids_or_the_new() {
         let whole = disk(4096, &[(64, 127, 1, "root-b"), (128, 255, 2, "root-b-verity")]);
         let old = read(&whole).unwrap();
-        let ids = [("root-b", Guid::new([5; 16])), ("root-b-verity", Guid::new([6; 16]))];
+        let ids =
+            [("root-b", Guid::from_bytes([5; 16])), ("root-b-verity", Guid::from_bytes([6; 16]))];
         let new = old.with_ids(&ids).unwrap();
         let pieces: Vec<_> = new.writes().iter().flat_map(sectors).collect();
         for done in 0..=pieces.len() {

@@ -1,6 +1,8 @@
 //! Which partitions a machine boots from, and what to say when there are none: pure.
 
-use super::{cmdline::Data, superblocks::RootHash};
+use coremax_node_api::verity::RootHash;
+
+use super::cmdline::Data;
 use crate::gpt::{Guid, Partition, Table};
 
 /// The label of the partition that keeps the machine's state.
@@ -48,7 +50,8 @@ pub(crate) fn choose<'a>(
                 }
                 Data::Nowhere => None,
             };
-            let (root, verity) = (with_id(disk, root.root_id())?, with_id(disk, root.verity_id())?);
+            let [root, verity] = root.partition_guids().map(|id| with_id(disk, id));
+            let (root, verity) = (root?, verity?);
             Some(Choice { disk, root, verity, data })
         })
         .min_by_key(|choice| {
@@ -75,11 +78,10 @@ fn named<'a>(disk: &'a Disk, name: &str) -> Option<&'a Partition> {
 
 /// What was looked for, what was found, and what to do.
 pub(crate) fn report<'a>(root: RootHash, disks: impl IntoIterator<Item = &'a Disk>) -> String {
+    let [root, verity] = root.partition_guids();
     let mut text = format!(
-        "The root was not found.\nLooked for, on one disk:\n  root    PARTUUID {}\n  verity  PARTUUID \
-         {}\nFound:\n",
-        root.root_id(),
-        root.verity_id()
+        "The root was not found.\nLooked for, on one disk:\n  root    PARTUUID {root}\n  verity  PARTUUID \
+         {verity}\nFound:\n"
     );
     let before = text.len();
     disks.into_iter().for_each(|disk| describe(disk, &mut text));
@@ -181,7 +183,7 @@ mod tests {
             (Data::Nowhere, true),
             (Data::WithRoot, true),
             (Data::Partition(id), true),
-            (Data::Partition(Guid::new([9; 16])), false),
+            (Data::Partition(Guid::from_bytes([9; 16])), false),
         ] {
             let choice = choose(hash(&disks[0]), &data, &disks);
             assert_eq!(is_complete(choice, &data), complete, "{data:?}");

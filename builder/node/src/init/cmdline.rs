@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::superblocks::RootHash;
+use coremax_node_api::verity::RootHash;
+
 use crate::gpt::Guid;
 
 /// How long the root is waited for when nobody says otherwise: RAID controllers and USB hubs take

@@ -13,8 +13,9 @@ use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
 use super::{
     choose::Disk,
-    console, disks, esp, furnish, grow, mounts, reset,
-    superblocks::{EXT4_LENGTH, Ext4},
+    console, disks, esp,
+    ext4::{Ext4, LENGTH},
+    furnish, grow, mounts, reset,
 };
 use crate::gpt::Partition;
 
@@ -105,7 +106,7 @@ fn mount_ext4(node: &Path) -> Result<()> {
 }
 
 fn superblock(node: &Path) -> Result<Ext4> {
-    let mut bytes = vec![0; EXT4_LENGTH];
+    let mut bytes = vec![0; LENGTH];
     File::open(node)
         .and_then(|file| file.read_exact_at(&mut bytes, 0))
         .with_context(|| format!("reading {}", node.display()))?;

@@ -12,7 +12,7 @@ use super::{choose::Disk, console, disks, loader::Loader, mounts};
 use crate::gpt::{Guid, Partition, Table};
 
 /// Type of an EFI system partition, UEFI 2.10, chapter 5.3.3.
-const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+const ESP: Guid = Guid::literal(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 /// Where it is seen.
 pub(crate) const AT: &str = "/sysroot/efi";
 /// What the kernel (Debian's, Ubuntu's) mounts FAT with, which it could not load itself.
@@ -39,7 +39,7 @@ fn mount_esp(disk: &Disk, loader: &Loader) -> Result<()> {
     if !Path::new(AT).is_dir() {
         return Ok(()); // an image that is not to be updated
     }
-    let is_esp = |partition: &&Partition| ESP.parse() == Ok::<Guid, ()>(partition.kind);
+    let is_esp = |partition: &&Partition| partition.kind == ESP;
     let esp = partitions(disk).iter().find(is_esp).context("the root's disk has no ESP")?;
     let node = disks::node(&disk.name, esp)?;
     loader.need(&MODULES);

@@ -19,7 +19,6 @@ const FOLDERS: [&str; 4] = ["var", "opt", "home", "root"];
 /// What belongs to the image though it lies in /var: dpkg's database says what the image holds. The
 /// image's own is seen there.
 const OF_THE_IMAGE: [&str; 1] = ["var/lib/dpkg"];
-const OVERLAY: &str = "index=off,redirect_dir=off,metacopy=off,xino=off";
 
 /// Lays what is in `data` over the root with this hash, and puts there what is missing.
 pub(crate) fn root(data: &Path, hash: &str) -> Result<()> {
@@ -63,10 +62,11 @@ fn etc(data: &Path, sysroot: &Path) -> Result<()> {
     let lowers = [root::SITE, root::SYSTEM].map(|layer| format!("{layer}/etc"));
     let lowers: Vec<_> = lowers.into_iter().filter(|etc| Path::new(etc).is_dir()).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},{OVERLAY}",
+        "lowerdir={},upperdir={},workdir={},{}",
         lowers.join(":"),
         upper.display(),
-        work.display()
+        work.display(),
+        root::OVERLAY
     );
     let at = sysroot.join("etc");
     mounts::at("etc", "overlay", &at.to_string_lossy(), MountFlags::empty(), &options)

@@ -7,33 +7,34 @@
 use std::{fs::File, os::unix::fs::FileExt, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use coremax_node_api::{
+    squashfs,
+    verity::{self, RootHash},
+};
 use coremax_sandbox::dm::{Device, DeviceMapper, Target};
 use rustix::mount::MountFlags;
 
-use super::{
-    console, mounts,
-    superblocks::{BLOCK, RootHash, SQUASHFS_LENGTH, VERITY_LENGTH, Verity, hex, squashfs_length},
-};
+use super::{console, mounts};
 
 /// dm's unit.
 const SECTOR: u64 = 512;
 /// Neither the layers' order nor their inodes must be remembered anywhere: an update changes them.
-const OVERLAY: &str = "index=off,redirect_dir=off,metacopy=off,xino=off";
+pub(crate) const OVERLAY: &str = "index=off,redirect_dir=off,metacopy=off,xino=off";
 pub(crate) const SYSTEM: &str = "/run/coremax/system";
 pub(crate) const SITE: &str = "/run/coremax/site";
 
 /// Mounts the root of these two partitions at /sysroot.
 pub(crate) fn mount(hash: RootHash, root: &Path, verity: &Path) -> Result<()> {
     let mapper = DeviceMapper::open()?;
-    let superblock = Verity::parse(&read(verity, 0, VERITY_LENGTH)?)
+    let superblock = verity::Superblock::parse(&read::<{ verity::Superblock::LENGTH }>(verity, 0)?)
         .with_context(|| format!("reading {}", verity.display()))?;
-    let size = superblock.data_blocks.saturating_mul(BLOCK);
     let table = verity_table(hash, &superblock, &number(root)?, &number(verity)?);
+    let size = table.length.saturating_mul(SECTOR);
     let uuid = format!("CRYPT-VERITY-{}-coremax-root", &hash.to_string()[..32]);
     let whole = mapper.create("coremax-root", &uuid, &[table]).with_context(corrupt)?;
     let node = format!("/dev/dm-{}", whole.minor);
-    let [system, site] = layers(size, |offset| read(Path::new(&node), offset, SQUASHFS_LENGTH))
-        .with_context(corrupt)?;
+    let [system, site] =
+        layers(size, |offset| read(Path::new(&node), offset)).with_context(corrupt)?;
     for (name, at, layer) in [("coremax-system", SYSTEM, system), ("coremax-site", SITE, site)] {
         let device = mapper.create(name, &format!("COREMAX-{name}"), &[linear(whole, layer)])?;
         let source = format!("/dev/dm-{}", device.minor);
@@ -49,8 +50,8 @@ fn corrupt() -> String {
     "opening the root: its data may not be what its hash says, see the kernel's log".into()
 }
 
-fn read(device: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
+fn read<const N: usize>(device: &Path, offset: u64) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     File::open(device)
         .and_then(|file| file.read_exact_at(&mut bytes, offset))
         .with_context(|| format!("reading {} at {offset}", device.display()))?;
@@ -63,15 +64,12 @@ fn number(device: &Path) -> Result<String> {
     Ok(format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number)))
 }
 
-fn verity_table(hash: RootHash, tree: &Verity, data: &str, hashes: &str) -> Target {
-    let salt = if tree.salt.is_empty() { "-".into() } else { hex(&tree.salt) };
-    let blocks = tree.data_blocks;
+fn verity_table(hash: RootHash, tree: &verity::Superblock, data: &str, hashes: &str) -> Target {
     Target {
         start: 0,
-        length: blocks.saturating_mul(BLOCK / SECTOR),
+        length: tree.sectors(),
         kind: "verity",
-        // The tree begins in the block behind its superblock.
-        parameters: format!("1 {data} {hashes} {BLOCK} {BLOCK} {blocks} 1 sha256 {hash} {salt}"),
+        parameters: tree.target(data, hashes, hash),
     }
 }
 
@@ -92,10 +90,14 @@ struct Layer {
 }
 
 /// The two layers in a root of `size` bytes, one behind the other.
-fn layers(size: u64, mut read: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<[Layer; 2]> {
+fn layers(
+    size: u64,
+    mut read: impl FnMut(u64) -> Result<[u8; squashfs::Superblock::LENGTH]>,
+) -> Result<[Layer; 2]> {
     let mut layer = |start: u64, name: &str| -> Result<Layer> {
         let context = || format!("reading the layer {name}");
-        let length = squashfs_length(&read(start).with_context(context)?).with_context(context)?;
+        let bytes = read(start).with_context(context)?;
+        let length = squashfs::Superblock::parse(&bytes).with_context(context)?.layer_length();
         let end = start.checked_add(length).ok_or_else(|| anyhow!("{name} has no end"))?;
         ensure!(end <= size, "the layer {name} ends behind the root's end");
         Ok(Layer { start, length })
@@ -108,10 +110,15 @@ fn layers(size: u64, mut read: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<[La
 mod tests {
     use super::*;
 
-    fn squashfs(used: u64) -> Vec<u8> {
-        let mut bytes = vec![0; SQUASHFS_LENGTH];
+    const NOTHING: [u8; squashfs::Superblock::LENGTH] = [0; squashfs::Superblock::LENGTH];
+
+    /// Version 4.0, zstd, blocks of 128 KiB.
+    fn squashfs(used: u64) -> [u8; squashfs::Superblock::LENGTH] {
+        let mut bytes = NOTHING;
         bytes[..4].copy_from_slice(b"hsqs");
-        bytes[28] = 4;
+        for (place, value) in [(14, 2), (20, 6), (22, 17), (28, 4)] {
+            bytes[place] = value;
+        }
         bytes[40..48].copy_from_slice(&used.to_le_bytes());
         bytes
     }
@@ -121,15 +128,14 @@ mod tests {
         let disk = |offset| match offset {
             0 => Ok(squashfs(5000)),
             8192 => Ok(squashfs(100)),
-            _ => Ok(vec![0; SQUASHFS_LENGTH]),
+            _ => Ok(NOTHING),
         };
         let expected = [Layer { start: 0, length: 8192 }, Layer { start: 8192, length: 4096 }];
         assert_eq!(layers(12288, disk).unwrap(), expected);
         assert!(layers(12287, disk).unwrap_err().to_string().contains("site ends behind"));
-        let error = layers(1 << 30, |_| Ok(squashfs(4096 + u64::MAX / 2))).unwrap_err();
+        let error = layers(1 << 30, |_| Ok(squashfs(u64::MAX / 4))).unwrap_err();
         assert!(error.to_string().contains("system ends behind"), "{error:#}");
-        let error =
-            layers(1 << 30, |at| if at == 0 { disk(0) } else { Ok(vec![0; 96]) }).unwrap_err();
+        let error = layers(1 << 30, |at| if at == 0 { disk(0) } else { Ok(NOTHING) }).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
             "reading the layer site: no squashfs superblock: the magic number is missing"
@@ -139,11 +145,15 @@ mod tests {
     #[test]
     fn tables_are_the_kernel_s() {
         let hash: RootHash = "ab".repeat(32).parse().unwrap();
-        let tree = Verity { data_blocks: 3, salt: vec![1, 0xff] };
-        let target = verity_table(hash, &tree, "254:3", "254:4");
+        let tree = |salt: &str| verity::Superblock {
+            uuid: [0; 16],
+            data_blocks: 3,
+            salt: salt.parse().unwrap(),
+        };
+        let target = verity_table(hash, &tree("01ff"), "254:3", "254:4");
         assert_eq!(target.length, 24);
         assert_eq!(target.parameters, format!("1 254:3 254:4 4096 4096 3 1 sha256 {hash} 01ff"));
-        let unsalted = verity_table(hash, &Verity { salt: vec![], ..tree }, "254:3", "254:4");
+        let unsalted = verity_table(hash, &tree("-"), "254:3", "254:4");
         assert!(unsalted.parameters.ends_with(" -"));
         let device = Device { major: 253, minor: 0 };
         let target = linear(device, Layer { start: 8192, length: 4096 });

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use coremax_node_api::verity::RootHash;
 use coremax_sandbox::{Cmd, Sandbox};
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     console,
     disks::Disks,
     loader::{self, Loader},
-    superblocks::RootHash,
     uevent::{Heard, Uevent, Uevents},
 };
 

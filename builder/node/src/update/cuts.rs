@@ -32,6 +32,11 @@ fn content(number: u8, kind: Kind) -> Vec<u8> {
     let layer = |length: usize, fill| {
         let mut bytes = vec![fill; length];
         bytes[..4].copy_from_slice(b"hsqs");
+        // Blocks of 128 KiB, zstd, version 4.0.
+        bytes[12..16].copy_from_slice(&(1_u32 << 17).to_le_bytes());
+        for (place, value) in [(20, 6_u16), (22, 17), (28, 4), (30, 0)] {
+            bytes[place..place + 2].copy_from_slice(&value.to_le_bytes());
+        }
         bytes[40..48].copy_from_slice(&(length as u64 - 100).to_le_bytes());
         bytes
     };

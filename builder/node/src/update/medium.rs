@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use coremax_node_api::{slot::Slot, update::Digest};
+use coremax_node_api::{guid::Guid, slot::Slot, update::Digest, verity::RootHash};
 
 /// Where something lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,11 +15,11 @@ pub(crate) enum Place {
     File(String),
 }
 
-/// The ids of a slot's partitions, in the order of bytes in which their text has them.
+/// The ids of a slot's partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PartitionIds {
-    pub(crate) root: [u8; 16],
-    pub(crate) verity: [u8; 16],
+    pub(crate) root: Guid,
+    pub(crate) verity: Guid,
 }
 
 /// The disk as an update sees it. What was written is certain to be there after a `sync`.
@@ -58,9 +58,7 @@ pub(crate) trait Medium {
 impl PartitionIds {
     /// The two halves of the root hash, as the Discoverable Partitions Specification has it.
     pub(crate) fn of(root_hash: &Digest) -> Self {
-        let (mut root, mut verity) = ([0; 16], [0; 16]);
-        root.copy_from_slice(&root_hash.as_bytes()[..16]);
-        verity.copy_from_slice(&root_hash.as_bytes()[16..]);
+        let [root, verity] = RootHash::from_bytes(*root_hash.as_bytes()).partition_guids();
         Self { root, verity }
     }
 }

@@ -173,8 +173,8 @@ impl Medium for Recorder {
 
     fn set_ids(&mut self, slot: Slot, ids: PartitionIds) -> io::Result<()> {
         let mut both = [0; 32];
-        both[..16].copy_from_slice(&ids.root);
-        both[16..].copy_from_slice(&ids.verity);
+        both[..16].copy_from_slice(ids.root.as_bytes());
+        both[16..].copy_from_slice(ids.verity.as_bytes());
         self.act(Op::Ids(slot, both))
     }
 

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use anyhow::{Context, Result, ensure};
 use coremax_node_api::{
     slot::{FOLDER, INITRD, KERNEL, Slot, grub},
-    update::{self, Kind, LAYER_BLOCK, Manifest, Part, Reader, Room},
+    squashfs::Superblock,
+    update::{self, Kind, Manifest, Part, Reader, Room},
 };
 
 use super::medium::{Medium, Place, Sink, Source};
@@ -124,10 +125,9 @@ fn copy_layer(
 /// The length of the squashfs at the beginning of a root, filled up to a whole block: where the
 /// next layer begins.
 fn layer_length(medium: &dyn Medium, place: &Place) -> io::Result<Option<u64>> {
-    let mut superblock = [0; 48];
-    medium.read_at(place, 0, &mut superblock)?;
-    let used = superblock[40..].iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte));
-    Ok(used.checked_next_multiple_of(LAYER_BLOCK).filter(|_| superblock[..4] == *b"hsqs"))
+    let mut bytes = [0; Superblock::LENGTH];
+    medium.read_at(place, 0, &mut bytes)?;
+    Ok(Superblock::parse(&bytes).ok().map(|superblock| superblock.layer_length()))
 }
 
 /// Where a part goes.

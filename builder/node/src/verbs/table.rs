@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use coremax_node_api::{early_boot, slot::Slot};
 
 use crate::{
-    gpt::{Guid, device},
+    gpt::device,
     update::{PartitionIds, SetPartitionIds},
 };
 
@@ -35,7 +35,7 @@ impl SetPartitionIds for Table {
         let disk = self.0.as_deref().ok_or(io::ErrorKind::Unsupported)?;
         let (table, size) = device::read(disk).map_err(io::Error::other)?;
         let (root, verity) = (format!("root-{slot}"), format!("root-{slot}-verity"));
-        let ids = [(&*root, Guid::new(ids.root)), (&*verity, Guid::new(ids.verity))];
+        let ids = [(&*root, ids.root), (&*verity, ids.verity)];
         let missing = || io::Error::other(format!("{disk} has no partitions {root} and {verity}"));
         let table = table.with_ids(&ids).ok_or_else(missing)?;
         let path = Path::new("/dev").join(disk);

@@ -45,8 +45,13 @@ impl Guid {
         &self.0
     }
 
+    /// The GUID with these bytes, as a GPT holds them.
+    pub fn from_gpt(bytes: [u8; 16]) -> Self {
+        Self(Self(bytes).to_gpt()) // each turn is its own way back
+    }
+
     /// The bytes as a GPT holds them.
-    pub(crate) fn to_gpt(self) -> [u8; 16] {
+    pub fn to_gpt(self) -> [u8; 16] {
         let mut bytes = self.0;
         bytes[..4].reverse();
         bytes[4..6].reverse();
@@ -54,8 +59,8 @@ impl Guid {
         bytes
     }
 
-    /// The GUID written by a literal in this crate, which the tests hold to the text.
-    pub(crate) const fn literal(number: u128) -> Self {
+    /// The GUID whose digits are those of this number, for literals.
+    pub const fn literal(number: u128) -> Self {
         Self(number.to_be_bytes())
     }
 }
@@ -133,6 +138,7 @@ mod tests {
             0xff,
         ];
         assert_eq!(guid.to_gpt(), expected);
+        assert_eq!(Guid::from_gpt(expected), guid);
     }
 
     #[test]
