@@ -1,21 +1,16 @@
 //! Errors as people read them: the chain once, on one line where it fits, then what to do.
 
-use std::io::IsTerminal as _;
-
 use anyhow::Error;
+use console::{Term, colors_enabled_stderr, style};
 
 /// Prints the error on standard error.
 pub(crate) fn about(error: &Error) {
     if let Some(recipe) = error.downcast_ref::<coremax_recipe::Error>() {
         return about_recipe(recipe);
     }
-    let (red, cyan, plain) = match std::io::stderr().is_terminal() {
-        true => ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m"),
-        false => ("", "", ""),
-    };
-    eprintln!("{red}error:{plain} {error:#}");
+    eprintln!("{} {error:#}", style("error:").for_stderr().red().bold());
     if let Some(hint) = coremax_engine::hint(error) {
-        eprintln!("{cyan}hint:{plain} {hint}");
+        eprintln!("{} {hint}", style("hint:").for_stderr().cyan().bold());
     }
 }
 
@@ -23,13 +18,19 @@ pub(crate) fn about(error: &Error) {
 fn about_recipe(error: &coremax_recipe::Error) {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new()
-        .with_theme(match std::io::stderr().is_terminal() {
+        .with_theme(match colors_enabled_stderr() {
             true => miette::GraphicalTheme::unicode(),
             false => miette::GraphicalTheme::unicode_nocolor(),
         })
-        .with_width(100);
+        .with_width(width());
     match handler.render_report(&mut text, error) {
         Ok(()) => eprint!("{text}"),
         Err(_) => eprintln!("error: {error}"),
     }
+}
+
+/// Columns of an error's text: the terminal's, as long as lines stay easy to read.
+fn width() -> usize {
+    const WIDEST: usize = 100;
+    Term::stderr().size_checked().map_or(WIDEST, |(_, columns)| usize::from(columns).min(WIDEST))
 }

@@ -1,14 +1,23 @@
 //! Bars that move, one for each stage that runs; each leaves a line behind when it ends.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use coremax_engine::{Event, Unit};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::{LINE, NAME, Show, ended};
+use super::{LINE, NAME, Show, ended, warned};
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(120);
+/// Columns that the figures of a bar take: `1234 of 5678 MB, 120 MB/s, 59 s left`, most are shorter.
+const FIGURES: usize = 34;
+/// How long a stage runs before its rate says anything.
+const SETTLED: f64 = 0.5;
 
 /// What shows events as bars on standard error.
 pub(super) fn show() -> Show {
@@ -18,7 +27,14 @@ pub(super) fn show() -> Show {
 
 struct Screen {
     bars: MultiProgress,
-    running: Mutex<BTreeMap<String, ProgressBar>>,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+/// A stage on the screen.
+struct Running {
+    bar: ProgressBar,
+    /// Columns that what it is busy with may take.
+    room: usize,
 }
 
 impl Screen {
@@ -26,28 +42,27 @@ impl Screen {
         let Ok(mut running) = self.running.lock() else { return };
         match event {
             Event::Started { stage, what, total, unit } => {
-                let bar = self.bars.add(bar(&stage, &what, total, unit));
-                bar.enable_steady_tick(TICK);
-                if let Some(old) = running.insert(stage, bar) {
-                    old.finish_and_clear();
+                if let Some(old) = running.remove(&stage) {
+                    old.bar.finish_and_clear();
                 }
+                let started = Running::new(&stage, &what, total, unit);
+                self.bars.add(started.bar.clone()).enable_steady_tick(TICK);
+                running.insert(stage, started);
             }
             Event::Progressed { stage, by, what } => {
-                let Some(bar) = running.get(&stage) else { return };
-                bar.inc(by);
+                let Some(stage) = running.get(&stage) else { return };
+                stage.bar.inc(by);
                 if let Some(what) = what {
-                    bar.set_message(what);
+                    stage.busy_with(&what);
                 }
             }
             Event::Ended { stage, summary, seconds } => {
-                if let Some(bar) = running.remove(&stage) {
-                    bar.finish_and_clear();
+                if let Some(stage) = running.remove(&stage) {
+                    stage.bar.finish_and_clear();
                 }
                 self.print(&ended(&stage, &summary, seconds, width()));
             }
-            Event::Warned { stage, message } => {
-                self.print(&format!("  {stage:<NAME$}\x1b[33mwarning:\x1b[0m {message}"));
-            }
+            Event::Warned { stage, message } => self.print(&warned(&stage, &message, columns())),
             Event::Made { path } => self.print(&format!("  {:<NAME$}{path}", "made")),
         }
     }
@@ -59,26 +74,97 @@ impl Screen {
     }
 }
 
-fn width() -> usize {
-    let size = console::Term::stderr().size_checked();
-    size.map_or(LINE, |(_, columns)| usize::from(columns).saturating_sub(2).min(LINE))
+impl Running {
+    /// Drawn by whoever it is added to, and not before: a bar that draws itself leaves a line behind.
+    fn new(stage: &str, what: &str, total: Option<u64>, unit: Unit) -> Self {
+        let columns = columns();
+        let bar_width = if columns < 100 { 10 } else { 24 };
+        let (template, taken) = match total {
+            Some(_) => (
+                format!(
+                    "  {{prefix:{NAME}}}{{bar:{bar_width}.cyan/dim}} {{figures:{FIGURES}}} {{wide_msg:.dim}}"
+                ),
+                2 + NAME + bar_width + 1 + FIGURES + 1,
+            ),
+            None => (
+                format!(
+                    "  {{prefix:{NAME}}}{{spinner:.cyan}} {{wide_msg:.dim}} {{elapsed:>5.dim}}"
+                ),
+                2 + NAME + 2 + 6,
+            ),
+        };
+        let begin = Instant::now();
+        let style = ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("figures", move |state: &ProgressState, to: &mut dyn Write| {
+                let _ = to.write_str(&figures(state.pos(), state.len(), unit, begin.elapsed()));
+            })
+            .progress_chars("━━─");
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden())
+            .with_style(style)
+            .with_prefix(stage.to_owned());
+        let running = Self { bar, room: columns.saturating_sub(taken) };
+        running.busy_with(what);
+        running
+    }
+
+    fn busy_with(&self, what: &str) {
+        self.bar.set_message(console::truncate_str(what, self.room, "…").into_owned());
+    }
 }
 
-fn bar(stage: &str, what: &str, total: Option<u64>, unit: Unit) -> ProgressBar {
-    let template = match (total, unit) {
-        (Some(_), Unit::Bytes) => {
-            "  {prefix:9}{bar:18.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  \
-             {wide_msg:.dim}"
-        }
-        (Some(_), Unit::Count) => "  {prefix:9}{bar:18.cyan/dim} {pos}/{len}  {wide_msg:.dim}",
-        (None, _) => "  {prefix:9}{spinner:.cyan} {wide_msg:.dim} {elapsed:>5.dim}",
+/// How much is done, how fast, and how long it will take: over the whole stage, so that the figures are steady.
+fn figures(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
+    let total = total.unwrap_or(done).max(done);
+    let seconds = elapsed.as_secs_f64();
+    let mega = |bytes: u64| bytes / 1_000_000;
+    let mut text = match unit {
+        Unit::Bytes => format!("{} of {} MB", mega(done), mega(total)),
+        Unit::Count => format!("{done} of {total}"),
     };
-    let style = ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━━─");
-    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    bar.set_style(style);
-    bar.set_prefix(stage.to_owned());
-    bar.set_message(what.to_owned());
-    bar
+    if done == 0 || seconds < SETTLED {
+        return text;
+    }
+    let rate = done as f64 / seconds;
+    if unit == Unit::Bytes {
+        let _ = write!(text, ", {:.0} MB/s", rate / 1e6);
+    }
+    let left = (total - done) as f64 / rate;
+    let _ = match left {
+        left if left < 120.0 => write!(text, ", {left:.0} s left"),
+        left => write!(text, ", {:.0} min left", left / 60.0),
+    };
+    text
+}
+
+/// Where a line's seconds end.
+fn width() -> usize {
+    columns().saturating_sub(2).min(LINE)
+}
+
+fn columns() -> usize {
+    let size = console::Term::stderr().size_checked();
+    size.map_or(LINE + 2, |(_, columns)| usize::from(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_say_amount_rate_and_time_left() {
+        let total = Some(500_000_000);
+        for (done, total, unit, seconds, want) in [
+            (0, total, Unit::Bytes, 3.0, "0 of 500 MB"),
+            (50_000_000, total, Unit::Bytes, 0.1, "50 of 500 MB"),
+            (50_000_000, total, Unit::Bytes, 2.0, "50 of 500 MB, 25 MB/s, 18 s left"),
+            (50_000_000, total, Unit::Bytes, 50.0, "50 of 500 MB, 1 MB/s, 8 min left"),
+            (600_000_000, total, Unit::Bytes, 2.0, "600 of 600 MB, 300 MB/s, 0 s left"),
+            (49, Some(147), Unit::Count, 4.0, "49 of 147, 8 s left"),
+        ] {
+            let got = figures(done, total, unit, Duration::from_secs_f64(seconds));
+            assert_eq!(got, want);
+            assert!(got.len() <= FIGURES);
+        }
+    }
 }

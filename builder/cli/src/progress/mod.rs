@@ -20,12 +20,17 @@ pub(crate) type Show = Box<dyn Fn(Event) + Sync>;
 /// What shows events in the way that was asked for.
 pub(crate) fn show(how: Progress) -> Show {
     match how {
-        Progress::Auto if std::io::stderr().is_terminal() => live::show(),
+        Progress::Auto if is_lively() => live::show(),
         Progress::Live => live::show(),
         Progress::Auto | Progress::Plain => Box::new(plain::show),
         Progress::Json => Box::new(|event| json(&event)),
         Progress::None => Box::new(|_| ()),
     }
+}
+
+/// Whether the terminal, if it is one, can move its cursor.
+fn is_lively() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|name| name != "dumb")
 }
 
 fn json(event: &Event) {
@@ -45,6 +50,29 @@ fn ended(stage: &str, summary: &str, seconds: Option<f64>, width: usize) -> Stri
     format!("  {stage:<NAME$}{summary:<room$} {took}")
 }
 
+/// The line of a warning; broken between words where it is longer than `columns`.
+fn warned(stage: &str, message: &str, columns: usize) -> String {
+    let word = console::style("warning:").for_stderr().yellow();
+    let room = columns.saturating_sub(3 + NAME + "warning: ".len()).max(20);
+    let indent = format!("\n{:1$}", "", 2 + NAME);
+    format!("  {stage:<NAME$}{word} {}", lines(message, room).join(&indent))
+}
+
+/// The words of a text in lines of at most so many characters, where no word is longer.
+fn lines(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +84,12 @@ mod tests {
         assert_eq!(line, "  fetch       147 packages         2.7 s");
         let long = "a summary that is longer than the line has room for";
         assert!(ended("root", long, Some(1.0), 20).ends_with("room for 1.0 s"));
+    }
+
+    #[test]
+    fn long_warnings_break_between_words() {
+        assert_eq!(lines("a bb ccc dddd", 6), ["a bb", "ccc", "dddd"]);
+        assert_eq!(lines("unbreakable word", 4), ["unbreakable", "word"]);
+        assert!(lines(" ", 4).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use coremax_engine::Event;
 
-use super::{LINE, NAME, ended};
+use super::{LINE, NAME, ended, warned};
 
 /// Prints the event on standard error, if it is worth a line.
 pub(super) fn show(event: Event) {
@@ -13,7 +13,7 @@ pub(super) fn show(event: Event) {
         Event::Ended { stage, summary, seconds } => {
             eprintln!("{}", ended(&stage, &summary, seconds, LINE));
         }
-        Event::Warned { stage, message } => eprintln!("  {stage:<NAME$}warning: {message}"),
+        Event::Warned { stage, message } => eprintln!("{}", warned(&stage, &message, usize::MAX)),
         Event::Made { path } => eprintln!("  {:<NAME$}{path}", "made"),
         Event::Started { .. } | Event::Progressed { .. } => {}
     }
