@@ -33,7 +33,6 @@ static DISTRIBUTIONS: &[Distribution] = &[
             },
         ],
         needs_usr_links: true,
-        kernels: Kernels { metal: "linux-image-amd64", cloud: "linux-image-cloud-amd64" },
         loaders: LOADERS,
         efi_folder: "debian",
     },
@@ -64,7 +63,6 @@ static DISTRIBUTIONS: &[Distribution] = &[
             },
         ],
         needs_usr_links: false,
-        kernels: Kernels { metal: "linux-image-amd64", cloud: "linux-image-cloud-amd64" },
         loaders: LOADERS,
         efi_folder: "debian",
     },
@@ -85,7 +83,6 @@ static DISTRIBUTIONS: &[Distribution] = &[
             armored: include_str!("../keys/ubuntu-2018.asc"),
         }],
         needs_usr_links: true,
-        kernels: Kernels { metal: "linux-image-generic", cloud: "linux-image-virtual" },
         loaders: LOADERS,
         efi_folder: "ubuntu",
     },
@@ -121,8 +118,6 @@ pub struct Distribution {
     /// Whether `/bin`, `/sbin`, `/lib*` must be made links into `/usr` before anything is unpacked; later releases
     /// carry the links in base-files.
     pub needs_usr_links: bool,
-    /// Its kernels.
-    pub kernels: Kernels,
     /// Its boot loaders.
     pub loaders: Loaders,
     /// The folder below `EFI/` that its signed GRUB looks for its configuration in.
@@ -154,15 +149,6 @@ pub struct Key {
     pub fingerprint: &'static str,
     /// The key itself.
     pub armored: &'static str,
-}
-
-/// The packages that bring a kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernels {
-    /// For any machine.
-    pub metal: &'static str,
-    /// For virtual machines: fewer drivers.
-    pub cloud: &'static str,
 }
 
 /// The packages that bring a boot loader.

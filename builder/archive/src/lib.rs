@@ -17,7 +17,7 @@ mod universe;
 pub mod version;
 
 pub use distribution::{
-    Distribution, Family, Kernels, Key, Loaders, Mirrors, Side, distribution, distributions,
+    Distribution, Family, Key, Loaders, Mirrors, Side, distribution, distributions,
 };
 pub use error::Error;
 pub use keyring::Keyring;
