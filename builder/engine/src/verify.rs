@@ -157,8 +157,9 @@ pub(crate) fn console(image: &Path, tools: &Path, cache: &Path, console: &Consol
         reboots: true,
         ..Config::new(&artefact, firmware, probe.accelerator)
     };
-    eprintln!("  Ctrl-A x ends the machine; what it writes is thrown away then");
-    eprintln!("  ssh -p {ssh} -o UserKnownHostsFile=/dev/null root@127.0.0.1");
+    eprintln!("  Ctrl-A x    ends the machine; what it wrote is thrown away");
+    eprintln!("  Ctrl-C      goes to the guest, as every other key does");
+    eprintln!("  login       ssh -p {ssh} -o UserKnownHostsFile=/dev/null root@127.0.0.1");
     Ok(coremax_machine::console::run(&config, &sandbox, work.path())?)
 }
 

@@ -1,7 +1,8 @@
 //! A machine for a person: its serial line in this terminal, its port 22 on the host.
 //!
 //! The terminal is raw while the machine runs, so that every key reaches the guest; `Ctrl-A x`
-//! ends the machine, as in QEMU itself, and `Ctrl-A Ctrl-A` sends one `Ctrl-A`.
+//! ends the machine, as in QEMU itself, and `Ctrl-A Ctrl-A` sends one `Ctrl-A`. A signal that asks this program
+//! to end ends the machine first.
 
 use std::{
     io::{self, IsTerminal, Read, Write},
@@ -10,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use coremax_sandbox::Sandbox;
+use coremax_sandbox::{Endings, Sandbox};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
@@ -37,28 +38,42 @@ pub fn free_port() -> Result<u16, Error> {
 /// # Errors
 /// Where the machine does not start or the terminal cannot be set.
 pub fn run(config: &Config, tools: &Sandbox, work: &Path) -> Result<(), Error> {
+    let endings = Endings::catch().map_err(Error::Program)?;
     let mut machine = Machine::start(config, tools, work)?;
     machine.follow_firmware(&work.join("firmware.log"))?;
     let result = {
         let _raw = Raw::enter()?;
-        carry(&machine).map_err(Error::Terminal)
+        carry(&machine, &endings)
     };
     machine.quit()?;
-    result
+    match result.map_err(Error::Terminal)? {
+        End::Signal => Err(Error::Interrupted),
+        End::Guest | End::User => Ok(()),
+    }
+}
+
+/// Who ended the machine.
+enum End {
+    Guest,
+    User,
+    Signal,
 }
 
 /// Carries bytes both ways until either side ends.
-fn carry(machine: &Machine) -> io::Result<()> {
+fn carry(machine: &Machine, endings: &Endings) -> io::Result<End> {
     let mut serial = machine.serial();
     let (mut input, mut output) = (io::stdin(), io::stdout());
     let mut keys = Keys::default();
     let mut buffer = [0; 4096];
     let mut listening = true;
     loop {
-        let (typed, said) = ready(listening.then_some(&input), serial)?;
+        let Ready { typed, said, asked } = ready(listening.then_some(&input), serial, endings)?;
+        if asked {
+            return Ok(End::Signal);
+        }
         if said {
             match serial.read(&mut buffer)? {
-                0 => return Ok(()),
+                0 => return Ok(End::Guest),
                 n => output.write_all(&buffer[..n]).and_then(|()| output.flush())?,
             }
         }
@@ -68,16 +83,26 @@ fn carry(machine: &Machine) -> io::Result<()> {
                 0 => listening = false,
                 n => match keys.take(&buffer[..n]) {
                     Some(bytes) => serial.write_all(&bytes)?,
-                    None => return Ok(()),
+                    None => return Ok(End::User),
                 },
             }
         }
     }
 }
 
-/// Waits until one of the two can be read; which.
-fn ready(input: Option<&io::Stdin>, serial: &impl AsFd) -> io::Result<(bool, bool)> {
-    let mut waited = vec![PollFd::new(serial, PollFlags::IN)];
+/// What can be read.
+struct Ready {
+    typed: bool,
+    said: bool,
+    /// A signal came.
+    asked: bool,
+}
+
+/// Waits until something can be read.
+fn ready(input: Option<&io::Stdin>, serial: &impl AsFd, endings: &Endings) -> io::Result<Ready> {
+    let mut waited = [serial.as_fd(), endings.as_fd()]
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .to_vec();
     waited.extend(input.map(|input| PollFd::new(input, PollFlags::IN)));
     loop {
         match poll(&mut waited, None) {
@@ -87,7 +112,7 @@ fn ready(input: Option<&io::Stdin>, serial: &impl AsFd) -> io::Result<(bool, boo
         }
     }
     let is_ready = |number: usize| waited.get(number).is_some_and(|fd| !fd.revents().is_empty());
-    Ok((is_ready(1), is_ready(0)))
+    Ok(Ready { said: is_ready(0), asked: is_ready(1), typed: is_ready(2) })
 }
 
 /// Looks for the escape among the keys.
@@ -113,6 +138,10 @@ impl Keys {
     }
 }
 
+/// What undoes what a guest may have done to the terminal's modes and colours (DECSTR, SGR 0, the cursor, line
+/// wrap), on a line of its own.
+const SANE: &[u8] = b"\x1b[!p\x1b[0m\x1b[?25h\x1b[?7h\r\n";
+
 /// The terminal in raw mode, restored on drop; nothing where there is no terminal.
 struct Raw(Option<Termios>);
 
@@ -135,6 +164,10 @@ impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+            let mut output = io::stdout();
+            if output.is_terminal() {
+                let _ = output.write_all(SANE).and_then(|()| output.flush());
+            }
         }
     }
 }

@@ -58,6 +58,9 @@ pub enum Error {
     /// The terminal could not be set or restored.
     #[error("setting the terminal")]
     Terminal(#[source] io::Error),
+    /// Somebody asked the program to end, and so the machine ended first.
+    #[error("the machine was ended by a signal")]
+    Interrupted,
     /// A page could not be made from its template.
     #[error("writing the report's {page}")]
     Report {

@@ -49,6 +49,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Signals could not be caught.
+    #[error("catching signals: {operation}")]
+    Signals {
+        /// The call that failed.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// No user namespace could be entered.
     #[error("entering a user namespace: {operation}")]
     Namespace {

@@ -17,6 +17,7 @@ mod error;
 mod namespace;
 mod overlay;
 mod root;
+mod signals;
 mod spawn;
 
 pub use cmd::{Child, Cmd, Output, exec};
@@ -24,3 +25,4 @@ pub use error::Error;
 pub use namespace::{enter, is_entered};
 pub use overlay::Overlay;
 pub use root::Sandbox;
+pub use signals::Endings;
