@@ -121,11 +121,11 @@ pub(crate) fn clean_spares(stage: &Stage) -> Outcome {
     stage.server.before("/hello.deb", move || drop(tell.send(meanwhile())));
     went_on(&stage.build(cache.path()))?;
     let ran = told.try_recv().map_err(|e| e.to_string())?;
-    let spared = ran.ok && ran.out.contains("a running build uses the cache");
+    let spared = ran.ok && ran.err.contains("a running build uses the cache");
     expect(spared, || format!("it does not say so:\n{}{}", ran.out, ran.err))?;
     expect(!records(cache.path()).is_empty(), || "steps were removed".into())?;
     let ran = clean();
-    expect(ran.ok && ran.out.contains("freed"), || format!("{}{}", ran.out, ran.err))?;
+    expect(ran.ok && ran.err.contains("freed"), || format!("{}{}", ran.out, ran.err))?;
     expect(records(cache.path()).is_empty(), || "steps are left".into())
 }
 

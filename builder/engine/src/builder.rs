@@ -17,7 +17,7 @@ use crate::{
     resolve::Sources,
     result::{self, Output, Stored, Testing},
     run::{self, Outputs},
-    space,
+    space::{self, Removed},
     steps::{Image, Tools, tools::TREE},
     store::Store,
     verify::{self, Bench, BootSettings, Console},
@@ -42,15 +42,6 @@ pub struct Builder {
     pub(crate) store: Store,
     pub(crate) fetcher: Fetcher,
     pub(crate) sources: Sources,
-}
-
-/// What cleaning came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cleaned {
-    /// Bytes of disk.
-    pub freed: u64,
-    /// Whether a running build uses the cache, and so nothing was removed.
-    pub busy: bool,
 }
 
 impl Builder {
@@ -78,6 +69,7 @@ impl Builder {
         let stage = Stage::new("plan", observer);
         let begin = Instant::now();
         stage.started("asking the archive", None, Unit::Count);
+        self.sources.warn_of_ignored(&stage);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
         let plan = Plan::new(recipe, resolved)?;
         let (to_run, fetch) = self.pending(&plan);
@@ -172,7 +164,9 @@ impl Builder {
     /// The tree with QEMU and firmware, made if it is missing, from the archive of the result's base.
     fn machine_tree(&self, stored: &Stored, observer: Observer<'_>) -> Result<PathBuf> {
         let base: Base = stored.manifest.build.base.parse()?;
-        let packages = self.resolve_machine(base, &Stage::new("plan", observer))?;
+        let stage = Stage::new("plan", observer);
+        self.sources.warn_of_ignored(&stage);
+        let packages = self.resolve_machine(base, &stage)?;
         let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
         Ok(self.run(&steps, &[MACHINE], observer)?.path(MACHINE, TREE))
     }
@@ -182,16 +176,27 @@ impl Builder {
     ///
     /// # Errors
     /// What could not be removed.
-    pub fn clean(&self, all: bool) -> Result<Cleaned> {
-        let before = space::used(&self.cache);
-        if !self.store.clear()? {
-            return Ok(Cleaned { freed: 0, busy: true });
-        }
-        crate::store::remove(&self.cache.join("resolved"))?;
+    pub fn clean(&self, all: bool, observer: Observer<'_>) -> Result<()> {
+        let stage = Stage::new("clean", observer);
+        let begin = Instant::now();
+        stage.started("removing finished steps", None, Unit::Count);
+        let Some(steps) = self.store.clear()? else {
+            stage.warned("a running build uses the cache: clean again after it");
+            stage.ended("nothing removed", None);
+            return Ok(());
+        };
+        let resolved = Removed::all_of(&self.cache.join("resolved"))?;
+        let mut summary = format!("{} finished steps", steps.entries);
+        let mut freed = steps.and(resolved).bytes;
         if all {
-            crate::store::remove(&self.cache.join("inputs"))?;
+            stage.busy_with("removing downloads");
+            let inputs = Removed::all_of(&self.cache.join("inputs"))?;
+            summary += &format!(", {} downloads", inputs.entries);
+            freed += inputs.bytes;
         }
-        Ok(Cleaned { freed: before.saturating_sub(space::used(&self.cache)), busy: false })
+        summary += &format!(", {} MB freed", freed / 1_000_000);
+        stage.ended(summary, Some(begin.elapsed().as_secs_f64()));
+        Ok(())
     }
 
     fn run(

@@ -23,7 +23,7 @@ mod store;
 mod usage;
 mod verify;
 
-pub use builder::{ArchiveSettings, Builder, Cleaned};
+pub use builder::{ArchiveSettings, Builder};
 pub use event::{Event, Observer, Unit};
 pub use hint::hint;
 pub use plan::{Description, Plan};

@@ -42,6 +42,13 @@ impl Sources {
         Ok((Self { settings, host }, transport))
     }
 
+    /// Tells what of the host's apt configuration is not followed.
+    pub(crate) fn warn_of_ignored(&self, stage: &Stage<'_>) {
+        for setting in &self.host.ignored {
+            stage.warned(format!("in this host's apt configuration, {setting}"));
+        }
+    }
+
     /// The suites of the base and the recipe's own archives.
     fn of_recipe(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Vec<Source>> {
         let base = distribution(recipe.base.as_str())?;

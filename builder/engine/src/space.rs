@@ -31,17 +31,45 @@ pub fn check(folder: &Path, needed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of disk that everything below `folder` takes; nothing where it cannot be read.
-pub fn used(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(kind) if kind.is_dir() => used(&entry.path()),
-            Ok(kind) => kind.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many things: steps, downloads.
+    pub entries: usize,
+    /// Bytes of disk that they took.
+    pub bytes: u64,
+}
+
+impl Removed {
+    /// Removes a file, or a folder with all it holds, and counts the files; one that is not there is fine.
+    ///
+    /// # Errors
+    /// Naming what stays.
+    pub fn all_of(path: &Path) -> Result<Self> {
+        let failed = || format!("removing {}", path.display());
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            found => found.with_context(failed)?,
+        };
+        if !found.is_dir() {
+            fs::remove_file(path).with_context(failed)?;
+            // The bytes of a file with another name stay.
+            let bytes = if found.nlink() == 1 { found.blocks() * 512 } else { 0 };
+            return Ok(Self { entries: 1, bytes });
+        }
+        let mut removed = Self { entries: 0, bytes: found.blocks() * 512 };
+        for entry in fs::read_dir(path).with_context(failed)? {
+            removed = removed.and(Self::all_of(&entry.with_context(failed)?.path())?);
+        }
+        fs::remove_dir(path).with_context(failed)?;
+        Ok(removed)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { entries: self.entries + other.entries, bytes: self.bytes + other.bytes }
+    }
 }
 
 /// Bytes that this user may still write.
@@ -54,6 +82,22 @@ fn free(folder: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_removed_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/file"), vec![1; 100_000]).unwrap();
+        fs::write(folder.path().join("stays"), vec![1; 1_000_000]).unwrap();
+        fs::hard_link(folder.path().join("stays"), tree.join("name")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), tree.join("link")).unwrap();
+        let removed = Removed::all_of(&tree).unwrap();
+        assert_eq!(removed.entries, 3);
+        assert!((100_000..900_000).contains(&removed.bytes), "{removed:?}");
+        assert!(!tree.exists() && folder.path().join("stays").exists());
+        assert_eq!(Removed::all_of(&tree).unwrap(), Removed::default());
+    }
 
     #[test]
     fn too_little_is_said_with_figures() {

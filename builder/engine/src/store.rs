@@ -3,18 +3,22 @@
 //! ```text
 //! store/<fingerprint>/out/        what the step made: files and trees
 //! store/<fingerprint>/step.json   which step, when, how long
-//! store/<fingerprint>.lock        held by whoever makes the entry
+//! store/<fingerprint>.lock        held by whoever makes the entry, and removed by its holder
 //! store/making/<fingerprint>/     an entry in the making, renamed when it is whole
 //! store/in-use.lock               held, shared, by every process that has the store open
 //! ```
 //!
 //! An entry appears at once and whole, or not at all. Of two builds that want the same entry one
-//! makes it and the other waits. What a killed build left in `making` is thrown away by the next
-//! one that needs that entry, or by [`Store::sweep`].
+//! makes it and the other waits. What a killed build left in `making`, and its locks, are thrown away by the
+//! next one that needs that entry, or by [`Store::sweep`].
+//!
+//! Who gets a lock holds the file that has its name: one who waited on a file that was removed meanwhile
+//! tries again with the one in its place.
 
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,8 +28,12 @@ use coremax_fetch::Digest;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::space::Removed;
+
 /// Held by those who use the store, against its being cleared.
 const IN_USE: &str = "in-use.lock";
+/// What the name of an entry's lock ends in.
+const LOCK: &str = ".lock";
 
 /// The folder of entries.
 #[derive(Debug, Clone)]
@@ -62,7 +70,13 @@ pub struct Record {
 pub struct Making {
     store: Store,
     fingerprint: Digest,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock that is held. Its file is removed first and unlocked then.
+struct Lock {
+    path: PathBuf,
+    _file: File,
 }
 
 /// What [`Store::begin`] found.
@@ -101,7 +115,8 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub fn begin(&self, fingerprint: &Digest) -> Result<Begun> {
-        let lock = self.lock(fingerprint)?;
+        let lock = self.lock(fingerprint, FlockOperation::LockExclusive)?;
+        let lock = lock.context("an entry of the step store stays locked")?;
         if let Some(entry) = self.get(fingerprint) {
             return Ok(Begun::Stored(entry));
         }
@@ -117,46 +132,70 @@ impl Store {
     /// serves what it has.
     pub fn sweep(&self) {
         let making = self.folder.join("making");
-        for entry in fs::read_dir(&making).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(fingerprint) = name.parse() else { continue };
-            let Ok(lock) = self.lock_file(&fingerprint) else { continue };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = remove(&entry.path());
+        let names = [&self.folder, &making].into_iter().flat_map(|folder| names_in(folder));
+        let left = names.filter(|name| name.ends_with(LOCK) || making.join(name).exists());
+        for fingerprint in left.filter_map(|name| name.trim_end_matches(LOCK).parse().ok()) {
+            if let Ok(Some(_lock)) =
+                self.lock(&fingerprint, FlockOperation::NonBlockingLockExclusive)
+            {
+                let _ = remove(&making.join(fingerprint.to_string()));
             }
         }
     }
 
-    /// Removes all entries, unless another process uses the store: then it is false, and all stay, since
+    /// Removes all entries, unless another process uses the store: then it is none, and all stay, since
     /// a running build reads finished entries too.
     ///
     /// # Errors
     /// Where something cannot be removed.
-    pub fn clear(&self) -> Result<bool> {
+    pub fn clear(&self) -> Result<Option<Removed>> {
         if let Some(lock) = &*self.in_use
             && flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
         {
-            return Ok(false);
+            return Ok(None);
         }
-        for entry in fs::read_dir(&self.folder).context("reading the step store")?.flatten() {
-            if entry.file_name() != IN_USE {
-                remove(&entry.path())?;
+        let mut removed = Removed::default();
+        for name in names_in(&self.folder).into_iter().filter(|name| name != IN_USE) {
+            let Removed { bytes, .. } = Removed::all_of(&self.folder.join(&name))?;
+            let entries = usize::from(name.parse::<Digest>().is_ok());
+            removed = removed.and(Removed { entries, bytes });
+        }
+        Ok(Some(removed))
+    }
+
+    /// The lock of an entry; none if `how` does not wait and somebody else has it.
+    fn lock(&self, fingerprint: &Digest, how: FlockOperation) -> Result<Option<Lock>> {
+        let path = self.folder.join(format!("{fingerprint}{LOCK}"));
+        loop {
+            let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+            match rustix::io::retry_on_intr(|| flock(&file, how)) {
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                result => result.context("locking an entry of the step store")?,
+            }
+            if is_at(&file, &path)? {
+                return Ok(Some(Lock { path, _file: file }));
             }
         }
-        Ok(true)
     }
+}
 
-    fn lock(&self, fingerprint: &Digest) -> Result<File> {
-        let lock = self.lock_file(fingerprint)?;
-        flock(&lock, FlockOperation::LockExclusive)
-            .context("locking an entry of the step store")?;
-        Ok(lock)
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
+}
 
-    fn lock_file(&self, fingerprint: &Digest) -> Result<File> {
-        let path = self.folder.join(format!("{fingerprint}.lock"));
-        File::create(&path).with_context(|| format!("making {}", path.display()))
-    }
+/// Whether the name is still this file's.
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let ours = file.metadata().with_context(|| format!("reading {}", path.display()))?;
+    let there = fs::metadata(path).ok();
+    Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
+}
+
+/// The names in a folder; none if it cannot be read.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 impl Making {
@@ -202,7 +241,20 @@ pub fn remove(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
     use super::*;
+
+    /// The locks of entries.
+    fn locks(store: &Store) -> Vec<String> {
+        names_in(&store.folder)
+            .into_iter()
+            .filter(|name| name.ends_with(LOCK) && name != IN_USE)
+            .collect()
+    }
 
     fn record() -> Record {
         Record { step: "s".into(), summary: "done".into(), seconds: 1.0, cpu_seconds: 1.5 }
@@ -253,9 +305,37 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         drop(ours(&store, &Digest::of("left")));
         let making = ours(&store, &Digest::of("busy"));
+        // As a killed build leaves them: an entry in the making, a lock that nobody holds.
+        let left = Digest::of("left").to_string();
+        fs::create_dir_all(folder.path().join("making").join(&left)).unwrap();
+        fs::write(folder.path().join(left + LOCK), "").unwrap();
         store.sweep();
         assert!(making.out().exists());
-        assert_eq!(fs::read_dir(folder.path().join("making")).unwrap().count(), 1);
+        assert_eq!(names_in(&folder.path().join("making")), [Digest::of("busy").to_string()]);
+        assert_eq!(locks(&store), [Digest::of("busy").to_string() + LOCK]);
+        making.finish(record()).unwrap();
+        assert!(locks(&store).is_empty());
+    }
+
+    /// Many want one entry, which each of them throws away again: never do two have it, and no lock stays.
+    #[test]
+    fn a_lock_that_goes_with_its_holder_is_held_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (fingerprint, holders) = (Digest::of("x"), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let making = ours(&store, &fingerprint);
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        fs::write(making.out().join("file"), "").unwrap();
+                        assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1);
+                    }
+                });
+            }
+        });
+        assert!(locks(&store).is_empty());
     }
 
     #[test]
@@ -265,10 +345,10 @@ mod tests {
         let (store, other) = (store.unwrap(), other.unwrap());
         let fingerprint = Digest::of("x");
         ours(&store, &fingerprint).finish(record()).unwrap();
-        assert!(!store.clear().unwrap());
+        assert_eq!(store.clear().unwrap(), None);
         assert!(store.get(&fingerprint).is_some());
         drop(other);
-        assert!(store.clear().unwrap());
+        assert_eq!(store.clear().unwrap().unwrap().entries, 1);
         assert!(store.get(&fingerprint).is_none());
     }
 }

@@ -2,19 +2,12 @@
 
 use anyhow::Result;
 
-use crate::args::{Clean, Global, Mirrors, Progress};
+use crate::{
+    args::{Clean, Global, Mirrors},
+    progress,
+};
 
 pub(crate) fn run(global: &Global, clean: &Clean) -> Result<()> {
     let builder = super::open(global, Mirrors::default())?;
-    let cleaned = builder.clean(clean.all)?;
-    if global.progress != Progress::None {
-        let said = match cleaned.busy {
-            true => {
-                "nothing removed: a running build uses the cache; clean again after it".to_owned()
-            }
-            false => format!("freed {} MB", cleaned.freed / 1_000_000),
-        };
-        println!("{said}");
-    }
-    Ok(())
+    builder.clean(clean.all, &*progress::show(global.progress))
 }

@@ -123,7 +123,9 @@ impl Step for Site {
         }
         crate::store::remove(&work)?;
         crate::store::remove(&at)?;
-        Ok(format!("{} overlays, {} files", self.recipe.overlays.len(), self.recipe.files.len()))
+        Ok([(self.recipe.overlays.len(), "overlay"), (self.recipe.files.len(), "file")]
+            .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+            .join(", "))
     }
 }
 

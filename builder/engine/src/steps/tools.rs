@@ -52,7 +52,7 @@ impl Step for Tools {
     fn run(&self, _: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
         let tree = out.join(TREE);
         fs::create_dir(&tree)?;
-        stage.started(self.description(), Some(self.packages.installed_bytes()), Unit::Bytes);
+        stage.started("unpacking", Some(self.packages.installed_bytes()), Unit::Bytes);
         // Nothing will be configured here, so nothing is left for dpkg either.
         let options = Unpack { leave_diverting: false, ..Unpack::default() };
         unpack(&self.packages.debs, &tree, &options, &|bytes| stage.progressed(bytes))?;
