@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use coremax_recipe::Base;
 
+/// The folder of all results, unless another is named.
+pub(crate) const IMAGES: &str = "images";
+
 /// From a recipe to images that are proven to boot.
 ///
 /// coremax makes bootable images of Debian and Ubuntu from a recipe, and boots each of them by BIOS
@@ -92,14 +95,15 @@ pub(crate) struct From {
     /// Build on another distribution than the recipe says
     #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::ALL.map(Base::as_str)))]
     pub(crate) base: Option<String>,
-    #[command(flatten)]
-    pub(crate) mirrors: Mirrors,
     /// Let the owner of this public key in as root; may be given again
     #[arg(long, value_name = "FILE")]
     pub(crate) ssh_key: Vec<PathBuf>,
     /// What to make, instead of what the recipe says
     #[arg(long, value_name = "FORMAT", value_parser = ["qcow2", "raw"])]
     pub(crate) format: Vec<String>,
+    // Last: what follows a heading stands under it.
+    #[command(flatten)]
+    pub(crate) mirrors: Mirrors,
 }
 
 /// Where packages come from.
@@ -123,10 +127,8 @@ pub(crate) struct Mirrors {
 
 #[derive(ClapArgs)]
 pub(crate) struct Build {
-    #[command(flatten)]
-    pub(crate) from: From,
     /// Put the result below this folder, as RECIPE/VERSION
-    #[arg(long, short, value_name = "DIR", default_value = "images")]
+    #[arg(long, short, value_name = "DIR", default_value = IMAGES)]
     pub(crate) output: PathBuf,
     /// The result's version [default: the recipe's, else the date]
     #[arg(long, value_name = "VERSION")]
@@ -134,6 +136,11 @@ pub(crate) struct Build {
     /// Do not boot the image: the result is marked as untested and must not be published
     #[arg(long)]
     pub(crate) no_test: bool,
+    /// Tell what is going on as JSON lines: --progress json
+    #[arg(long, conflicts_with = "progress")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) from: From,
     #[command(flatten)]
     pub(crate) boot: Boot,
 }
@@ -159,20 +166,23 @@ pub(crate) struct Check {
 
 #[derive(ClapArgs)]
 pub(crate) struct Plan {
-    #[command(flatten)]
-    pub(crate) from: From,
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
     /// Say why this package gets in, and nothing else
     #[arg(long, value_name = "PACKAGE", conflicts_with = "json")]
     pub(crate) why: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: From,
 }
 
 #[derive(ClapArgs)]
 pub(crate) struct Test {
-    /// A folder that a build made, such as images/node/latest
+    /// A folder that a build made, such as images/node/latest, or the recipe of one in images/
     pub(crate) image: PathBuf,
+    /// Tell what is going on as JSON lines: --progress json
+    #[arg(long, conflicts_with = "progress")]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,
     #[command(flatten)]
@@ -181,7 +191,7 @@ pub(crate) struct Test {
 
 #[derive(ClapArgs)]
 pub(crate) struct Run {
-    /// A folder that a build made, such as images/node/latest
+    /// A folder that a build made, such as images/node/latest, or the recipe of one in images/
     pub(crate) image: PathBuf,
     /// Firmware to boot with
     #[arg(long, value_name = "FIRMWARE", default_value = "uefi", value_parser = ["bios", "uefi"])]

@@ -16,6 +16,8 @@ use super::{LINE, NAME, Show, ended, warned};
 const TICK: Duration = Duration::from_millis(120);
 /// Columns that the figures of a bar take: `1234 of 5678 MB, 120 MB/s, 59 s left`, most are shorter.
 const FIGURES: usize = 34;
+/// Columns of the time that a stage has run.
+const ELAPSED: usize = 5;
 /// How long a stage runs before its rate says anything.
 const SETTLED: f64 = 0.5;
 
@@ -79,20 +81,16 @@ impl Running {
     fn new(stage: &str, what: &str, total: Option<u64>, unit: Unit) -> Self {
         let columns = columns();
         let bar_width = if columns < 100 { 10 } else { 24 };
-        let (template, taken) = match total {
-            Some(_) => (
-                format!(
-                    "  {{prefix:{NAME}}}{{bar:{bar_width}.cyan/dim}} {{figures:{FIGURES}}} {{wide_msg:.dim}}"
-                ),
-                2 + NAME + bar_width + 1 + FIGURES + 1,
-            ),
-            None => (
-                format!(
-                    "  {{prefix:{NAME}}}{{spinner:.cyan}} {{wide_msg:.dim}} {{elapsed:>5.dim}}"
-                ),
-                2 + NAME + 2 + 6,
-            ),
+        let (template, room) = if total.is_some() {
+            let figures = format!("{{bar:{bar_width}.cyan/dim}} {{figures:{FIGURES}}}");
+            let taken = 2 + NAME + bar_width + 1 + FIGURES + 1;
+            (format!("{figures} {{wide_msg:.dim}}"), columns.saturating_sub(taken))
+        } else {
+            // The time ends where it will stand when the stage has ended.
+            let room = width().saturating_sub(2 + NAME + 2 + 1 + ELAPSED);
+            (format!("{{spinner:.cyan}} {{msg:{room}.dim}} {{elapsed:>{ELAPSED}.dim}}"), room)
         };
+        let template = format!("  {{prefix:{NAME}}}{template}");
         let begin = Instant::now();
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -103,7 +101,7 @@ impl Running {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden())
             .with_style(style)
             .with_prefix(stage.to_owned());
-        let running = Self { bar, room: columns.saturating_sub(taken) };
+        let running = Self { bar, room };
         running.busy_with(what);
         running
     }

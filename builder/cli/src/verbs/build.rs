@@ -4,13 +4,14 @@ use anyhow::Result;
 use coremax_engine::{Output, Testing};
 
 use crate::{
-    args::{Build, Global},
+    args::{Build, Global, Progress},
     progress,
 };
 
 pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
     let builder = super::open(global, build.from.mirrors.clone())?;
-    let show = progress::show(global.progress);
+    let how = if build.json { Progress::Json } else { global.progress };
+    let show = progress::show(how);
     let plan = builder.plan(&super::request(build.from), &*show)?;
     let testing = match build.no_test {
         true => Testing::Skipped,

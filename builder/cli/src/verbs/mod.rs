@@ -8,12 +8,15 @@ pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod test;
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use coremax_engine::{ArchiveSettings, BootSettings, Builder, Firmware, Request};
 
-use crate::args::{Boot, From, Global, Mirrors};
+use crate::args::{Boot, From, Global, IMAGES, Mirrors};
 
 /// Becomes root of a user namespace and opens the cache. To be called before any thread starts.
 fn open(global: &Global, mirrors: Mirrors) -> Result<Builder> {
@@ -35,6 +38,23 @@ fn cache(global: &Global) -> Result<PathBuf> {
         .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("coremax")))
         .or_else(|| Some(folder("HOME")?.join(".cache/coremax")))
         .context("finding a place for the cache: neither --cache nor HOME is set")
+}
+
+/// The folder of a result: what was named, or the last proven one of the recipe that was named.
+fn result(named: PathBuf) -> Result<PathBuf> {
+    if named.extension() != Some(OsStr::new("toml")) {
+        return Ok(named);
+    }
+    let recipe = coremax_recipe::load(&named)?;
+    let latest = Path::new(IMAGES).join(recipe.name.as_str()).join("latest");
+    if !latest.exists() {
+        bail!(
+            "{} has no result at {} yet: run coremax build {0}, or name its folder",
+            named.display(),
+            latest.display()
+        );
+    }
+    Ok(latest)
 }
 
 fn request(from: From) -> Request {

@@ -16,5 +16,5 @@ pub(crate) fn run(global: &Global, run: Run) -> Result<()> {
         memory_mib: run.memory,
         ssh_port: run.ssh_port,
     };
-    builder.console(&run.image, &console, &*show)
+    builder.console(&super::result(run.image)?, &console, &*show)
 }

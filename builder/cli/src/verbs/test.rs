@@ -3,12 +3,13 @@
 use anyhow::Result;
 
 use crate::{
-    args::{Global, Test},
+    args::{Global, Progress, Test},
     progress,
 };
 
 pub(crate) fn run(global: &Global, test: Test) -> Result<()> {
     let builder = super::open(global, test.mirrors)?;
-    let show = progress::show(global.progress);
-    builder.test(&test.image, &super::boot_settings(&test.boot), &*show)
+    let how = if test.json { Progress::Json } else { global.progress };
+    let show = progress::show(how);
+    builder.test(&super::result(test.image)?, &super::boot_settings(&test.boot), &*show)
 }
