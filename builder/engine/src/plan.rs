@@ -190,6 +190,15 @@ fn reason(reason: &Reason) -> String {
     }
 }
 
+/// A reason as it fits into a line.
+fn short(reason: &Reason) -> String {
+    match reason {
+        Reason::DependencyOf { package, .. } => format!("for {package}"),
+        Reason::RecommendedBy { package, .. } => format!("recommended by {package}"),
+        other => self::reason(other),
+    }
+}
+
 /// A plan for people (`Display`) and for machines (JSON).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -211,6 +220,9 @@ struct PackageLine {
     size: u64,
     sha256: Digest,
     reason: String,
+    /// The reason without versions, for a line.
+    #[serde(skip)]
+    short: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -231,6 +243,7 @@ impl Description {
             size: selected.package.size,
             sha256: selected.package.digest,
             reason: reason(&selected.reason),
+            short: short(&selected.reason),
         });
         let steps = plan.steps.iter().map(|step| StepLine {
             id: step.id(),
@@ -257,12 +270,13 @@ impl fmt::Display for Description {
         writeln!(f, "\nsteps")?;
         for step in &self.steps {
             let state = if step.stored { "stored" } else { "to run" };
-            writeln!(f, "  {:<9}{state:<8}{}", step.id, step.description)?;
+            writeln!(f, "  {:<12}{state:<8}{}", step.id, step.description)?;
         }
         writeln!(f, "\npackages")?;
+        let name = |package: &PackageLine| format!("{} {}", package.name, package.version);
+        let width = self.packages.iter().map(|package| name(package).len()).max().unwrap_or(0);
         for package in &self.packages {
-            let name = format!("{} {}", package.name, package.version);
-            writeln!(f, "  {name:<44} {}", package.reason)?;
+            writeln!(f, "  {:<width$}  {}", name(package), package.short)?;
         }
         let total: u64 = self.packages.iter().map(|package| package.size).sum();
         let (count, total, fetch) =

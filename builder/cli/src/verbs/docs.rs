@@ -1,6 +1,6 @@
 //! What comes of the command's own definitions: schema, completions, man pages.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
@@ -8,19 +8,21 @@ use clap::CommandFactory as _;
 use crate::args::Args;
 
 pub(crate) fn schema() -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(&coremax_recipe::schema())?);
-    Ok(())
+    super::say(&serde_json::to_string_pretty(&coremax_recipe::schema())?)
 }
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<()> {
-    clap_complete::generate(shell, &mut Args::command(), "coremax", &mut io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "coremax", &mut script);
+    super::say(&String::from_utf8_lossy(&script))
 }
 
 pub(crate) fn man(folder: Option<&Path>) -> Result<()> {
     let command = Args::command();
     let Some(folder) = folder else {
-        return clap_mangen::Man::new(command).render(&mut io::stdout()).context("printing");
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page).context("making the man page")?;
+        return super::say(&String::from_utf8_lossy(&page));
     };
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     clap_mangen::generate_to(command, folder)

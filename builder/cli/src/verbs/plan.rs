@@ -12,11 +12,10 @@ pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
     let show = progress::show(global.progress);
     let plan = builder.plan(&super::request(args.from), &*show)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&builder.describe(&plan))?);
+        super::say(&serde_json::to_string_pretty(&builder.describe(&plan))?)
     } else if let Some(package) = args.why {
-        println!("{}", plan.why(&package)?);
+        super::say(&plan.why(&package)?)
     } else {
-        print!("{}", builder.describe(&plan));
+        super::say(&builder.describe(&plan).to_string())
     }
-    Ok(())
 }
