@@ -5,8 +5,13 @@ use console::{Term, colors_enabled_stderr, style};
 
 /// Prints the error on standard error.
 pub(crate) fn about(error: &Error) {
-    if let Some(recipe) = error.downcast_ref::<coremax_recipe::Error>() {
-        return about_recipe(recipe);
+    if let Some(recipe) = error.downcast_ref::<coremax_recipe::Mistakes>() {
+        recipe.iter().for_each(about_recipe);
+        let count = recipe.iter().count();
+        if count > 1 {
+            eprintln!("{} {count} mistakes", style("error:").for_stderr().red().bold());
+        }
+        return;
     }
     eprintln!("{} {error:#}", style("error:").for_stderr().red().bold());
     if let Some(hint) = coremax_engine::hint(error) {

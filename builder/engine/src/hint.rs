@@ -18,7 +18,7 @@ fn of_domain(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref::<coremax_fetch::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_machine::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_publish::Error>()?.hint())
-        .or_else(|| cause.downcast_ref::<coremax_recipe::Error>()?.hint())
+        .or_else(|| cause.downcast_ref::<coremax_recipe::Mistakes>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_rootfs::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_sandbox::Error>()?.hint())
 }

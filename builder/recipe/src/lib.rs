@@ -21,6 +21,7 @@
 mod error;
 mod load;
 mod merge;
+mod mistakes;
 mod part;
 mod recipe;
 mod schema;
@@ -30,6 +31,7 @@ mod written;
 pub use error::{Error, Place};
 pub use load::{load, load_on};
 pub use merge::merge;
+pub use mistakes::Mistakes;
 pub use part::{Part, parse};
 pub use recipe::{
     Archive, Content, Expect, File, Kernel, Mirror, Overlay, Packages, Recipe, Root, Units, User,

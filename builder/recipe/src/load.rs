@@ -13,7 +13,8 @@ use std::{
 use crate::{
     error::{Error, Place},
     merge::merge,
-    part::{Part, parse},
+    mistakes::Mistakes,
+    part::{Part, parse_what_is_right},
     recipe::Recipe,
     values::{Base, PartName, SourcePath},
     written::Located,
@@ -26,34 +27,40 @@ const MAX_TEXT: u64 = 4 << 20;
 ///
 /// # Errors
 /// As [`load_on`].
-pub fn load(path: &Path) -> Result<Recipe, Error> {
+pub fn load(path: &Path) -> Result<Recipe, Mistakes> {
     load_on(path, None)
 }
 
 /// Reads the recipe at `path` with its parts, on `base` if there is one, else on the base it says.
 ///
 /// # Errors
-/// Whatever is wrong with the recipe, with its place: see [`Error`]. A recipe that is returned names only parts,
+/// Whatever is wrong with the recipe and its parts, each with its place: see [`Error`]. How they go together is
+/// looked at when nothing is wrong with them by themselves, and there the first mistake is told. A recipe that is returned names only parts,
 /// folders and files that exist.
-pub fn load_on(path: &Path, base: Option<Base>) -> Result<Recipe, Error> {
-    let recipe = read(path)?;
+pub fn load_on(path: &Path, base: Option<Base>) -> Result<Recipe, Mistakes> {
+    let (recipe, mut found) = read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let parts = gather(&recipe, &mut |name, at| part(&folder.join("parts"), name, at))?;
+    let (parts, in_parts) = gather(&recipe, &mut |name, at| part(&folder.join("parts"), name, at));
     let project = project(folder)?;
-    parts.iter().chain([&recipe]).try_for_each(|part| check_files(part, &project))?;
-    merge(&recipe, &parts, &project, base)
+    found.extend(in_parts);
+    found.extend([&recipe].into_iter().chain(&parts).flat_map(|part| check_files(part, &project)));
+    Mistakes::none_of(found)?;
+    Ok(merge(&recipe, &parts, &project, base)?)
 }
 
-fn read(path: &Path) -> Result<Part, Error> {
+/// What is right in a file, and what is not.
+type Read = (Part, Vec<Error>);
+
+fn read(path: &Path) -> Result<Read, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(failed)?.len() > MAX_TEXT {
         return Err(Error::TooLong { path: path.to_owned(), limit: MAX_TEXT });
     }
     let text = fs::read_to_string(path).map_err(failed)?;
-    parse(&path.to_string_lossy(), &text)
+    Ok(parse_what_is_right(&path.to_string_lossy(), &text))
 }
 
-fn part(folder: &Path, name: &PartName, at: Place) -> Result<Part, Error> {
+fn part(folder: &Path, name: &PartName, at: Place) -> Result<Read, Error> {
     let path = folder.join(format!("{name}.toml"));
     match read(&path) {
         Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -65,47 +72,59 @@ fn part(folder: &Path, name: &PartName, at: Place) -> Result<Part, Error> {
     }
 }
 
-/// All parts that `recipe` names, and those that they name, each once and after those it names itself.
+/// All parts that `recipe` names, and those that they name, each once and after those it names itself; and what is
+/// wrong with them.
 fn gather(
     recipe: &Part,
-    read: &mut dyn FnMut(&PartName, Place) -> Result<Part, Error>,
-) -> Result<Vec<Part>, Error> {
-    let mut gathered = Gathered { read, trail: Vec::new(), names: Vec::new(), parts: Vec::new() };
-    gathered.add_parts_of(recipe)?;
-    Ok(gathered.parts)
+    read: &mut dyn FnMut(&PartName, Place) -> Result<Read, Error>,
+) -> (Vec<Part>, Vec<Error>) {
+    let mut gathered = Gathered {
+        read,
+        trail: Vec::new(),
+        seen: Vec::new(),
+        parts: Vec::new(),
+        found: Vec::new(),
+    };
+    gathered.add_parts_of(recipe);
+    (gathered.parts, gathered.found)
 }
 
 struct Gathered<'a> {
-    read: &'a mut dyn FnMut(&PartName, Place) -> Result<Part, Error>,
+    read: &'a mut dyn FnMut(&PartName, Place) -> Result<Read, Error>,
     /// The parts being read, each named by the one before it.
     trail: Vec<PartName>,
-    /// Of the parts, index by index.
-    names: Vec<PartName>,
+    /// The parts that were read or looked for.
+    seen: Vec<PartName>,
     parts: Vec<Part>,
+    found: Vec<Error>,
 }
 
 impl Gathered<'_> {
-    fn add_parts_of(&mut self, part: &Part) -> Result<(), Error> {
+    fn add_parts_of(&mut self, part: &Part) {
         for wanted in part.parts() {
-            if !self.names.contains(wanted.value()) {
-                self.add(wanted.value(), part.place(wanted))?;
+            if !self.seen.contains(wanted.value()) {
+                self.add(wanted.value(), part.place(wanted));
             }
         }
-        Ok(())
     }
 
-    fn add(&mut self, name: &PartName, at: Place) -> Result<(), Error> {
+    fn add(&mut self, name: &PartName, at: Place) {
         if let Some(start) = self.trail.iter().position(|open| open == name) {
             let chain = self.trail[start..].iter().chain([name]).map(PartName::to_string);
-            return Err(Error::Circular { chain: chain.collect(), at });
+            self.found.push(Error::Circular { chain: chain.collect(), at });
+            return;
         }
-        let part = (self.read)(name, at)?;
-        self.trail.push(name.clone());
-        self.add_parts_of(&part)?;
-        self.trail.pop();
-        self.names.push(name.clone());
-        self.parts.push(part);
-        Ok(())
+        match (self.read)(name, at) {
+            Ok((part, found)) => {
+                self.found.extend(found);
+                self.trail.push(name.clone());
+                self.add_parts_of(&part);
+                self.trail.pop();
+                self.parts.push(part);
+            }
+            Err(error) => self.found.push(error),
+        }
+        self.seen.push(name.clone());
     }
 }
 
@@ -120,13 +139,14 @@ fn project(folder: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn check_files(part: &Part, project: &Path) -> Result<(), Error> {
+/// What a file names and is not there.
+fn check_files(part: &Part, project: &Path) -> Vec<Error> {
     let written = &part.written;
     let overlays = written.overlays.iter().map(|table| (&table.from, "folder"));
     let files = written.files.iter().filter_map(|table| Some((table.from.as_ref()?, "file")));
     let keys = written.archives.iter().filter_map(|table| Some((table.key.as_ref()?, "file")));
-    let mut named = overlays.chain(files).chain(keys);
-    named.try_for_each(|(from, kind)| check_file(part, from, kind, project))
+    let named = overlays.chain(files).chain(keys);
+    named.filter_map(|(from, kind)| check_file(part, from, kind, project).err()).collect()
 }
 
 fn check_file(
@@ -173,7 +193,7 @@ mod tests {
 
     fn wrong(files: &[(&str, &str)]) -> String {
         let project = project_of(files);
-        let error = load(&project.path().join("recipes/a.toml")).unwrap_err();
+        let error = load(&project.path().join("recipes/a.toml")).unwrap_err().into_first();
         let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
         let place = error.place().map(|place| format!("{place}: ")).unwrap_or_default();
         let root = format!("{}/", project.path().canonicalize().unwrap().display());
@@ -223,7 +243,7 @@ mod tests {
         let root = project.path().canonicalize().unwrap();
         let recipe = load(&project.path().join("recipes/a.toml")).unwrap();
         assert_eq!(recipe.overlays[0].source, root.join("overlays/a"));
-        let elsewhere = load(&project.path().join("b/a.toml")).unwrap_err();
+        let elsewhere = load(&project.path().join("b/a.toml")).unwrap_err().into_first();
         assert!(
             matches!(elsewhere, Error::NoFile { path, .. } if path == root.join("b/overlays/a"))
         );
@@ -241,6 +261,27 @@ mod tests {
         let y = ("recipes/parts/y.toml", "parts = [\"x\"]");
         let got = wrong(&[("recipes/a.toml", &recipe), x, y]);
         assert_eq!(got, "recipes/parts/y.toml:1:10: parts in a circle: x -> y -> x");
+    }
+
+    #[test]
+    fn mistakes_of_all_files_are_told() {
+        let recipe =
+            format!("parts = [\"x\", \"nowhere\"]\nsumary = 1\n{HEAD}[[overlay]]\nfrom = \"o\"");
+        let project = project_of(&[
+            ("recipes/a.toml", &recipe),
+            ("recipes/parts/x.toml", "parts = [\"y\"]\nx = 1"),
+        ]);
+        let mistakes = load(&project.path().join("recipes/a.toml")).unwrap_err();
+        let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        let wanted = [
+            "unknown key `sumary`",
+            "unknown key `x`",
+            "no part `y`",
+            "no part `nowhere`",
+            "no folder",
+        ];
+        assert_eq!(told.len(), wanted.len(), "{told:?}");
+        assert!(told.iter().zip(wanted).all(|(told, wanted)| told.starts_with(wanted)), "{told:?}");
     }
 
     #[test]
@@ -277,6 +318,7 @@ mod tests {
         let project = project_of(&[]);
         fs::create_dir(project.path().join("recipes")).unwrap();
         fs::write(project.path().join("recipes/a.toml"), b"\xff\xfe").unwrap();
-        assert!(matches!(load(&project.path().join("recipes/a.toml")), Err(Error::Read { .. })));
+        let error = load(&project.path().join("recipes/a.toml")).unwrap_err().into_first();
+        assert!(matches!(error, Error::Read { .. }));
     }
 }

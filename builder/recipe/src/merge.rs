@@ -166,15 +166,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{part::parse, tests::EVERY_KEY};
+    use crate::{mistakes::Mistakes, part::parse, tests::EVERY_KEY};
 
     const HEAD: &str = "name = \"a\"\nbase = \"debian-12\"\n";
 
+    fn part(name: &str, text: &str) -> Result<Part, Error> {
+        parse(name, text).map_err(Mistakes::into_first)
+    }
+
     fn merged(parts: &[&str], recipe: &str) -> Result<Recipe, Error> {
         let files =
-            parts.iter().enumerate().map(|(i, text)| parse(&format!("parts/{i}.toml"), text));
+            parts.iter().enumerate().map(|(i, text)| part(&format!("parts/{i}.toml"), text));
         let parts: Vec<Part> = files.collect::<Result<_, _>>()?;
-        merge(&parse("a.toml", recipe)?, &parts, Path::new("/project"), None)
+        merge(&part("a.toml", recipe)?, &parts, Path::new("/project"), None)
     }
 
     /// What is wrong, where, and the hint.

@@ -1,9 +1,14 @@
 //! One recipe file, read and checked by itself.
 
+mod cut;
+
 use std::{path::Path, sync::Arc};
+
+use toml::de::DeTable;
 
 use crate::{
     error::{Error, Place, Source},
+    mistakes::Mistakes,
     values::PartName,
     written::{Located, Written},
 };
@@ -19,14 +24,23 @@ pub struct Part {
 /// parts and files it names are looked for by [`load`](crate::load).
 ///
 /// # Errors
-/// Whatever is wrong with the text by itself, with its place: syntax, an unknown key, a value of a wrong type
-/// or form.
-pub fn parse(name: &str, text: &str) -> Result<Part, Error> {
+/// Everything that is wrong with the text by itself, with its place: unknown keys, values of a wrong type or form;
+/// of the syntax the first mistake alone.
+pub fn parse(name: &str, text: &str) -> Result<Part, Mistakes> {
+    let (part, found) = parse_what_is_right(name, text);
+    Mistakes::none_of(found)?;
+    Ok(part)
+}
+
+/// As [`parse`], without what is wrong, and what that is.
+pub(crate) fn parse_what_is_right(name: &str, text: &str) -> (Part, Vec<Error>) {
     let source = Arc::new(Source::new(name, text.to_owned()));
-    match toml::from_str(text) {
-        Ok(written) => Ok(Part { source, written }),
-        Err(error) => Err(Error::from_toml(&error, source)),
-    }
+    let (written, found) = match DeTable::parse(text) {
+        Ok(root) => cut::read(root),
+        Err(error) => (None, vec![error]),
+    };
+    let found = found.iter().map(|error| Error::from_toml(error, Arc::clone(&source))).collect();
+    (Part { source, written: written.unwrap_or_default() }, found)
 }
 
 impl Part {
@@ -65,7 +79,7 @@ mod tests {
 
     /// The error of a text as a person sees it.
     fn complaint(text: &str) -> String {
-        rendered(&parse("recipes/a.toml", text).unwrap_err())
+        parse("recipes/a.toml", text).unwrap_err().iter().map(rendered).collect()
     }
 
     fn rendered(error: &Error) -> String {
@@ -103,11 +117,24 @@ mod tests {
         insta::assert_snapshot!(shown.join("\n"));
     }
 
+    #[test]
+    fn all_mistakes_are_told_from_the_top_and_none_that_follows_from_another() {
+        let text = "nmae = \"a\"\nbase = 3\n[packages]\ninstall = [\"less\", \"Less\", 4]\n\
+                    [[user]]\nnam = \"ada\"\nuid = -1\n[[user]]\nuid = 3\n";
+        let mistakes = parse("a.toml", text).unwrap_err();
+        let places: Vec<_> = mistakes.iter().map(|e| e.place().unwrap().to_string()).collect();
+        let wanted = ["1:1", "2:8", "4:20", "4:28", "6:1", "7:7", "8:1"];
+        assert_eq!(places, wanted.map(|at| format!("a.toml:{at}")), "{mistakes:?}");
+        assert!(mistakes.to_string().ends_with("(and 6 more)"), "{mistakes}");
+        let many = format!("[packages]\ninstall = [{}]", "4, ".repeat(100));
+        assert!(parse("a.toml", &many).unwrap_err().iter().count() < 30);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_with_a_message(text in "(\\PC|[\\[\\]=\"'\n#.{},]){0,60}") {
-            if let Err(error) = parse("a.toml", &text) {
-                rendered(&error);
+            if let Err(mistakes) = parse("a.toml", &text) {
+                mistakes.iter().for_each(|error| drop(rendered(error)));
             }
         }
 
@@ -121,8 +148,8 @@ mod tests {
             let mut text: String = chars[..from].iter().collect();
             text.push_str(&piece);
             text.extend(&chars[to..]);
-            if let Err(error) = parse("a.toml", &text) {
-                rendered(&error);
+            if let Err(mistakes) = parse("a.toml", &text) {
+                mistakes.iter().for_each(|error| drop(rendered(error)));
             }
         }
     }
