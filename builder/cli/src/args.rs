@@ -17,6 +17,7 @@ pub(crate) const IMAGES: &str = "images";
 #[command(
     name = "coremax",
     version,
+    propagate_version = true,
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,

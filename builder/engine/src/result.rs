@@ -117,7 +117,7 @@ pub(crate) fn publish(
     fs::write(draft.path().join(EXPECT), expect)?;
     let build = build_record(plan, outputs, made, version(output, recipe), proof)?;
     if let Some(proof) = proof {
-        proof.write(draft.path(), &recipe.summary, &build)?;
+        proof.write(draft.path(), &report_build(&recipe.summary, &build, outputs, proof))?;
     }
     let receipt = match proof {
         Some(proof) => publishing::publish(draft, build, proof.record(), existing_policy(output))?,
@@ -175,7 +175,9 @@ fn build_record(
         wall_seconds,
         cpu_seconds,
     };
-    let steps = outputs.records().map(|r| stage(&r.step, r.seconds, r.cpu_seconds));
+    // In the order of the plan.
+    let steps = plan.steps.iter().filter_map(|step| outputs.record(step.id()));
+    let steps = steps.map(|r| stage(&r.step, r.seconds, r.cpu_seconds));
     let boots = proof.map(|proof| stage("boot", proof.seconds, proof.cpu_seconds));
     Ok(Build {
         recipe: plan.recipe.name.to_string(),
@@ -239,7 +241,7 @@ pub(crate) fn expectations(plan: &Plan) -> Expect {
 
 impl Proof {
     /// Lays report, logs and screenshots beside the images.
-    fn write(&self, folder: &Path, summary: &str, build: &Build) -> Result<()> {
+    fn write(&self, folder: &Path, build: &report::Build) -> Result<()> {
         let boots = self.boots.iter().map(|boot| {
             let folder = Path::new("boot").join(&boot.folder).display().to_string();
             report::Boot { folder, ..boot.clone() }
@@ -248,7 +250,7 @@ impl Proof {
         for (kept, laid) in self.boots.iter().zip(&boots) {
             verify::copy_tree(&self.kept.path().join(&kept.folder), &folder.join(&laid.folder))?;
         }
-        Ok(report::write(folder, &report_build(summary, build), &boots)?)
+        Ok(report::write(folder, build, &boots)?)
     }
 
     /// What goes into the manifest: every boot of a verified artefact.
@@ -270,7 +272,11 @@ impl Proof {
 }
 
 /// The manifest's facts as the report's page tells them.
-fn report_build(summary: &str, build: &Build) -> report::Build {
+fn report_build(summary: &str, build: &Build, outputs: &Outputs, proof: &Proof) -> report::Build {
+    let detail = |stage: &str| {
+        let step = outputs.record(stage);
+        step.map_or_else(|| verify::summary(&proof.boots), |record| record.summary.clone())
+    };
     let created = i64::try_from(build.created).ok();
     let created = created.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     report::Build {
@@ -295,7 +301,7 @@ fn report_build(summary: &str, build: &Build) -> report::Build {
             .iter()
             .map(|stage| report::BuildStage {
                 name: stage.name.clone(),
-                detail: String::new(),
+                detail: detail(&stage.name),
                 wall: stage.wall_seconds,
                 cpu: Some(stage.cpu_seconds),
             })

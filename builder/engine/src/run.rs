@@ -58,9 +58,9 @@ impl Outputs {
         self.entries[step].out.join(name)
     }
 
-    /// The records of all steps, by name.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.entries.values().map(|entry| &entry.record)
+    /// The record of a step, if it has an output.
+    pub fn record(&self, step: &str) -> Option<&Record> {
+        self.entries.get(step).map(|entry| &entry.record)
     }
 }
 

@@ -253,7 +253,8 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn summary(boots: &[report::Boot]) -> String {
+/// How long each boot took, and how many checks there were.
+pub(crate) fn summary(boots: &[report::Boot]) -> String {
     let each: Vec<_> = boots
         .iter()
         .map(|boot| format!("{} {:.0} s", boot.report.scenario, boot.report.seconds))

@@ -19,6 +19,10 @@ pub(super) struct Page {
     boots: Vec<BootView>,
     stages: Vec<Bar>,
     stages_total: Option<Bar>,
+    /// Of all boots.
+    checks: usize,
+    hold: usize,
+    /// As JUnit counts: every check, and every boot itself.
     cases: usize,
     failures: usize,
     seconds: String,
@@ -122,6 +126,8 @@ impl Page {
             artefacts: build.artefacts.iter().map(image).collect(),
             stages: bars(&build.stages),
             stages_total: total(&build.stages),
+            checks: boots.iter().map(|boot| boot.report.checks.len()).sum(),
+            hold: boots.iter().flat_map(|boot| &boot.report.checks).filter(|c| c.ok).count(),
             cases: views.iter().map(|boot| boot.cases).sum(),
             failures: views.iter().map(|boot| boot.failures).sum(),
             seconds: format!("{:.3}", boots.iter().map(|boot| boot.report.seconds).sum::<f64>()),
@@ -279,6 +285,8 @@ fn guest(facts_of: &Facts) -> Vec<Fact> {
     let mode = if root.read_only { "read-only" } else { "writable" };
     let disk = match root.kind.as_str() {
         "" => String::new(),
+        // An overlay lies on no device.
+        kind if kind == root.source => format!("{kind}, {mode}"),
         kind => format!("{kind} on {}, {mode}", root.source),
     };
     let used = root.size.saturating_sub(root.free);
