@@ -1,11 +1,6 @@
 //! Bars that move, one for each stage that runs; each leaves a line behind when it ends.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Write, sync::Mutex, time::Duration};
 
 use coremax_engine::{Event, Unit};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -18,9 +13,6 @@ const TICK: Duration = Duration::from_millis(120);
 const FIGURES: usize = 34;
 /// Columns of the time that a stage has run.
 const ELAPSED: usize = 5;
-/// How long a stage runs before its rate says anything.
-const SETTLED: f64 = 0.5;
-
 /// What shows events as bars on standard error.
 pub(super) fn show() -> Show {
     let screen = Screen { bars: MultiProgress::new(), running: Mutex::default() };
@@ -91,11 +83,10 @@ impl Running {
             (format!("{{spinner:.cyan}} {{msg:{room}.dim}} {{elapsed:>{ELAPSED}.dim}}"), room)
         };
         let template = format!("  {{prefix:{NAME}}}{template}");
-        let begin = Instant::now();
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key("figures", move |state: &ProgressState, to: &mut dyn Write| {
-                let _ = to.write_str(&figures(state.pos(), state.len(), unit, begin.elapsed()));
+                let _ = to.write_str(&figures(state.pos(), state.len(), unit, state.per_sec()));
             })
             .progress_chars("━━─");
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden())
@@ -111,24 +102,23 @@ impl Running {
     }
 }
 
-/// How much is done, how fast, and how long it will take: over the whole stage, so that the figures are steady.
-fn figures(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
+/// How much is done, how fast (things or bytes a second, of late), and how long it will take at that rate.
+fn figures(done: u64, total: Option<u64>, unit: Unit, rate: f64) -> String {
     let total = total.unwrap_or(done).max(done);
-    let seconds = elapsed.as_secs_f64();
     let mega = |bytes: u64| bytes / 1_000_000;
     let mut text = match unit {
         Unit::Bytes => format!("{} of {} MB", mega(done), mega(total)),
         Unit::Count => format!("{done} of {total}"),
     };
-    if done == 0 || seconds < SETTLED {
-        return text;
-    }
-    let rate = done as f64 / seconds;
-    if unit == Unit::Bytes {
-        let _ = write!(text, ", {:.0} MB/s", rate / 1e6);
-    }
+    let _ = match rate {
+        _ if unit == Unit::Count => Ok(()),
+        rate if rate >= 1e6 => write!(text, ", {:.0} MB/s", rate / 1e6),
+        rate => write!(text, ", {:.0} kB/s", rate.max(0.0) / 1e3),
+    };
     let left = (total - done) as f64 / rate;
     let _ = match left {
+        // Stalled, or just begun.
+        left if !left.is_finite() || left > 86400.0 => Ok(()),
         left if left < 120.0 => write!(text, ", {left:.0} s left"),
         left => write!(text, ", {:.0} min left", left / 60.0),
     };
@@ -152,15 +142,15 @@ mod tests {
     #[test]
     fn figures_say_amount_rate_and_time_left() {
         let total = Some(500_000_000);
-        for (done, total, unit, seconds, want) in [
-            (0, total, Unit::Bytes, 3.0, "0 of 500 MB"),
-            (50_000_000, total, Unit::Bytes, 0.1, "50 of 500 MB"),
-            (50_000_000, total, Unit::Bytes, 2.0, "50 of 500 MB, 25 MB/s, 18 s left"),
-            (50_000_000, total, Unit::Bytes, 50.0, "50 of 500 MB, 1 MB/s, 8 min left"),
-            (600_000_000, total, Unit::Bytes, 2.0, "600 of 600 MB, 300 MB/s, 0 s left"),
-            (49, Some(147), Unit::Count, 4.0, "49 of 147, 8 s left"),
+        for (done, total, unit, rate, want) in [
+            (0, total, Unit::Bytes, 0.0, "0 of 500 MB, 0 kB/s"),
+            (50_000_000, total, Unit::Bytes, 25e6, "50 of 500 MB, 25 MB/s, 18 s left"),
+            (50_000_000, total, Unit::Bytes, 1e6, "50 of 500 MB, 1 MB/s, 8 min left"),
+            (499_000_000, total, Unit::Bytes, 2e4, "499 of 500 MB, 20 kB/s, 50 s left"),
+            (600_000_000, total, Unit::Bytes, 3e8, "600 of 600 MB, 300 MB/s, 0 s left"),
+            (49, Some(147), Unit::Count, 12.25, "49 of 147, 8 s left"),
         ] {
-            let got = figures(done, total, unit, Duration::from_secs_f64(seconds));
+            let got = figures(done, total, unit, rate);
             assert_eq!(got, want);
             assert!(got.len() <= FIGURES);
         }
