@@ -1,4 +1,5 @@
-//! Initrds: a cpio archive, compressed with zstd.
+//! Initrds: a cpio archive, compressed with zstd or as it is. Several may stand one behind the other
+//! in one file, each compressed in its own way; the kernel unpacks them in their order.
 //!
 //! For each file an archive has a header of 110 characters, the name with a NUL, and the content,
 //! name and content filled up with zeros to 4 bytes. A header is `070701` and 13 numbers of 8
@@ -67,7 +68,7 @@ pub enum Content {
 
 /// Writes the initrd with these entries and the folders above them, of mode 0o755, and returns what
 /// it was written to. All bear the time `epoch`, in seconds since 1970 and below 2^32. `level` is
-/// zstd's, from 1 (fast) to 19 (small).
+/// zstd's, from 1 (fast) to 19 (small); with none nothing is compressed.
 ///
 /// The same entries in any order give the same bytes. What comes from the host is read one file at
 /// a time.
@@ -75,13 +76,18 @@ pub enum Content {
 /// # Errors
 /// [`Error::CpioEntry`] for a path that is given twice, leads upwards, or cannot be unpacked;
 /// [`Error::CpioEpoch`]; failing I/O.
-pub fn write<W: Write>(entries: &[Entry], epoch: u64, level: i32, out: W) -> Result<W> {
-    let time = u32::try_from(epoch).map_err(|_| Error::CpioEpoch { epoch })?;
-    let ordered = order::by_path(entries)?;
+pub fn write<W: Write>(entries: &[Entry], epoch: u64, level: Option<i32>, out: W) -> Result<W> {
     let failed = |source| Error::CpioWrite { source };
+    let Some(level) = level else { return write_plain(entries, epoch, out) };
     let encoder = zstd::Encoder::new(out, level).map_err(failed)?;
-    let mut archive = Archive { out: encoder, length: 0, time, inode: 0 };
-    for (path, entry) in ordered {
+    write_plain(entries, epoch, encoder)?.finish().map_err(failed)
+}
+
+fn write_plain<W: Write>(entries: &[Entry], epoch: u64, out: W) -> Result<W> {
+    let time = u32::try_from(epoch).map_err(|_| Error::CpioEpoch { epoch })?;
+    let failed = |source| Error::CpioWrite { source };
+    let mut archive = Archive { out, length: 0, time, inode: 0 };
+    for (path, entry) in order::by_path(entries)? {
         match entry {
             Some(entry) => archive.add(entry)?,
             None => archive.put(path, 0o755, &Content::Folder, &[]).map_err(failed)?,
@@ -122,15 +128,13 @@ struct Archive<W> {
     inode: u32,
 }
 
-impl<W: Write> Archive<zstd::Encoder<'_, W>> {
+impl<W: Write> Archive<W> {
     fn finish(mut self) -> io::Result<W> {
         self.put_header(TRAILER, &Header { links: 1, ..Header::default() })?;
         self.fill_up(UNIT)?;
-        self.out.finish()
+        Ok(self.out)
     }
-}
 
-impl<W: Write> Archive<W> {
     fn add(&mut self, entry: &Entry) -> Result<()> {
         let bytes = match &entry.content {
             Content::Bytes(bytes) => Cow::Borrowed(&bytes[..]),

@@ -13,11 +13,17 @@ use proptest::prelude::*;
 const EPOCH: u64 = 1_700_000_000;
 
 fn write(entries: &[Entry]) -> Vec<u8> {
-    cpio::write(entries, EPOCH, 3, Vec::new()).unwrap()
+    cpio::write(entries, EPOCH, Some(3), Vec::new()).unwrap()
 }
 
 fn archive(entries: &[Entry]) -> Vec<u8> {
     zstd::decode_all(&*write(entries)).unwrap()
+}
+
+#[test]
+fn without_a_level_nothing_is_compressed() {
+    let plain = cpio::write(&entries(), EPOCH, None, Vec::new()).unwrap();
+    assert_eq!(plain, archive(&entries()));
 }
 
 /// One of everything.
@@ -98,11 +104,11 @@ fn order_does_not_matter_and_what_is_wrong_does() {
     backwards.reverse();
     assert!(write(&entries()) == write(&backwards));
     let missing = [Entry::copy("a", 0o644, "/there/is/nothing")];
-    let error = cpio::write(&missing, EPOCH, 3, Vec::new()).unwrap_err();
+    let error = cpio::write(&missing, EPOCH, Some(3), Vec::new()).unwrap_err();
     assert!(error.to_string().contains("/there/is/nothing"), "{error}");
-    let error = cpio::write(&[], 1 << 32, 3, Vec::new()).unwrap_err();
+    let error = cpio::write(&[], 1 << 32, Some(3), Vec::new()).unwrap_err();
     assert!(error.to_string().contains("4294967296"), "{error}");
-    let error = cpio::write(&entries(), EPOCH, 3, &mut [0; 10][..]).unwrap_err();
+    let error = cpio::write(&entries(), EPOCH, Some(3), &mut [0; 10][..]).unwrap_err();
     assert!(error.to_string().contains("writing an initrd"), "{error}");
 }
 

@@ -1,12 +1,9 @@
 //! What the builder writes into an initrd: the files of the chosen modules and an index of these
 //! alone.
-//!
-//! Modules stand there without compression, so that early boot needs no decompressor and the kernel
-//! none either; the initrd is compressed as a whole.
 
 use std::collections::BTreeSet;
 
-use crate::{Index, Name, name, soft};
+use crate::{Compression, Index, Name, name, soft};
 
 /// The modules of an initrd and their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,18 +22,19 @@ pub struct Initrd {
 }
 
 impl Index {
-    /// What an initrd with these modules holds; those the index has not are left out. Always the
-    /// same for the same modules.
-    pub fn initrd(&self, modules: &BTreeSet<Name>) -> Initrd {
+    /// What an initrd with these modules, compressed so, holds; those the index has not are left
+    /// out. Always the same for the same modules.
+    pub fn initrd(&self, modules: &BTreeSet<Name>, compression: Compression) -> Initrd {
         let kept = self.modules.iter().filter(|(name, _)| modules.contains(*name));
         let mut dep = String::new();
         let mut files = Vec::new();
         for (_, module) in kept {
-            let plain = name::plain(&module.path);
-            let needs = module.needs.iter().filter_map(|name| self.path(name)).map(name::plain);
+            let packed = |path| name::packed(path, compression);
+            let needs = module.needs.iter().filter_map(|name| self.path(name)).map(packed);
             let needs: String = needs.map(|path| format!(" {path}")).collect();
-            dep.push_str(&format!("{plain}:{needs}\n"));
-            files.push((module.path.clone(), plain));
+            let path = packed(&module.path);
+            dep.push_str(&format!("{path}:{needs}\n"));
+            files.push((module.path.clone(), path));
         }
         Initrd {
             files,
@@ -63,7 +61,7 @@ mod tests {
         })
         .unwrap();
         let modules = index.closure([&Name::new("a-b")]).unwrap();
-        let initrd = index.initrd(&modules);
+        let initrd = index.initrd(&modules, Compression::Plain);
         assert_eq!(initrd.files[0], ("kernel/a-b.ko.zst".into(), "kernel/a-b.ko".into()));
         assert_eq!(initrd.dep, "kernel/a-b.ko: kernel/c.ko\nkernel/c.ko:\n");
         assert_eq!(initrd.alias, "alias x:* a_b\n");

@@ -47,9 +47,10 @@ impl Compression {
     }
 }
 
-/// The path that the module has without compression.
-pub(crate) fn plain(path: &str) -> String {
-    split(path).map_or_else(|| path.to_owned(), |(stem, _)| format!("{stem}.ko"))
+/// The path that the module has when it is compressed so.
+pub(crate) fn packed(path: &str, compression: Compression) -> String {
+    let suffix = SUFFIXES.iter().find(|(_, kind)| *kind == compression).map_or("", |found| found.0);
+    split(path).map_or_else(|| path.to_owned(), |(stem, _)| format!("{stem}{suffix}"))
 }
 
 fn split(path: &str) -> Option<(&str, Compression)> {
@@ -85,6 +86,7 @@ mod tests {
         for path in ["", "modules.dep", "kernel/.ko", "a.ko.gz"] {
             assert_eq!(Name::of_file(path), None, "{path}");
         }
-        assert_eq!(plain("a/b-c.ko.zst"), "a/b-c.ko");
+        assert_eq!(packed("a/b-c.ko.zst", Compression::Plain), "a/b-c.ko");
+        assert_eq!(packed("a/b-c.ko", Compression::Zstd), "a/b-c.ko.zst");
     }
 }

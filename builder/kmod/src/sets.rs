@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Error, Index, Name, glob, name};
+use crate::{Compression, Error, Index, Name, glob, name};
 
 /// Modules by name and by path.
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +191,10 @@ impl Index {
             let optional = set.names.iter().map(|name| Name::new(name));
             chosen.extend(required);
             chosen.extend(optional.filter(|name| self.path(name).is_some()));
-            let by_path = self.modules.iter().filter(|(_, m)| set.takes(&name::plain(&m.path)));
+            let by_path = self
+                .modules
+                .iter()
+                .filter(|(_, m)| set.takes(&name::packed(&m.path, Compression::Plain)));
             chosen.extend(by_path.map(|(name, _)| name.clone()));
         }
         self.closure(&chosen)

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_kmod::{Files, Index, Modinfo, Name, sets};
+use coremax_kmod::{Compression, Files, Index, Modinfo, Name, sets};
 
 fn folder() -> Option<PathBuf> {
     let named = std::env::var_os("COREMAX_KERNEL_MODULES").map(PathBuf::from);
@@ -47,7 +47,7 @@ fn a_kernel_has_what_an_initrd_needs() {
             "{name}: {} modules, {size}",
             paths.len()
         );
-        let initrd = index.initrd(&modules);
+        let initrd = index.initrd(&modules, Compression::Plain);
         assert_eq!(initrd.files.len(), paths.len());
     }
 }

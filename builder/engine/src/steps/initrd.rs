@@ -1,19 +1,28 @@
 //! The initrd of a sealed image: the node program as /init, the modules that lead it to its root,
 //! and what repairs the data file system. No program of the distribution takes part in making it.
 //!
+//! Two archives, one behind the other. The first is as it is, for what is in it is compressed already:
+//!
 //! ```text
-//! init                           coremax-node
-//! sbin/e2fsck                    static, out of the tools tree
-//! lib/modules/RELEASE/           modules, not compressed, and depmod's index of these alone
+//! lib/modules/RELEASE/           modules, each compressed, and depmod's index of these alone
 //! lib/firmware/                  what these modules may ask for and the tree has
 //! dev/console                    where the kernel gives /init its standard streams
 //! ```
+//!
+//! The second is compressed as a whole:
+//!
+//! ```text
+//! init                           coremax-node
+//! sbin/e2fsck                    static, out of the tools tree
+//! ```
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -34,9 +43,11 @@ use crate::{
 };
 
 /// Changes when the same tree makes another file.
-const REVISION: u32 = 1;
-/// zstd's level: it is made rarely, and read by a loader that may be slow.
-const LEVEL: i32 = 9;
+const REVISION: u32 = 2;
+/// zstd's level for a module: higher ones take twice the time for a fiftieth of the size.
+const MODULE_LEVEL: i32 = 6;
+/// zstd's level for the programs.
+const PROGRAM_LEVEL: i32 = 9;
 /// Where e2fsck-static puts its program.
 const E2FSCK: &str = "sbin/e2fsck.static";
 /// Folders that early boot mounts over.
@@ -81,16 +92,17 @@ impl Step for Initrd {
         stage.started("choosing modules", None, Unit::Count);
         let tree = needed.path("system", system::TREE);
         let release = kernel::copy(&tree, out)?;
-        let mut entries: Vec<_> = FOLDERS.map(|path| Entry::folder(path, 0o755)).into();
+        let mut data: Vec<_> = FOLDERS.map(|path| Entry::folder(path, 0o755)).into();
         let console = Content::Character { major: 5, minor: 1 };
-        entries.push(Entry { path: "dev/console".to_owned(), mode: 0o600, content: console });
-        entries.push(Entry::bytes("init", 0o755, NODE));
+        data.push(Entry { path: "dev/console".to_owned(), mode: 0o600, content: console });
+        let modules = self.add_modules(&tree, &release, &mut data)?;
         let e2fsck = needed.path("tools", tools::TREE).join(E2FSCK);
-        entries.push(Entry::copy("sbin/e2fsck", 0o755, e2fsck));
-        let modules = self.add_modules(&tree, &release, &mut entries)?;
+        let programs =
+            [Entry::bytes("init", 0o755, NODE), Entry::copy("sbin/e2fsck", 0o755, e2fsck)];
         let path = out.join(INITRD);
         let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
-        cpio::write(&entries, self.epoch, LEVEL, file)?;
+        let file = cpio::write(&data, self.epoch, None, file)?;
+        cpio::write(&programs, self.epoch, Some(PROGRAM_LEVEL), file)?;
         let size = fs::metadata(&path)?.len();
         Ok(format!("Linux {release}, {modules} modules, initrd {:.1} MiB", size as f64 / 1048576.0))
     }
@@ -105,19 +117,53 @@ impl Initrd {
             Modules::Cloud => sets::CLOUD,
             Modules::Metal => sets::METAL,
         };
-        let chosen = index.initrd(&index.select(sets)?);
+        let chosen = index.initrd(&index.select(sets)?, Compression::Zstd);
         let target = format!("lib/modules/{release}");
         let mut firmware = BTreeSet::new();
-        for (from, to) in &chosen.files {
-            let module = plain(&folder.join(from))?;
-            let info = Modinfo::parse(&module).with_context(|| format!("reading {from}"))?;
-            firmware.extend(info.firmware().map(str::to_owned));
-            entries.push(Entry::bytes(format!("{target}/{to}"), 0o644, module));
+        for (packed, (_, to)) in pack_all(&folder, &chosen.files)?.into_iter().zip(&chosen.files) {
+            firmware.extend(packed.firmware);
+            entries.push(Entry::bytes(format!("{target}/{to}"), 0o644, packed.file));
         }
         entries.extend(index_files(&target, &chosen));
         entries.extend(firmware_files(tree, &firmware)?);
         Ok(chosen.files.len())
     }
+}
+
+/// A module as the initrd has it.
+struct Packed {
+    /// Compressed with zstd.
+    file: Vec<u8>,
+    /// What it may ask for, perhaps patterns.
+    firmware: Vec<String>,
+}
+
+/// All modules in their order, by as many threads as there are processors.
+fn pack_all(folder: &Path, files: &[(String, String)]) -> Result<Vec<Packed>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let pack_share = |share: &[(String, String)]| -> Result<Vec<Packed>> {
+            share.iter().map(|(from, _)| pack(&folder.join(from))).collect()
+        };
+        let threads: Vec<_> =
+            files.chunks(share).map(|share| scope.spawn(move || pack_share(share))).collect();
+        let shares = threads.into_iter().map(|thread| match thread.join() {
+            Ok(packed) => packed,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        Ok(shares.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })
+}
+
+fn pack(path: &Path) -> Result<Packed> {
+    let context = || format!("reading the module {}", path.display());
+    let file = fs::read(path).with_context(context)?;
+    let plain = plain(&path.to_string_lossy(), &file).with_context(context)?;
+    let info = Modinfo::parse(&plain).with_context(context)?;
+    let firmware = info.firmware().map(str::to_owned).collect();
+    let file = zstd::bulk::compress(&plain, MODULE_LEVEL).with_context(context)?;
+    Ok(Packed { file, firmware })
 }
 
 fn read_index(folder: &Path) -> Result<Index> {
@@ -143,22 +189,18 @@ fn index_files(target: &str, chosen: &Chosen) -> [Entry; 4] {
 }
 
 /// A module as the kernel loads it, however the distribution has compressed it.
-fn plain(path: &Path) -> Result<Vec<u8>> {
-    let read = || -> io::Result<Vec<u8>> {
-        let file = fs::read(path)?;
-        let mut module = Vec::new();
-        match Compression::of_file(&path.to_string_lossy()) {
-            Some(Compression::Xz) => {
-                liblzma::read::XzDecoder::new(file.as_slice()).read_to_end(&mut module)?;
-            }
-            Some(Compression::Zstd) => {
-                zstd::Decoder::new(file.as_slice())?.read_to_end(&mut module)?;
-            }
-            _ => return Ok(file),
+fn plain<'a>(path: &str, file: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+    let mut module = Vec::new();
+    match Compression::of_file(path) {
+        Some(Compression::Xz) => {
+            liblzma::read::XzDecoder::new(file).read_to_end(&mut module)?;
         }
-        Ok(module)
-    };
-    read().with_context(|| format!("reading the module {}", path.display()))
+        Some(Compression::Zstd) => {
+            zstd::Decoder::new(file)?.read_to_end(&mut module)?;
+        }
+        _ => return Ok(Cow::Borrowed(file)),
+    }
+    Ok(Cow::Owned(module))
 }
 
 /// The firmware of these names, perhaps patterns, that the tree has: kernels name much more than

@@ -2,8 +2,9 @@
 //!
 //! A few threads load, the likeliest drivers first, so that a controller that takes seconds to come up
 //! holds up nothing else and one that the root does not need is left to the root's own udev. Modules
-//! are plain `.ko` in our initrd; compressed ones are handed to the kernel as they are, which takes
-//! them since Linux 5.17 where it was built so.
+//! are `.ko.zst` in our initrd, each by itself: a machine loads few of the hundreds that are there, and
+//! the kernel would take seconds to unpack them all. Those in xz are handed to the kernel as they are,
+//! which takes them since Linux 5.17 where it was built so.
 
 mod work;
 
@@ -11,7 +12,8 @@ use std::{
     collections::BTreeSet,
     ffi::CString,
     fs::{self, File},
-    path::PathBuf,
+    io::Read as _,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -26,6 +28,8 @@ use super::{cmdline::CommandLine, console};
 /// Threads: one a processor, and a second so that a controller that sleeps holds up nothing.
 const WORKERS_MIN: usize = 2;
 const WORKERS_MAX: usize = 8;
+/// The largest module, unpacked. Set by us: the largest of any distribution, amdgpu, has 20 MiB.
+const MODULE_MAX: u64 = 256 << 20;
 /// finit_module(2): MODULE_INIT_COMPRESSED_FILE
 const COMPRESSED: i32 = 4;
 /// Modules of disks that are there at once: if one of them has the root, the others are not needed.
@@ -168,15 +172,28 @@ impl Shared {
 
     fn insert(&self, module: &Name) -> Result<()> {
         let path = self.index.path(module).unwrap_or_default();
-        let plain = Compression::of_file(path) == Some(Compression::Plain);
+        let compression = Compression::of_file(path).unwrap_or(Compression::Plain);
         let options = CString::new(self.line.options(module.as_str())).unwrap_or_default();
         let path = self.folder.join(path);
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        match rustix::system::finit_module(&file, &options, if plain { 0 } else { COMPRESSED }) {
+        let inserted = match compression {
+            Compression::Plain => rustix::system::finit_module(&file, &options, 0),
+            Compression::Xz => rustix::system::finit_module(&file, &options, COMPRESSED),
+            Compression::Zstd => rustix::system::init_module(&unpacked(&file, &path)?, &options),
+        };
+        match inserted {
             Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("loading the module {module}")),
         }
     }
+}
+
+fn unpacked(file: &File, path: &Path) -> Result<Vec<u8>> {
+    let mut module = Vec::new();
+    zstd::Decoder::new(file)
+        .and_then(|decoder| decoder.take(MODULE_MAX).read_to_end(&mut module))
+        .with_context(|| format!("unpacking {}", path.display()))?;
+    Ok(module)
 }
 
 fn begins(path: &str, folders: &[&str]) -> bool {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_kmod::{Files, Index, sets};
+use coremax_kmod::{Compression, Files, Index, sets};
 
 use crate::kit::run;
 
@@ -39,10 +39,12 @@ fn add_modules(folder: &Path, archive: &mut Archive) {
     let (softdep, builtin) = (read("modules.softdep"), read("modules.builtin"));
     let files = Files { dep: &dep, alias: &alias, softdep: &softdep, builtin: &builtin };
     let index = Index::parse(files).unwrap();
-    let initrd = index.initrd(&index.select(sets::CLOUD).unwrap());
+    let initrd = index.initrd(&index.select(sets::CLOUD).unwrap(), Compression::Zstd);
     let top = format!("lib/modules/{}", folder.file_name().unwrap().to_str().unwrap());
     for (from, to) in initrd.files {
-        archive.file(&format!("{top}/{to}"), 0o644, &fs::read(folder.join(from)).unwrap());
+        // As the builder does it: compressed each by itself, which only what is loaded pays for.
+        let module = zstd::encode_all(fs::File::open(folder.join(from)).unwrap(), 1).unwrap();
+        archive.file(&format!("{top}/{to}"), 0o644, &module);
     }
     for (name, text) in [
         ("modules.dep", initrd.dep),
