@@ -103,6 +103,7 @@ impl Builder {
     pub fn build(&self, plan: &Plan, output: &Output, observer: Observer<'_>) -> Result<PathBuf> {
         let name = &plan.recipe.name;
         if let Some(folder) = result::existing(plan, output) {
+            result::point_latest(&folder)?;
             Stage::new("done", observer).ended(format!("{} (unchanged)", folder.display()), None);
             return Ok(folder);
         }
@@ -125,7 +126,9 @@ impl Builder {
                 Some(proof.with_context(|| format!("booting {name}"))?)
             }
         };
-        result::publish(plan, &outputs, proof.as_ref(), output, observer)
+        let folder = result::publish(plan, &outputs, proof.as_ref(), output, observer)?;
+        result::point_latest(&folder)?;
+        Ok(folder)
     }
 
     /// Boots the images of a result folder again.

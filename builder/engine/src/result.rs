@@ -70,19 +70,39 @@ impl Stored {
 
 /// The folder where an equal build's result is already, as proven as it is wanted now.
 pub(crate) fn existing(plan: &Plan, output: &Output) -> Option<PathBuf> {
-    let tested = matches!(output.testing, Testing::Boot(_));
     let fingerprint = plan.fingerprint().to_string();
     let named = output.version.as_deref().or(plan.recipe.version.as_ref().map(|v| v.as_str()));
     results(output, &plan.recipe).into_iter().find(|folder| {
         let Ok(Some(manifest)) = Manifest::load(folder) else { return false };
         manifest.build.fingerprint == fingerprint
-            && manifest.verified.is_some() == tested
+            && is_as_proven(&manifest, &output.testing)
             && named.is_none_or(|version| version == manifest.build.version)
             && manifest.build.artefacts.iter().all(|artefact| {
                 let found = fs::metadata(folder.join(&artefact.name));
                 found.is_ok_and(|found| found.len() == artefact.size)
             })
     })
+}
+
+/// Whether a result has the proof that is wanted, or says that it has none if none is.
+fn is_as_proven(manifest: &Manifest, wanted: &Testing) -> bool {
+    match (&manifest.verified, wanted) {
+        (Some(proof), Testing::Boot(settings)) => {
+            settings.are_met(&manifest.build.artefacts, &proof.boots)
+        }
+        (verified, _) => verified.is_none() && matches!(wanted, Testing::Skipped),
+    }
+}
+
+/// Points `latest` at a result that a build has come to, new or old, if all boot tests prove it.
+pub(crate) fn point_latest(folder: &Path) -> Result<()> {
+    let proven = Manifest::load(folder)?.is_some_and(|manifest| {
+        is_as_proven(&manifest, &Testing::Boot(BootSettings::default()))
+    });
+    if proven {
+        publishing::point_latest(folder)?;
+    }
+    Ok(())
 }
 
 /// All results of a recipe, the newest last.

@@ -12,6 +12,8 @@ use coremax_machine::{
     Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Network, Scenario,
     Sources, Unverified, Verified, accel, report,
 };
+use coremax_publish as publishing;
+use coremax_publish::Boot;
 use coremax_sandbox::Sandbox;
 
 use crate::{
@@ -64,13 +66,43 @@ pub(crate) struct Proof {
 impl BootSettings {
     fn firmwares(&self) -> Vec<Firmware> {
         match self.firmware.as_slice() {
-            [] => vec![Firmware::Bios, Firmware::Uefi],
+            [] => Firmware::ALL.to_vec(),
             some => some.to_vec(),
         }
+    }
+
+    /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
+    pub(crate) fn are_met(&self, artefacts: &[publishing::Artefact], boots: &[Boot]) -> bool {
+        let booted = |artefact: &publishing::Artefact, firmware: Firmware| {
+            boots.iter().any(|boot| {
+                boot.artefact == artefact.name
+                    && boot.sha256 == artefact.sha256
+                    && boot.firmware == firmware.scenario()
+            })
+        };
+        let firmwares = self.firmwares();
+        artefacts.iter().all(|artefact| firmwares.iter().all(|&by| booted(artefact, by)))
+    }
+}
+
+impl Default for BootSettings {
+    /// All there is to prove, within the usual time.
+    fn default() -> Self {
+        Self { firmware: Vec::new(), patience: 1.0 }
     }
 }
 
 impl Firmware {
+    const ALL: [Self; 2] = [Self::Bios, Self::Uefi];
+
+    /// What a report calls a boot by it.
+    fn scenario(self) -> &'static str {
+        match self {
+            Self::Bios => "BIOS",
+            Self::Uefi => "UEFI",
+        }
+    }
+
     /// The firmware called `bios` or `uefi`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -261,4 +293,59 @@ pub(crate) fn summary(boots: &[report::Boot]) -> String {
         .collect();
     let checks: usize = boots.iter().map(|boot| boot.report.checks.len()).sum();
     format!("{}: {checks} checks, all hold", each.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use coremax_fetch::Digest;
+
+    use super::*;
+
+    fn artefact(name: &str, content: &str) -> publishing::Artefact {
+        let (name, format) = (name.to_owned(), "qcow2".to_owned());
+        publishing::Artefact { name, format, size: 1, sha256: Digest::of(content), virtual_size: 1 }
+    }
+
+    fn boot(name: &str, content: &str, firmware: &str) -> Boot {
+        Boot {
+            artefact: name.to_owned(),
+            sha256: Digest::of(content),
+            firmware: firmware.to_owned(),
+            accelerator: "tcg".to_owned(),
+            seconds: 1.0,
+            checks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn half_a_proof_is_none() {
+        let all = BootSettings::default();
+        let bios = BootSettings { firmware: vec![Firmware::Bios], ..BootSettings::default() };
+        let (a, b) = ([artefact("a", "1")], [artefact("a", "1"), artefact("b", "2")]);
+        let by_bios = vec![boot("a", "1", "BIOS")];
+        let by_both = vec![boot("a", "1", "BIOS"), boot("a", "1", "UEFI")];
+        let other = vec![boot("a", "2", "BIOS"), boot("a", "1", "UEFI")];
+        for (settings, artefacts, boots, met) in [
+            (&all, &a[..], &by_both, true),
+            (&all, &a[..], &by_bios, false),
+            (&all, &a[..], &other, false),
+            (&all, &b[..], &by_both, false),
+            (&bios, &a[..], &by_bios, true),
+            (&bios, &a[..], &by_both, true),
+            (&bios, &a[..], &other, false),
+        ] {
+            assert_eq!(settings.are_met(artefacts, boots), met, "{settings:?} {boots:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_calls_firmware_as_the_machine_does() {
+        let located = coremax_machine::Located {
+            code: PathBuf::new(),
+            vars: PathBuf::new(),
+            origin: String::new(),
+        };
+        assert_eq!(Firmware::Bios.scenario(), Loaded::Bios.name());
+        assert_eq!(Firmware::Uefi.scenario(), Loaded::Uefi(located).name());
+    }
 }

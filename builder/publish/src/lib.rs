@@ -7,7 +7,7 @@
 //!         manifest.json            [`Manifest`]: what is in it, and what proves it
 //!         SHA256SUMS               for `sha256sum -c`
 //!     2026.11.23.untested/         a build that was asked not to boot
-//!     latest -> 2026.11.22         the last one published after its boot tests
+//!     latest -> 2026.11.22         the last one that all boot tests prove
 //! ```
 //!
 //! A build fills a [`Draft`], a hidden folder beside the versions. [`publish`] takes it if a [`Proof`] names
@@ -23,5 +23,5 @@ mod sums;
 pub use draft::Draft;
 pub use error::Error;
 pub use manifest::{Artefact, Boot, Build, FileInput, MANIFEST, Manifest, Package, Proof, Stage};
-pub use publish::{Existing, Receipt, publish, publish_untested};
+pub use publish::{Existing, Receipt, point_latest, publish, publish_untested};
 pub use sums::{SUMS, write_sums};

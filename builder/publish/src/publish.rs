@@ -41,12 +41,13 @@ pub struct Receipt {
     pub verified: bool,
 }
 
-/// Publishes what boot tests proved, as `images/RECIPE/VERSION`, and points `latest` at it. The draft is read
-/// again: each artefact must have the digest that the manifest says and that a boot of `proof` says.
+/// Publishes what boot tests proved, as `images/RECIPE/VERSION`. The draft is read again: each artefact must have
+/// the digest that the manifest says and that a boot of `proof` says. `latest` stays where it is: whether all that
+/// should be proven was is the caller's to say, see [`point_latest`].
 ///
 /// # Errors
 /// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
-/// case the older result is as it was. Should `latest` alone fail to move, the result stands and the error says so.
+/// case the older result is as it was.
 #[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
 pub fn publish(
     draft: Draft,
@@ -58,9 +59,7 @@ pub fn publish(
         return Err(Error::Unproven { artefact });
     }
     let name = build.version.clone();
-    let receipt = lay(&draft, &Manifest { build, verified: Some(proof) }, &name, existing)?;
-    point_latest(&receipt.folder)?;
-    Ok(receipt)
+    lay(&draft, &Manifest { build, verified: Some(proof) }, &name, existing)
 }
 
 /// Publishes what nothing proves, as `images/RECIPE/VERSION.untested`. `latest` stays where it is.
@@ -194,10 +193,17 @@ fn holds_the_same(folder: &Path, build: &Build) -> bool {
     found.is_some_and(|manifest| manifest.build.same_content(build))
 }
 
-/// Points `latest` at `folder`, which it stands beside. At every moment there is a link, and a whole one.
-fn point_latest(folder: &Path) -> Result<(), Error> {
+/// Points `latest` at the result in `folder`, which it stands beside. At every moment there is a link, and a whole
+/// one.
+///
+/// # Errors
+/// Where it points elsewhere and cannot be moved.
+pub fn point_latest(folder: &Path) -> Result<(), Error> {
     let (Some(shelf), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
     let link = shelf.join(LATEST);
+    if fs::read_link(&link).is_ok_and(|target| target == Path::new(name)) {
+        return Ok(());
+    }
     let failed = |source| Error::Write { path: link.clone(), source };
     // Made in a draft of its own, so that a leftover is swept like one.
     let recipe = shelf.file_name().unwrap_or_default().to_string_lossy();
@@ -269,7 +275,9 @@ mod tests {
 
     fn published(images: &Path, content: &str, existing: Existing) -> Result<Receipt, Error> {
         let (draft, build) = drafted(images, content);
-        publish(draft, build, proof(content), existing)
+        let receipt = publish(draft, build, proof(content), existing)?;
+        point_latest(&receipt.folder)?;
+        Ok(receipt)
     }
 
     /// The names in the recipe's folder, hidden ones too.
@@ -369,15 +377,20 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_follows_the_last_one_published() {
+    fn the_latest_is_what_was_last_called_so() {
         let images = tempfile::tempdir().unwrap();
+        let latest = || fs::read_link(images.path().join("node/latest")).ok();
         for version in ["1", "2"] {
             let (draft, build) = drafted(images.path(), version);
             let build = Build { version: version.to_owned(), ..build };
-            let _ = publish(draft, build, proof(version), Existing::Keep).unwrap();
+            let before = latest();
+            let receipt = publish(draft, build, proof(version), Existing::Keep).unwrap();
+            assert_eq!(latest(), before);
+            point_latest(&receipt.folder).unwrap();
+            assert_eq!(latest().unwrap(), Path::new(version));
         }
-        let latest = fs::read_link(images.path().join("node/latest")).unwrap();
-        assert_eq!(latest, Path::new("2"));
+        point_latest(&images.path().join("node/1")).unwrap();
+        assert_eq!(latest().unwrap(), Path::new("1"));
     }
 
     #[test]
