@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -116,7 +117,7 @@ fn run_waiting(
                 let Some(step) = take_ready(&mut waiting, &done) else { break };
                 let (tell, needed) = (tell.clone(), done.clone());
                 scope.spawn(move || {
-                    let _ = tell.send((step, run_one(step, &needed, store, observer)));
+                    let _ = tell.send((step, caught(step, &needed, store, observer)));
                 });
                 running += 1;
             }
@@ -141,6 +142,21 @@ fn run_waiting(
 fn take_ready<'a>(waiting: &mut Vec<&'a dyn Step>, done: &Outputs) -> Option<&'a dyn Step> {
     let ready = |step: &&dyn Step| step.needs().iter().all(|need| done.entries.contains_key(need));
     waiting.iter().position(ready).map(|at| waiting.remove(at))
+}
+
+/// Runs a step. One that panics has failed: whoever waits for it must hear of it.
+fn caught(
+    step: &dyn Step,
+    needed: &Outputs,
+    store: &Store,
+    observer: Observer<'_>,
+) -> Result<Entry> {
+    let run = AssertUnwindSafe(|| run_one(step, needed, store, observer));
+    panic::catch_unwind(run).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(anyhow!("{}: a mistake in coremax itself: {said}", step.description()))
+    })
 }
 
 fn run_one(
@@ -185,6 +201,7 @@ mod tests {
         }
         fn run(&self, needed: &Outputs, out: &Path, _: &Stage<'_>) -> Result<String> {
             if let Some(error) = self.2 {
+                assert_ne!(error, "panic", "not thought of");
                 return Err(anyhow!(error));
             }
             let mut text = String::new();
@@ -239,5 +256,15 @@ mod tests {
         assert_eq!(format!("{error:#}"), "appending c: broken");
         assert!(store.get(&Digest::of("a")).is_some());
         assert!(store.get(&Digest::of("d")).is_none());
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_of_its_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let error = run(&steps(Some("panic")), &["d"], &store, &|_| ()).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("appending c") && error.contains("not thought of"), "{error}");
+        assert!(store.get(&Digest::of("a")).is_some());
     }
 }

@@ -1,6 +1,12 @@
 //! Bars that move, one for each stage that runs; each leaves a line behind when it ends.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::{self, Write as _},
+    sync::Mutex,
+    time::Duration,
+};
 
 use coremax_engine::{Event, Unit};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -63,7 +69,7 @@ impl Screen {
 
     fn print(&self, line: &str) {
         if self.bars.println(line).is_err() {
-            eprintln!("{line}");
+            let _ = writeln!(io::stderr(), "{line}");
         }
     }
 }
