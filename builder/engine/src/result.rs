@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
 use coremax_publish as publishing;
-use coremax_publish::{Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package};
+use coremax_publish::{
+    Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package, Receipt,
+};
 use coremax_recipe::{Content, Recipe};
 
 use crate::{
@@ -71,12 +73,12 @@ impl Stored {
 /// The folder where an equal build's result is already, as proven as it is wanted now.
 pub(crate) fn existing(plan: &Plan, output: &Output) -> Option<PathBuf> {
     let fingerprint = plan.fingerprint().to_string();
-    let named = output.version.as_deref().or(plan.recipe.version.as_ref().map(|v| v.as_str()));
+    let named = named(output, &plan.recipe);
     results(output, &plan.recipe).into_iter().find(|folder| {
         let Ok(Some(manifest)) = Manifest::load(folder) else { return false };
         manifest.build.fingerprint == fingerprint
             && is_as_proven(&manifest, &output.testing)
-            && named.is_none_or(|version| version == manifest.build.version)
+            && named.as_ref().is_none_or(|version| *version == manifest.build.version)
             && manifest.build.artefacts.iter().all(|artefact| {
                 let found = fs::metadata(folder.join(&artefact.name));
                 found.is_ok_and(|found| found.len() == artefact.size)
@@ -135,13 +137,20 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, made, version(output, recipe), proof)?;
-    if let Some(proof) = proof {
-        proof.write(draft.path(), &report_build(&recipe.summary, &build, outputs, proof))?;
-    }
-    let receipt = match proof {
-        Some(proof) => publishing::publish(draft, build, proof.record(), existing_policy(output))?,
-        None => publishing::publish_untested(draft, build, existing_policy(output))?,
+    let build = build_record(plan, outputs, made, proof)?;
+    let lay = |version, existing| {
+        let build = Build { version, ..build.clone() };
+        Ok(match proof {
+            None => publishing::publish_untested(&draft, build, existing)?,
+            Some(proof) => {
+                proof.write(draft.path(), &report_build(&recipe.summary, &build, outputs, proof))?;
+                publishing::publish(&draft, build, proof.record(), existing)?
+            }
+        })
+    };
+    let receipt = match named(output, recipe) {
+        Some(version) => lay(version, existing_policy(output))?,
+        None => under_the_date(&output.folder.join(recipe.name.as_str()), lay)?,
     };
     stage.ended(receipt.folder.display().to_string(), None);
     let mut names: Vec<_> = fs::read_dir(&receipt.folder)?.flatten().collect();
@@ -152,7 +161,7 @@ pub(crate) fn publish(
     Ok(receipt.folder)
 }
 
-/// What was proven keeps its content under its version; what was not may be made anew.
+/// What was proven keeps its content under its version that was asked for; what was not may be made anew.
 fn existing_policy(output: &Output) -> Existing {
     match output.testing {
         Testing::Skipped => Existing::Replace,
@@ -160,25 +169,45 @@ fn existing_policy(output: &Output) -> Existing {
     }
 }
 
-/// The version asked for, else the recipe's, else today's date, with a number if that is taken.
-fn version(output: &Output, recipe: &Recipe) -> String {
-    let named = output.version.clone().or_else(|| recipe.version.as_ref().map(ToString::to_string));
-    named.unwrap_or_else(|| {
-        let today = jiff::Timestamp::now().strftime("%Y.%m.%d").to_string();
-        let shelf = output.folder.join(recipe.name.as_str());
-        let taken = |version: &String| {
-            [version.clone(), format!("{version}.untested")].iter().any(|v| shelf.join(v).exists())
-        };
-        let numbered = (2..).map(|number| format!("{today}.{number}"));
-        std::iter::once(today.clone()).chain(numbered).find(|v| !taken(v)).unwrap_or(today)
-    })
+/// The version asked for, else the recipe's.
+fn named(output: &Output, recipe: &Recipe) -> Option<String> {
+    output.version.clone().or_else(|| recipe.version.as_ref().map(ToString::to_string))
 }
 
+/// Lays a result that nobody gave a version under today's date, with a number if that is taken. Another build may
+/// take a version that was free a moment ago: then it is the next one.
+fn under_the_date(
+    shelf: &Path,
+    lay: impl Fn(String, Existing) -> Result<Receipt>,
+) -> Result<Receipt> {
+    let today = jiff::Timestamp::now().strftime("%Y.%m.%d").to_string();
+    let is_taken = |version: &String| {
+        [version.clone(), format!("{version}.untested")].iter().any(|v| shelf.join(v).exists())
+    };
+    let mut number = 1;
+    loop {
+        let version =
+            if number == 1 { today.clone() } else { format!("{today}.{number}") };
+        number += 1;
+        if is_taken(&version) {
+            continue;
+        }
+        match lay(version, Existing::Spare) {
+            Err(error) if was_taken(&error) => {}
+            other => return other,
+        }
+    }
+}
+
+fn was_taken(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(publishing::Error::Exists { .. }))
+}
+
+/// All but the version, which is known when the result has its place.
 fn build_record(
     plan: &Plan,
     outputs: &Outputs,
     artefacts: Vec<Artefact>,
-    version: String,
     proof: Option<&Proof>,
 ) -> Result<Build> {
     let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
@@ -201,7 +230,7 @@ fn build_record(
     let boots = proof.map(|proof| stage("boot", proof.seconds, proof.cpu_seconds));
     Ok(Build {
         recipe: plan.recipe.name.to_string(),
-        version,
+        version: String::new(),
         base: plan.recipe.base.to_string(),
         builder: format!("coremax {}", env!("CARGO_PKG_VERSION")),
         fingerprint: plan.fingerprint().to_string(),
@@ -326,5 +355,80 @@ fn report_build(summary: &str, build: &Build, outputs: &Outputs, proof: &Proof) 
                 cpu: Some(stage.cpu_seconds),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A result of this content under this version, booted by these.
+    fn lay(images: &Path, version: &str, by: &[&str], existing: Existing) -> Result<Receipt> {
+        let draft = Draft::begin(images, "node")?;
+        fs::write(draft.path().join("node.qcow2"), version)?;
+        let (sha256, size) = (Digest::of(version), version.len() as u64);
+        let (name, format) = ("node.qcow2".to_owned(), "qcow2".to_owned());
+        let boots = by.iter().map(|firmware| Boot {
+            artefact: name.clone(),
+            sha256,
+            firmware: (*firmware).to_owned(),
+            accelerator: "tcg".to_owned(),
+            seconds: 1.0,
+            checks: Vec::new(),
+        });
+        let proof = publishing::Proof { boots: boots.collect() };
+        let build = Build {
+            recipe: "node".to_owned(),
+            version: version.to_owned(),
+            base: "debian-12".to_owned(),
+            builder: String::new(),
+            fingerprint: String::new(),
+            created: 0,
+            packages: Vec::new(),
+            files: Vec::new(),
+            artefacts: vec![Artefact { name, format, size, sha256, virtual_size: 1 }],
+            stages: Vec::new(),
+        };
+        Ok(publishing::publish(&draft, build, proof, existing)?)
+    }
+
+    #[test]
+    fn the_latest_is_what_a_build_came_to_and_wholly_proven() {
+        let images = tempfile::tempdir().unwrap();
+        let latest = || fs::read_link(images.path().join("node/latest")).ok();
+        let lay = |version, by: &[_]| lay(images.path(), version, by, Existing::Keep).unwrap();
+        let half = lay("1", &["BIOS"]);
+        point_latest(&half.folder).unwrap();
+        assert_eq!(latest(), None);
+        let (two, three) = (lay("2", &["BIOS", "UEFI"]), lay("3", &["UEFI", "BIOS"]));
+        for (folder, want) in [(&two, "2"), (&three, "3"), (&half, "3"), (&two, "2")] {
+            point_latest(&folder.folder).unwrap();
+            assert_eq!(latest().unwrap(), Path::new(want));
+        }
+    }
+
+    #[test]
+    fn two_builds_at_once_get_two_versions() {
+        let images = tempfile::tempdir().unwrap();
+        let shelf = images.path().join("node");
+        let first = std::cell::RefCell::new(None);
+        let second = under_the_date(&shelf, |version, existing| {
+            // Another build takes the version that this one has just found free.
+            if first.borrow().is_none() {
+                let other = lay(images.path(), &version, &["UEFI"], Existing::Spare)?;
+                *first.borrow_mut() = Some(other.folder);
+            }
+            lay(images.path(), &version, &["BIOS"], existing)
+        });
+        let (first, second) = (first.into_inner().unwrap(), second.unwrap().folder);
+        assert_ne!(first, second);
+        let boots = |folder: &Path| Manifest::load(folder).unwrap().unwrap().verified.unwrap();
+        assert_eq!(boots(&first).boots[0].firmware, "UEFI");
+        assert_eq!(boots(&second).boots[0].firmware, "BIOS");
+        let third = under_the_date(&shelf, |version, existing| {
+            assert!(version.ends_with(".3"), "{version}");
+            lay(images.path(), &version, &["BIOS"], existing)
+        });
+        assert!(third.unwrap().folder.ends_with(format!("{}.3", first.file_name().unwrap().to_str().unwrap())));
     }
 }

@@ -21,11 +21,12 @@ const UNTESTED: &str = ".untested";
 /// The link to the result published last.
 const LATEST: &str = "latest";
 
-/// What to do with a result of the same version that holds something else. One that holds the same is always
-/// replaced, for its report is older.
+/// What to do with a result of the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse to publish.
+    /// Refuse to publish, whatever it holds: the version was to be a new one.
+    Spare,
+    /// Refuse to publish if it holds something else. One that holds the same is replaced, for its report is older.
     Keep,
     /// Put the new one in its place.
     Replace,
@@ -42,15 +43,15 @@ pub struct Receipt {
 }
 
 /// Publishes what boot tests proved, as `images/RECIPE/VERSION`. The draft is read again: each artefact must have
-/// the digest that the manifest says and that a boot of `proof` says. `latest` stays where it is: whether all that
+/// the digest that the manifest says and that a boot of `proof` says. It is used up, unless the version is taken: then
+/// it can be published under another. `latest` stays where it is: whether all that
 /// should be proven was is the caller's to say, see [`point_latest`].
 ///
 /// # Errors
 /// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
 /// case the older result is as it was.
-#[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
 pub fn publish(
-    draft: Draft,
+    draft: &Draft,
     build: Build,
     proof: Proof,
     existing: Existing,
@@ -59,17 +60,16 @@ pub fn publish(
         return Err(Error::Unproven { artefact });
     }
     let name = build.version.clone();
-    lay(&draft, &Manifest { build, verified: Some(proof) }, &name, existing)
+    lay(draft, &Manifest { build, verified: Some(proof) }, &name, existing)
 }
 
 /// Publishes what nothing proves, as `images/RECIPE/VERSION.untested`. `latest` stays where it is.
 ///
 /// # Errors
 /// As [`publish`], but for the proof.
-#[expect(clippy::needless_pass_by_value, reason = "a draft that was published is used up")]
-pub fn publish_untested(draft: Draft, build: Build, existing: Existing) -> Result<Receipt, Error> {
+pub fn publish_untested(draft: &Draft, build: Build, existing: Existing) -> Result<Receipt, Error> {
     let name = format!("{}{UNTESTED}", build.version);
-    lay(&draft, &Manifest { build, verified: None }, &name, existing)
+    lay(draft, &Manifest { build, verified: None }, &name, existing)
 }
 
 /// The first artefact that no boot covers in the very form it has.
@@ -180,7 +180,12 @@ fn move_into_place(
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
         other => return other.map_err(failed),
     }
-    if existing == Existing::Keep && !holds_the_same(folder, build) {
+    let replaces = match existing {
+        Existing::Spare => false,
+        Existing::Keep => holds_the_same(folder, build),
+        Existing::Replace => true,
+    };
+    if !replaces {
         return Err(Error::Exists { path: folder.to_owned() });
     }
     renameat_with(CWD, draft.path(), CWD, folder, RenameFlags::EXCHANGE)
@@ -275,7 +280,7 @@ mod tests {
 
     fn published(images: &Path, content: &str, existing: Existing) -> Result<Receipt, Error> {
         let (draft, build) = drafted(images, content);
-        let receipt = publish(draft, build, proof(content), existing)?;
+        let receipt = publish(&draft, build, proof(content), existing)?;
         point_latest(&receipt.folder)?;
         Ok(receipt)
     }
@@ -315,7 +320,7 @@ mod tests {
         let images = tempfile::tempdir().unwrap();
         for proof in [Proof { boots: Vec::new() }, proof("another image")] {
             let (draft, build) = drafted(images.path(), "one");
-            let error = publish(draft, build, proof, Existing::Keep).unwrap_err();
+            let error = publish(&draft, build, proof, Existing::Keep).unwrap_err();
             assert!(matches!(error, Error::Unproven { .. }), "{error}");
         }
         assert!(shelf(images.path()).is_empty());
@@ -327,7 +332,7 @@ mod tests {
         for change in [|path: &Path| fs::write(path, "two"), |path: &Path| fs::remove_file(path)] {
             let (draft, build) = drafted(images.path(), "one");
             change(&draft.path().join("node.qcow2")).unwrap();
-            let error = publish(draft, build, proof("one"), Existing::Keep).unwrap_err();
+            let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
             assert!(matches!(error, Error::Changed { .. }), "{error}");
         }
         assert!(shelf(images.path()).is_empty());
@@ -337,7 +342,7 @@ mod tests {
     fn an_untested_result_says_so_and_is_not_the_latest() {
         let images = tempfile::tempdir().unwrap();
         let (draft, build) = drafted(images.path(), "one");
-        let receipt = publish_untested(draft, build, Existing::Keep).unwrap();
+        let receipt = publish_untested(&draft, build, Existing::Keep).unwrap();
         assert!(!receipt.verified);
         assert_eq!(shelf(images.path()), ["1.untested"]);
         assert_eq!(Manifest::load(&receipt.folder).unwrap().unwrap().verified, None);
@@ -356,12 +361,29 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_to_be_new_takes_no_other_s_place() {
+        let images = tempfile::tempdir().unwrap();
+        let _ = published(images.path(), "one", Existing::Spare).unwrap();
+        for content in ["one", "two"] {
+            let (draft, build) = drafted(images.path(), content);
+            let taken = publish(&draft, build.clone(), proof(content), Existing::Spare);
+            assert!(matches!(taken, Err(Error::Exists { .. })), "{taken:?}");
+            assert_eq!(image(images.path(), "1"), "one");
+            let version = format!("1.{content}");
+            let build = Build { version: version.clone(), ..build };
+            let _ = publish(&draft, build, proof(content), Existing::Spare).unwrap();
+            assert_eq!(image(images.path(), &version), content);
+        }
+    }
+
+    #[test]
     fn the_same_content_again_brings_the_newer_report() {
         let images = tempfile::tempdir().unwrap();
         let _ = published(images.path(), "one", Existing::Keep).unwrap();
         let (draft, build) = drafted(images.path(), "one");
         fs::write(draft.path().join("report.html"), "newer").unwrap();
-        let receipt = publish(draft, build, proof("one"), Existing::Keep).unwrap();
+        let receipt = publish(&draft, build, proof("one"), Existing::Keep).unwrap();
+        drop(draft);
         assert!(receipt.folder.join("report.html").exists());
         assert_eq!(shelf(images.path()), ["1", "latest"]);
     }
@@ -384,7 +406,7 @@ mod tests {
             let (draft, build) = drafted(images.path(), version);
             let build = Build { version: version.to_owned(), ..build };
             let before = latest();
-            let receipt = publish(draft, build, proof(version), Existing::Keep).unwrap();
+            let receipt = publish(&draft, build, proof(version), Existing::Keep).unwrap();
             assert_eq!(latest(), before);
             point_latest(&receipt.folder).unwrap();
             assert_eq!(latest().unwrap(), Path::new(version));
@@ -399,7 +421,7 @@ mod tests {
         for version in ["latest", "1.untested", "../1", ""] {
             let (draft, build) = drafted(images.path(), "one");
             let build = Build { version: version.to_owned(), ..build };
-            let error = publish(draft, build, proof("one"), Existing::Keep).unwrap_err();
+            let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
             assert!(matches!(error, Error::Name { .. }), "{version}: {error}");
         }
     }
@@ -409,7 +431,7 @@ mod tests {
         let images = tempfile::tempdir().unwrap();
         let (draft, build) = drafted(images.path(), "one");
         symlink("/etc/passwd", draft.path().join("link")).unwrap();
-        let error = publish(draft, build, proof("one"), Existing::Keep).unwrap_err();
+        let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
         assert!(matches!(error, Error::NotPlain { .. }), "{error}");
     }
 }
