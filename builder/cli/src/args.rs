@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
-use coremax_recipe::Base;
+use coremax_recipe::{Base, Version};
 
 /// The folder of all results, unless another is named.
 pub(crate) const IMAGES: &str = "images";
@@ -133,7 +133,7 @@ pub(crate) struct Build {
     pub(crate) output: PathBuf,
     /// The result's version [default: the recipe's, else the date]
     #[arg(long, value_name = "VERSION")]
-    pub(crate) image_version: Option<String>,
+    pub(crate) image_version: Option<Version>,
     /// Do not boot the image: the result is marked as untested and must not be published
     #[arg(long)]
     pub(crate) no_test: bool,

@@ -12,7 +12,7 @@ use coremax_publish as publishing;
 use coremax_publish::{
     Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package, Receipt,
 };
-use coremax_recipe::{Content, Recipe};
+use coremax_recipe::{Content, Recipe, Version};
 
 use crate::{
     event::{Event, Observer, Stage},
@@ -31,7 +31,7 @@ pub struct Output {
     /// The folder of all results.
     pub folder: PathBuf,
     /// The version; if none, the recipe's, else the date and a number.
-    pub version: Option<String>,
+    pub version: Option<Version>,
     /// Whether the image is booted.
     pub testing: Testing,
 }
@@ -171,7 +171,7 @@ fn existing_policy(output: &Output) -> Existing {
 
 /// The version asked for, else the recipe's.
 fn named(output: &Output, recipe: &Recipe) -> Option<String> {
-    output.version.clone().or_else(|| recipe.version.as_ref().map(ToString::to_string))
+    output.version.as_ref().or(recipe.version.as_ref()).map(ToString::to_string)
 }
 
 /// Lays a result that nobody gave a version under today's date, with a number if that is taken. Another build may

@@ -18,7 +18,9 @@ use crate::{
 
 /// What an untested result's folder ends in.
 const UNTESTED: &str = ".untested";
-/// The link to the result published last.
+/// What the last failed boot left stands under this name.
+const FAILED: &str = "failed";
+/// The link to the last result that is wholly proven.
 const LATEST: &str = "latest";
 
 /// What to do with a result of the same version.
@@ -99,7 +101,7 @@ fn lay(
 /// A version may name a folder, but not one that publishing names itself.
 fn check_version(version: &str) -> Result<(), Error> {
     plain("version", version)?;
-    if version == LATEST || version.ends_with(UNTESTED) {
+    if [FAILED, LATEST].contains(&version) || version.ends_with(UNTESTED) {
         return Err(Error::Name { kind: "version", name: version.to_owned() });
     }
     Ok(())
@@ -418,7 +420,7 @@ mod tests {
     #[test]
     fn names_that_publishing_uses_itself_are_refused() {
         let images = tempfile::tempdir().unwrap();
-        for version in ["latest", "1.untested", "../1", ""] {
+        for version in ["failed", "latest", "1.untested", "../1", ""] {
             let (draft, build) = drafted(images.path(), "one");
             let build = Build { version: version.to_owned(), ..build };
             let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();

@@ -73,7 +73,7 @@ names! {
     /// What tells one result of a recipe from another; it names the result's folder.
     Version: "a version", "[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}",
         "write letters, digits and . + _ -, beginning with a letter or digit, \
-         neither `latest` nor ending in `.untested`", and free_version;
+         neither `failed` nor `latest` nor ending in `.untested`", and free_version;
     /// A binary package without architecture, Debian Policy 5.6.7.
     PackageName: "a package name", "[a-z0-9][a-z0-9+.-]+",
         "write lower-case letters, digits and + . -, two at least";
@@ -130,7 +130,7 @@ fn whole(pattern: &str) -> Regex {
 
 /// Publishing uses these forms itself.
 fn free_version(text: &str) -> bool {
-    text != "latest" && !text.ends_with(".untested")
+    !matches!(text, "failed" | "latest") && !text.ends_with(".untested")
 }
 
 fn plain_path(text: &str) -> bool {
@@ -186,7 +186,7 @@ mod tests {
         check::<PartName>(&["base"], &["base.toml", "../base", "a/b"]);
         check::<Version>(
             &["2026.11.22", "1.0+a_b-c"],
-            &["", ".1", "latest", "1.untested", "1/2", "1 2", "1\n"],
+            &["", ".1", "failed", "latest", "1.untested", "1/2", "1 2", "1\n"],
         );
         check::<PackageName>(
             &["g++", "libc6", "0ad"],
