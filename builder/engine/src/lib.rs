@@ -8,6 +8,7 @@
 
 mod builder;
 mod event;
+mod files;
 mod fingerprint;
 mod hint;
 mod identity;

@@ -10,6 +10,7 @@ use coremax_recipe::Recipe;
 use serde::Serialize;
 
 use crate::{
+    files::Files,
     fingerprint::Fingerprint,
     identity::Identity,
     packages::Packages,
@@ -26,6 +27,8 @@ pub struct Plan {
     pub recipe: Recipe,
     /// The packages of the image.
     pub(crate) packages: Packages,
+    /// What the recipe brings along.
+    pub(crate) files: Files,
     /// All steps, each after its needs.
     pub(crate) steps: Vec<Box<dyn Step>>,
     /// The time that everything in the image is clamped to, in seconds since 1970.
@@ -55,6 +58,7 @@ impl Plan {
         let system = System { packages: packages.clone(), epoch };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
+        let files = site.files().clone();
         let base = Base { recipe: &recipe, distribution, identity, epoch, packages: &packages };
         let made = if recipe.root.verity {
             base.sealed(&system, &site, &tools)
@@ -64,7 +68,7 @@ impl Plan {
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, steps, epoch })
+        Ok(Self { recipe, packages, files, steps, epoch })
     }
 
     /// What the whole build comes from: the image and what a boot test must find in it.

@@ -10,9 +10,9 @@ use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
 use coremax_publish as publishing;
 use coremax_publish::{
-    Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package, Receipt,
+    Artefact, Boot, Build, Draft, Existing, Manifest, Package, Receipt,
 };
-use coremax_recipe::{Content, Recipe, Version};
+use coremax_recipe::{Recipe, Version};
 
 use crate::{
     event::{Event, Observer, Stage},
@@ -137,7 +137,7 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, made, proof)?;
+    let build = build_record(plan, outputs, made, proof);
     let lay = |version, existing| {
         let build = Build { version, ..build.clone() };
         Ok(match proof {
@@ -209,7 +209,7 @@ fn build_record(
     outputs: &Outputs,
     artefacts: Vec<Artefact>,
     proof: Option<&Proof>,
-) -> Result<Build> {
+) -> Build {
     let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
     let packages = selected.map(|(selected, suite)| Package {
         name: selected.package.name.clone(),
@@ -228,7 +228,7 @@ fn build_record(
     let steps = plan.steps.iter().filter_map(|step| outputs.record(step.id()));
     let steps = steps.map(|r| stage(&r.step, r.seconds, r.cpu_seconds));
     let boots = proof.map(|proof| stage("boot", proof.seconds, proof.cpu_seconds));
-    Ok(Build {
+    Build {
         recipe: plan.recipe.name.to_string(),
         version: String::new(),
         base: plan.recipe.base.to_string(),
@@ -236,41 +236,10 @@ fn build_record(
         fingerprint: plan.fingerprint().to_string(),
         created: plan.epoch,
         packages: packages.collect(),
-        files: files(&plan.recipe)?,
+        files: plan.files.inputs(),
         artefacts,
         stages: steps.chain(boots).collect(),
-    })
-}
-
-/// Every file that the recipe brings along, by its path in the recipe's own words.
-fn files(recipe: &Recipe) -> Result<Vec<FileInput>> {
-    let mut files = Vec::new();
-    for overlay in &recipe.overlays {
-        walk(&overlay.source, overlay.from.as_str(), &mut files)?;
     }
-    for file in &recipe.files {
-        if let Content::Copy { from, source } = &file.content {
-            walk(source, from.as_str(), &mut files)?;
-        }
-    }
-    Ok(files)
-}
-
-fn walk(path: &Path, name: &str, files: &mut Vec<FileInput>) -> Result<()> {
-    let kind = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
-    if kind.is_dir() {
-        let mut entries: Vec<_> = fs::read_dir(path)?.collect::<Result<_, _>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        return entries.iter().try_for_each(|entry| {
-            let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-            walk(&entry.path(), &name, files)
-        });
-    }
-    if kind.is_file() {
-        let (sha256, size) = Digest::of_reader(fs::File::open(path)?)?;
-        files.push(FileInput { path: name.to_owned(), size, sha256 });
-    }
-    Ok(())
 }
 
 /// What the guest must answer for: the recipe's promises, its packages with the plan's versions.

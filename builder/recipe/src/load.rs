@@ -156,8 +156,11 @@ fn check_file(
     project: &Path,
 ) -> Result<(), Error> {
     let path = project.join(from.value().as_str());
-    let found =
-        fs::metadata(&path).ok().map(|found| if found.is_dir() { "folder" } else { "file" });
+    let found = fs::metadata(&path).ok().map(|found| match found.file_type() {
+        found if found.is_dir() => "folder",
+        found if found.is_file() => "file",
+        _ => "device, pipe or socket",
+    });
     if found == Some(kind) {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use coremax_disk::layer;
 use coremax_fetch::Digest;
 use coremax_recipe::{Content, Recipe};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     event::{Stage, Unit},
+    files::Files,
     fingerprint::Fingerprint,
     identity::Identity,
     run::{Outputs, Step},
@@ -44,6 +45,7 @@ const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 /// The step that makes the site layer.
 pub(crate) struct Site {
     recipe: Recipe,
+    files: Files,
     fstab: String,
     epoch: u64,
     fingerprint: Digest,
@@ -58,7 +60,8 @@ impl Site {
         epoch: u64,
     ) -> Result<Self> {
         let fstab = if recipe.root.verity { SEALED_FSTAB.to_owned() } else { fstab(identity) };
-        let mut print = Fingerprint::new("site", REVISION)
+        let files = Files::of(recipe)?;
+        let print = Fingerprint::new("site", REVISION)
             .with("system", system.as_bytes())
             .with("fstab", &fstab)
             .with("epoch", epoch.to_string())
@@ -68,16 +71,14 @@ impl Site {
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &recipe.units)
-            .with_json("files", &recipe.files);
-        for overlay in &recipe.overlays {
-            print = print.with_path("overlay", &overlay.source)?;
-        }
-        for file in &recipe.files {
-            if let Content::Copy { source, .. } = &file.content {
-                print = print.with_path("file", source)?;
-            }
-        }
-        Ok(Self { recipe: recipe.clone(), fstab, epoch, fingerprint: print.finish() })
+            .with_json("files", &recipe.files)
+            .with_json("brought along", &files);
+        Ok(Self { recipe: recipe.clone(), files, fstab, epoch, fingerprint: print.finish() })
+    }
+
+    /// What the recipe brings along.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 }
 
@@ -109,6 +110,7 @@ impl Step for Site {
         let tree = merged.path();
         self.lay_files(tree)?;
         self.make_accounts(tree)?;
+        self.refuse_changes()?;
         apply_settings(tree, &self.settings()).context("applying settings")?;
         set_units(tree, &self.units()).context("setting units")?;
         self.pin_presets(tree)?;
@@ -140,6 +142,14 @@ impl Site {
             overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
         }
         Ok(())
+    }
+
+    /// What was edited since the plan is not what the fingerprint stands for.
+    fn refuse_changes(&self) -> Result<()> {
+        match self.files.difference(&Files::of(&self.recipe)?) {
+            Some(path) => bail!("{path} was changed since the build began: build again"),
+            None => Ok(()),
+        }
     }
 
     /// Users come before the files that may belong to them.
