@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use coremax_fetch::Digest;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, syncfs};
 use serde::{Deserialize, Serialize};
 
 use crate::space::Removed;
@@ -216,6 +216,9 @@ impl Making {
         let folder = self.folder();
         let json = serde_json::to_vec_pretty(&record)?;
         fs::write(folder.join("step.json"), json).context("writing a step's record")?;
+        // What is there counts as whole for ever, and so it must be, after a power cut too.
+        let synced = File::open(&folder).and_then(|at| Ok(syncfs(at)?));
+        synced.context("bringing a finished step to the disk")?;
         let whole = self.store.folder.join(self.fingerprint.to_string());
         fs::rename(&folder, &whole)
             .with_context(|| format!("moving a finished step to {}", whole.display()))?;
