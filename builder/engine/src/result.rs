@@ -242,12 +242,16 @@ fn build_record(
     }
 }
 
-/// What the guest must answer for: the recipe's promises, its packages with the plan's versions.
+/// What the guest must answer for: the recipe's promises, its packages with the plan's versions. A virtual name is
+/// none that dpkg knows: the package that stands for it is.
 pub(crate) fn expectations(plan: &Plan) -> Expect {
     let expect = &plan.recipe.expect;
-    let package = |name: &coremax_recipe::PackageName| coremax_node_api::boot_test::Package {
-        name: name.to_string(),
-        version: plan.packages.set.get(name.as_str()).map(|s| s.package.version.clone()),
+    let package = |name: &coremax_recipe::PackageName| {
+        let selected = plan.packages.set.standing_for(name.as_str()).map(|s| &s.package);
+        coremax_node_api::boot_test::Package {
+            name: selected.map_or_else(|| name.to_string(), |package| package.name.clone()),
+            version: selected.map(|package| package.version.clone()),
+        }
     };
     Expect {
         packages: expect.packages.iter().map(package).collect(),

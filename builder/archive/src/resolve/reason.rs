@@ -9,7 +9,7 @@ use super::{
     lookup::{Lookup, NameId, PackageId},
     request::Roots,
 };
-use crate::Package;
+use crate::{Package, relation};
 
 /// Packages whose relations all hold among themselves, one version of each name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,17 @@ impl PackageSet {
     pub fn get(&self, name: &str) -> Option<&Selected> {
         let found = self.selected.binary_search_by(|s| s.package.name.as_str().cmp(name));
         found.ok().map(|i| &self.selected[i])
+    }
+
+    /// The package that stands for `name`: the one called so, else one that provides it, a requested one first.
+    pub fn standing_for(&self, name: &str) -> Option<&Selected> {
+        let provides = |selected: &&Selected| {
+            let mut provided = relation::provisions(&selected.package.provides).flatten();
+            provided.any(|provision| provision.name == name)
+        };
+        let providers = || self.selected.iter().filter(provides);
+        let requested = || providers().find(|selected| selected.reason == Reason::Requested);
+        self.get(name).or_else(requested).or_else(|| providers().next())
     }
 
     /// The packages that lead to `name`, from itself up to one that was requested or is

@@ -286,3 +286,24 @@ fn package(line: &str) -> Package {
         pin: flag("pin").map_or(500, |pin| pin.parse().unwrap()),
     }
 }
+
+#[test]
+fn a_virtual_name_is_stood_for_by_its_provider() {
+    let of = |request: &str| {
+        let universe = universe("v1 1\na 1 provides: v, w (= 2)\nb 1 provides: w\nc 1 depends: a, b");
+        resolve(&universe, &self::request(request)).unwrap()
+    };
+    for (request, name, want) in [
+        ("v", "v", Some("a")),
+        ("v", "a", Some("a")),
+        ("v", "x", None),
+        ("c", "v", Some("a")),
+        ("c", "w", Some("a")),
+        ("c b", "w", Some("b")),
+        ("v v1", "v1", Some("v1")),
+    ] {
+        let set = of(request);
+        let got = set.standing_for(name).map(|selected| selected.package.name.as_str());
+        assert_eq!(got, want, "{name} in {request}");
+    }
+}
