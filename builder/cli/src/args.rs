@@ -181,6 +181,9 @@ pub(crate) struct Plan {
 pub(crate) struct Test {
     /// A folder that a build made, such as images/node/latest, or the recipe of one in images/
     pub(crate) image: PathBuf,
+    /// Put the report into this folder: report.html, report.json, junit.xml, logs and screenshots
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
     /// Tell what is going on as JSON lines: --progress json
     #[arg(long, conflicts_with = "progress")]
     pub(crate) json: bool,

@@ -20,7 +20,7 @@ use crate::{
     space::{self, Removed},
     steps::{Image, Tools, tools::TREE},
     store::Store,
-    verify::{self, Bench, BootSettings, Console},
+    verify::{self, Bench, BootSettings, Console, Known},
 };
 
 /// Where packages come from, as the command line says it.
@@ -119,8 +119,10 @@ impl Builder {
                 let tools = outputs.path(MACHINE, TREE);
                 let shelf = output.folder.join(name.as_str());
                 let bench = self.bench(tools, &shelf, settings, observer);
-                let images = Image::made(&outputs)?;
-                let images = images.iter().map(|image| outputs.path(IMAGE, &image.name));
+                let images = Image::made(&outputs)?.into_iter().map(|image| Known {
+                    path: outputs.path(IMAGE, &image.name),
+                    sha256: image.sha256,
+                });
                 let expect = result::expectations(plan);
                 let proof = verify::prove(&images.collect::<Vec<_>>(), &expect, &bench);
                 Some(proof.with_context(|| format!("booting {name}"))?)
@@ -131,15 +133,26 @@ impl Builder {
         Ok(folder)
     }
 
-    /// Boots the images of a result folder again.
+    /// Boots the images of a result folder again. The report goes to the folder `report`, if there is one.
     ///
     /// # Errors
-    /// What did not hold, or why the test could not be made.
-    pub fn test(&self, folder: &Path, boot: &BootSettings, observer: Observer<'_>) -> Result<()> {
+    /// What did not hold, such as an image that is not the one that was built, or why the test could not be made.
+    pub fn test(
+        &self,
+        folder: &Path,
+        boot: &BootSettings,
+        report: Option<&Path>,
+        observer: Observer<'_>,
+    ) -> Result<()> {
         let stored = Stored::load(folder)?;
+        if let Some(report) = report {
+            fs::create_dir_all(report).with_context(|| format!("making {}", report.display()))?;
+        }
         let tools = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
-        verify::prove(&stored.images(folder), &stored.expect, &bench).map(drop)
+        let bench = Bench { report, ..bench };
+        let proof = verify::prove(&stored.images(folder), &stored.expect, &bench)?;
+        report.map_or(Ok(()), |report| stored.report(&proof, report))
     }
 
     /// Starts the first image of a result folder with its console in this terminal.
@@ -151,7 +164,7 @@ impl Builder {
         let tools = self.machine_tree(&stored, observer)?;
         let images = stored.images(folder);
         let image = images.first().context("the result holds no image")?;
-        verify::console(image, &tools, &self.cache, console)
+        verify::console(&image.path, &tools, &self.cache, console)
     }
 
     fn bench<'a>(
@@ -161,7 +174,8 @@ impl Builder {
         settings: &'a BootSettings,
         observer: Observer<'a>,
     ) -> Bench<'a> {
-        Bench { tools, cache: &self.cache, failures: shelf.join("failed"), settings, observer }
+        let failures = shelf.join("failed");
+        Bench { tools, cache: &self.cache, failures, report: None, settings, observer }
     }
 
     /// The tree with QEMU and firmware, made if it is missing, from the archive of the result's base.

@@ -19,7 +19,7 @@ use crate::{
     plan::{IMAGE, Plan},
     run::Outputs,
     steps::Image,
-    verify::{self, BootSettings, Proof},
+    verify::{self, BootSettings, Known, Proof},
 };
 
 /// What the guest must answer for, beside the image: `coremax test` asks for it again.
@@ -65,8 +65,20 @@ impl Stored {
     }
 
     /// Its images.
-    pub(crate) fn images(&self, folder: &Path) -> Vec<PathBuf> {
-        self.manifest.build.artefacts.iter().map(|artefact| folder.join(&artefact.name)).collect()
+    pub(crate) fn images(&self, folder: &Path) -> Vec<Known> {
+        let artefacts = self.manifest.build.artefacts.iter();
+        let known = |artefact: &Artefact| Known {
+            path: folder.join(&artefact.name),
+            sha256: artefact.sha256,
+        };
+        artefacts.map(known).collect()
+    }
+
+    /// Lays the report of a new proof into a folder.
+    pub(crate) fn report(&self, proof: &Proof, folder: &Path) -> Result<()> {
+        // What its build took is in its own report.
+        let build = Build { stages: Vec::new(), ..self.manifest.build.clone() };
+        proof.write(folder, &report_build("", &build, &Outputs::default(), proof))
     }
 }
 
@@ -264,15 +276,7 @@ pub(crate) fn expectations(plan: &Plan) -> Expect {
 impl Proof {
     /// Lays report, logs and screenshots beside the images.
     fn write(&self, folder: &Path, build: &report::Build) -> Result<()> {
-        let boots = self.boots.iter().map(|boot| {
-            let folder = Path::new("boot").join(&boot.folder).display().to_string();
-            report::Boot { folder, ..boot.clone() }
-        });
-        let boots: Vec<_> = boots.collect();
-        for (kept, laid) in self.boots.iter().zip(&boots) {
-            verify::copy_tree(&self.kept.path().join(&kept.folder), &folder.join(&laid.folder))?;
-        }
-        Ok(report::write(folder, build, &boots)?)
+        verify::lay_report(folder, build, &self.boots, self.kept.path())
     }
 
     /// What goes into the manifest: every boot of a verified artefact.

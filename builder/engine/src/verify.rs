@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use coremax_fetch::Digest;
 use coremax_machine::{
     Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Network, Scenario,
     Sources, Unverified, Verified, accel, report,
@@ -133,15 +134,35 @@ pub(crate) struct Bench<'a> {
     pub(crate) tools: PathBuf,
     /// Where downloaded firmware is kept.
     pub(crate) cache: &'a Path,
-    /// Where what a failed boot leaves is kept.
+    /// Where what a failed boot leaves is kept, and nothing else, unless there is a report.
     pub(crate) failures: PathBuf,
+    /// Where the report goes that was asked for, whatever comes of the boots.
+    pub(crate) report: Option<&'a Path>,
     pub(crate) settings: &'a BootSettings,
     pub(crate) observer: Observer<'a>,
 }
 
+/// An image, and what it is known to be.
+pub(crate) struct Known {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: Digest,
+}
+
+impl Known {
+    /// Opens it, if it is still what it was.
+    fn open(&self) -> Result<Artefact> {
+        let path = &self.path;
+        let artefact = Artefact::open(path, format(path)?)?;
+        if *artefact.digest() != self.sha256 {
+            bail!("{} is not the image that was built: it has another SHA-256", path.display());
+        }
+        Ok(artefact)
+    }
+}
+
 /// Boots every image by every firmware. That each one holds is the result; the first that does
 /// not is the error.
-pub(crate) fn prove(images: &[PathBuf], expect: &Expect, bench: &Bench<'_>) -> Result<Proof> {
+pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Result<Proof> {
     let stage = Stage::new("boot", bench.observer);
     let (begin, cpu) = (Instant::now(), cpu_seconds());
     stage.started("asking for an accelerator", None, Unit::Count);
@@ -151,8 +172,8 @@ pub(crate) fn prove(images: &[PathBuf], expect: &Expect, bench: &Bench<'_>) -> R
     let uefi = Firmware::Uefi.load(&bench.tools, bench.cache)?;
     let probe = accel::probe(&uefi, &sandbox, &folder(kept.path(), "probe")?)?;
     let (mut verified, mut boots) = (Vec::new(), Vec::new());
-    for path in images {
-        let artefact = Artefact::open(path, format(path)?)?;
+    for image in images {
+        let (artefact, path) = (image.open()?, &image.path);
         let mut of_this = Vec::new();
         for firmware in bench.settings.firmwares() {
             let id = format!("{}-{}", artefact.format().name(), firmware.id());
@@ -263,15 +284,39 @@ fn failed(
     let faults = boots.iter().filter_map(|boot| boot.report.fault());
     let mut text: String =
         faults.clone().flat_map(|f| &f.problems).map(|p| format!("\n  - {p}")).collect();
-    if copy_tree(kept, &bench.failures).is_ok() {
-        let _ = report::write(&bench.failures, &report::Build::default(), boots);
-        text += &format!("\n  log, screenshot and command line: {}", bench.failures.display());
+    let build = report::Build::default();
+    let (folder, laid) = match bench.report {
+        Some(folder) => (folder, lay_report(folder, &build, boots, kept)),
+        None => {
+            let laid = copy_tree(kept, &bench.failures);
+            let written = laid.and_then(|()| Ok(report::write(&bench.failures, &build, boots)?));
+            (bench.failures.as_path(), written)
+        }
+    };
+    if laid.is_ok() {
+        text += &format!("\n  log, screenshot and command line: {}", folder.display());
     }
     let hint = faults.filter_map(|fault| fault.hint.clone()).next();
     BootFailed { text: format!("{error}{text}"), hint }.into()
 }
 
-pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+/// Lays a report into a folder, with what was kept of each boot below it. Other files there stay.
+pub(crate) fn lay_report(
+    folder: &Path,
+    build: &report::Build,
+    boots: &[report::Boot],
+    kept: &Path,
+) -> Result<()> {
+    let mut laid = Vec::new();
+    for boot in boots {
+        let at = Path::new("boot").join(&boot.folder);
+        copy_tree(&kept.join(&boot.folder), &folder.join(&at))?;
+        laid.push(report::Boot { folder: at.display().to_string(), ..boot.clone() });
+    }
+    Ok(report::write(folder, build, &laid)?)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     crate::store::remove(to)?;
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)?.flatten() {
@@ -297,8 +342,6 @@ pub(crate) fn summary(boots: &[report::Boot]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use coremax_fetch::Digest;
-
     use super::*;
 
     fn artefact(name: &str, content: &str) -> publishing::Artefact {
@@ -347,5 +390,31 @@ mod tests {
         };
         assert_eq!(Firmware::Bios.scenario(), Loaded::Bios.name());
         assert_eq!(Firmware::Uefi.scenario(), Loaded::Uefi(located).name());
+    }
+
+    #[test]
+    fn an_image_that_was_exchanged_is_not_booted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.raw");
+        fs::write(&path, "built").unwrap();
+        let known = Known { path: path.clone(), sha256: Digest::of("built") };
+        assert_eq!(*known.open().unwrap().digest(), known.sha256);
+        fs::write(&path, "rotten").unwrap();
+        let error = known.open().unwrap_err().to_string();
+        assert!(error.contains("node.raw is not the image that was built"), "{error}");
+    }
+
+    #[test]
+    fn a_report_spares_what_is_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, to) = (folder.path().join("kept"), folder.path().join("to"));
+        fs::create_dir_all(kept.join("probe")).unwrap();
+        fs::create_dir_all(to.join("boot")).unwrap();
+        fs::write(to.join("boot/mine"), "").unwrap();
+        for _ in 0..2 {
+            lay_report(&to, &report::Build::default(), &[], &kept).unwrap();
+        }
+        assert!(to.join("boot/mine").exists() && to.join("junit.xml").exists());
+        assert!(!to.join("boot/probe").exists());
     }
 }

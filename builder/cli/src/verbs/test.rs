@@ -11,5 +11,6 @@ pub(crate) fn run(global: &Global, test: Test) -> Result<()> {
     let builder = super::open(global, test.mirrors)?;
     let how = if test.json { Progress::Json } else { global.progress };
     let show = progress::show(how);
-    builder.test(&super::result(test.image)?, &super::boot_settings(&test.boot), &*show)
+    let (image, settings) = (super::result(test.image)?, super::boot_settings(&test.boot));
+    builder.test(&image, &settings, test.report.as_deref(), &*show)
 }
