@@ -19,7 +19,8 @@ use crate::{
     run::{self, Outputs},
     space::{self, Removed},
     steps::{Image, Tools, tools::TREE},
-    store::Store,
+    store::{Record, Store},
+    usage::Stopwatch,
     verify::{self, Bench, BootSettings, Console, Known},
 };
 
@@ -65,13 +66,15 @@ impl Builder {
     /// # Errors
     /// What is wrong with the recipe, the archive, or between them.
     pub fn plan(&self, request: &Request, observer: Observer<'_>) -> Result<Plan> {
+        let read = Stopwatch::start("read");
         let recipe = read::recipe(request, observer)?;
+        let read = read.stop(recipe.name.to_string());
         let stage = Stage::new("plan", observer);
-        let begin = Instant::now();
+        let watch = Stopwatch::start("plan");
         stage.started("asking the archive", None, Unit::Count);
         self.sources.warn_of_ignored(&stage);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
-        let plan = Plan::new(recipe, resolved)?;
+        let mut plan = Plan::new(recipe, resolved)?;
         let (to_run, fetch) = self.pending(&plan);
         let summary = format!(
             "{} packages, {} of {} steps to run, {} MB to fetch",
@@ -80,7 +83,9 @@ impl Builder {
             plan.steps.len(),
             fetch.div_ceil(1_000_000)
         );
-        stage.ended(summary, Some(begin.elapsed().as_secs_f64()));
+        let planned = watch.stop(summary);
+        stage.ended(planned.summary.clone(), Some(planned.seconds));
+        plan.took = vec![read, planned];
         Ok(plan)
     }
 
@@ -224,27 +229,30 @@ impl Builder {
     ) -> Result<Outputs> {
         let to_run = run::to_run(steps, wanted, &self.store);
         space::check(&self.cache, to_run.iter().map(|step| step.room()).sum())?;
-        self.fetch(&inputs(&to_run), observer)?;
-        run::run(steps, wanted, &self.store, observer)
+        let fetched = self.fetch(&inputs(&to_run), observer)?;
+        let mut outputs = run::run(steps, wanted, &self.store, observer)?;
+        outputs.fetched = fetched;
+        Ok(outputs)
     }
 
-    fn fetch(&self, inputs: &[Input], observer: Observer<'_>) -> Result<()> {
+    /// Fetches what is missing. Returns what that took, if it took anything.
+    fn fetch(&self, inputs: &[Input], observer: Observer<'_>) -> Result<Option<Record>> {
         let missing = self.fetcher.cache().missing(inputs);
         let stage = Stage::new("fetch", observer);
-        let begin = Instant::now();
+        let watch = Stopwatch::start("fetch");
         if missing > 0 {
             stage.started(format!("{} packages", inputs.len()), Some(missing), Unit::Bytes);
         }
         self.fetcher.fetch_all(inputs, &|bytes| stage.progressed(bytes)).context("fetching")?;
-        if missing > 0 {
-            let seconds = begin.elapsed().as_secs_f64();
-            let megabytes = missing as f64 / 1e6;
-            let rate = megabytes / seconds.max(0.001);
-            let count = inputs.len();
-            let summary = format!("{count} packages, {megabytes:.0} MB at {rate:.0} MB/s");
-            stage.ended(summary, Some(seconds));
+        if missing == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let megabytes = missing as f64 / 1e6;
+        let rate = megabytes / watch.seconds().max(0.001);
+        let count = inputs.len();
+        let record = watch.stop(format!("{count} packages, {megabytes:.0} MB at {rate:.0} MB/s"));
+        stage.ended(record.summary.clone(), Some(record.seconds));
+        Ok(Some(record))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     steps::{
         Filesystem, Image, Initramfs, Initrd, Kind, Layer, Part, Root, Site, System, Tools, Which,
     },
-    store::Store,
+    store::{Record, Store},
 };
 
 /// What a build will do.
@@ -29,6 +29,8 @@ pub struct Plan {
     pub(crate) packages: Packages,
     /// What the recipe brings along.
     pub(crate) files: Files,
+    /// What it took to come to this plan.
+    pub(crate) took: Vec<Record>,
     /// All steps, each after its needs.
     pub(crate) steps: Vec<Box<dyn Step>>,
     /// The time that everything in the image is clamped to, in seconds since 1970.
@@ -68,7 +70,7 @@ impl Plan {
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, files, steps, epoch })
+        Ok(Self { recipe, packages, files, took: Vec::new(), steps, epoch })
     }
 
     /// What the whole build comes from: the image and what a boot test must find in it.

@@ -19,6 +19,7 @@ use crate::{
     plan::{IMAGE, Plan},
     run::Outputs,
     steps::Image,
+    store::{Entry, Record},
     verify::{self, BootSettings, Known, Proof},
 };
 
@@ -77,8 +78,7 @@ impl Stored {
     /// Lays the report of a new proof into a folder.
     pub(crate) fn report(&self, proof: &Proof, folder: &Path) -> Result<()> {
         // What its build took is in its own report.
-        let build = Build { stages: Vec::new(), ..self.manifest.build.clone() };
-        proof.write(folder, &report_build("", &build, &Outputs::default(), proof))
+        proof.write(folder, &report_build("", &self.manifest.build, &[]))
     }
 }
 
@@ -149,13 +149,14 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, made, proof);
+    let told = told(plan, outputs, proof);
+    let build = build_record(plan, made, &told);
     let lay = |version, existing| {
         let build = Build { version, ..build.clone() };
         Ok(match proof {
             None => publishing::publish_untested(&draft, build, existing)?,
             Some(proof) => {
-                proof.write(draft.path(), &report_build(&recipe.summary, &build, outputs, proof))?;
+                proof.write(draft.path(), &report_build(&recipe.summary, &build, &told))?;
                 publishing::publish(&draft, build, proof.record(), existing)?
             }
         })
@@ -216,12 +217,7 @@ fn was_taken(error: &anyhow::Error) -> bool {
 }
 
 /// All but the version, which is known when the result has its place.
-fn build_record(
-    plan: &Plan,
-    outputs: &Outputs,
-    artefacts: Vec<Artefact>,
-    proof: Option<&Proof>,
-) -> Build {
+fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
     let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
     let packages = selected.map(|(selected, suite)| Package {
         name: selected.package.name.clone(),
@@ -231,15 +227,6 @@ fn build_record(
         size: selected.package.size,
         sha256: selected.package.digest,
     });
-    let stage = |name: &str, wall_seconds, cpu_seconds| publishing::Stage {
-        name: name.to_owned(),
-        wall_seconds,
-        cpu_seconds,
-    };
-    // In the order of the plan.
-    let steps = plan.steps.iter().filter_map(|step| outputs.record(step.id()));
-    let steps = steps.map(|r| stage(&r.step, r.seconds, r.cpu_seconds));
-    let boots = proof.map(|proof| stage("boot", proof.seconds, proof.cpu_seconds));
     Build {
         recipe: plan.recipe.name.to_string(),
         version: String::new(),
@@ -250,7 +237,7 @@ fn build_record(
         packages: packages.collect(),
         files: plan.files.inputs(),
         artefacts,
-        stages: steps.chain(boots).collect(),
+        stages: told.iter().map(Told::manifest).collect(),
     }
 }
 
@@ -297,12 +284,56 @@ impl Proof {
     }
 }
 
+/// A stage of this build.
+struct Told {
+    record: Record,
+    /// Whether an earlier build did the work.
+    stored: bool,
+}
+
+/// All stages of this build, in the order of the work.
+fn told(plan: &Plan, outputs: &Outputs, proof: Option<&Proof>) -> Vec<Told> {
+    let now = |record: &Record| Told { record: record.clone(), stored: false };
+    let step = |entry: &Entry| Told { record: entry.record.clone(), stored: entry.stored };
+    let boots = proof.map(|proof| Told {
+        record: Record {
+            step: "boot".to_owned(),
+            summary: verify::summary(&proof.boots),
+            seconds: proof.seconds,
+            cpu_seconds: proof.cpu_seconds,
+        },
+        stored: false,
+    });
+    let steps = plan.steps.iter().filter_map(|step| outputs.entry(step.id()));
+    plan.took.iter().chain(&outputs.fetched).map(now).chain(steps.map(step)).chain(boots).collect()
+}
+
+impl Told {
+    /// A step that was stored took its seconds in another build, and none in this one.
+    fn manifest(&self) -> publishing::Stage {
+        let took = |seconds| if self.stored { 0.0 } else { seconds };
+        publishing::Stage {
+            name: self.record.step.clone(),
+            wall_seconds: took(self.record.seconds),
+            cpu_seconds: took(self.record.cpu_seconds),
+            stored: self.stored,
+        }
+    }
+
+    fn report(&self) -> report::BuildStage {
+        let stage = self.manifest();
+        let stored = if self.stored { " (stored by an earlier build)" } else { "" };
+        report::BuildStage {
+            name: stage.name,
+            detail: format!("{}{stored}", self.record.summary),
+            wall: stage.wall_seconds,
+            cpu: Some(stage.cpu_seconds),
+        }
+    }
+}
+
 /// The manifest's facts as the report's page tells them.
-fn report_build(summary: &str, build: &Build, outputs: &Outputs, proof: &Proof) -> report::Build {
-    let detail = |stage: &str| {
-        let step = outputs.record(stage);
-        step.map_or_else(|| verify::summary(&proof.boots), |record| record.summary.clone())
-    };
+fn report_build(summary: &str, build: &Build, told: &[Told]) -> report::Build {
     let created = i64::try_from(build.created).ok();
     let created = created.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     report::Build {
@@ -322,16 +353,7 @@ fn report_build(summary: &str, build: &Build, outputs: &Outputs, proof: &Proof) 
                 sha256: made.sha256.to_string(),
             })
             .collect(),
-        stages: build
-            .stages
-            .iter()
-            .map(|stage| report::BuildStage {
-                name: stage.name.clone(),
-                detail: detail(&stage.name),
-                wall: stage.wall_seconds,
-                cpu: Some(stage.cpu_seconds),
-            })
-            .collect(),
+        stages: told.iter().map(Told::report).collect(),
     }
 }
 
@@ -407,5 +429,20 @@ mod tests {
             lay(images.path(), &version, &["BIOS"], existing)
         });
         assert!(third.unwrap().folder.ends_with(format!("{}.3", first.file_name().unwrap().to_str().unwrap())));
+    }
+
+    #[test]
+    fn a_stored_step_takes_no_time() {
+        let record = |step: &str| Record {
+            step: step.to_owned(),
+            summary: "done".to_owned(),
+            seconds: 2.0,
+            cpu_seconds: 3.0,
+        };
+        let [now, then] = [false, true].map(|stored| Told { record: record("system"), stored });
+        assert_eq!((now.manifest().wall_seconds, now.report().cpu), (2.0, Some(3.0)));
+        assert_eq!((then.manifest().wall_seconds, then.report().wall), (0.0, 0.0));
+        assert_eq!((then.manifest().cpu_seconds, then.report().cpu), (0.0, Some(0.0)));
+        assert!(then.report().detail.contains("earlier build") && then.manifest().stored);
     }
 }

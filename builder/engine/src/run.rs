@@ -15,7 +15,7 @@ use coremax_fetch::{Digest, Input};
 use crate::{
     event::{Observer, Stage},
     store::{Begun, Entry, Record, Store},
-    usage::cpu_seconds,
+    usage::Meter,
 };
 
 /// One piece of work whose result depends on its fingerprint alone.
@@ -48,6 +48,8 @@ pub trait Step: Sync {
 #[derive(Debug, Default, Clone)]
 pub struct Outputs {
     entries: BTreeMap<&'static str, Entry>,
+    /// What fetching for these steps took, if something was missing.
+    pub fetched: Option<Record>,
 }
 
 impl Outputs {
@@ -59,9 +61,9 @@ impl Outputs {
         self.entries[step].out.join(name)
     }
 
-    /// The record of a step, if it has an output.
-    pub fn record(&self, step: &str) -> Option<&Record> {
-        self.entries.get(step).map(|entry| &entry.record)
+    /// How a step's output came about, if it has one.
+    pub fn entry(&self, step: &str) -> Option<&Entry> {
+        self.entries.get(step)
     }
 }
 
@@ -97,7 +99,7 @@ pub fn run(
 ) -> Result<Outputs> {
     let stored = |step: &dyn Step| Some((step.id(), store.get(&step.fingerprint())?));
     let entries = steps.iter().filter_map(|step| stored(step.as_ref())).collect();
-    let done = Outputs { entries };
+    let done = Outputs { entries, fetched: None };
     run_waiting(to_run(steps, wanted, store), done, store, observer)
 }
 
@@ -108,6 +110,7 @@ fn run_waiting(
     observer: Observer<'_>,
 ) -> Result<Outputs> {
     let (tell, ended) = mpsc::channel();
+    let meter = Meter::new();
     let mut failure = None;
     thread::scope(|scope| {
         let mut running = 0;
@@ -115,9 +118,9 @@ fn run_waiting(
             let cores = thread::available_parallelism().map_or(1, usize::from);
             while failure.is_none() && running < cores {
                 let Some(step) = take_ready(&mut waiting, &done) else { break };
-                let (tell, needed) = (tell.clone(), done.clone());
+                let (tell, needed, meter) = (tell.clone(), done.clone(), &meter);
                 scope.spawn(move || {
-                    let _ = tell.send((step, caught(step, &needed, store, observer)));
+                    let _ = tell.send((step, caught(step, &needed, store, meter, observer)));
                 });
                 running += 1;
             }
@@ -149,10 +152,13 @@ fn caught(
     step: &dyn Step,
     needed: &Outputs,
     store: &Store,
+    meter: &Meter,
     observer: Observer<'_>,
 ) -> Result<Entry> {
-    let run = AssertUnwindSafe(|| run_one(step, needed, store, observer));
-    panic::catch_unwind(run).unwrap_or_else(|panic| {
+    let run = AssertUnwindSafe(|| run_one(step, needed, store, meter, observer));
+    let result = panic::catch_unwind(run);
+    meter.end(step.id());
+    result.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         Err(anyhow!("{}: a mistake in coremax itself: {said}", step.description()))
@@ -163,6 +169,7 @@ fn run_one(
     step: &dyn Step,
     needed: &Outputs,
     store: &Store,
+    meter: &Meter,
     observer: Observer<'_>,
 ) -> Result<Entry> {
     let making = match store.begin(&step.fingerprint())? {
@@ -170,11 +177,12 @@ fn run_one(
         Begun::Ours(making) => making,
     };
     let stage = Stage::new(step.id(), observer);
-    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    let begin = Instant::now();
+    meter.begin(step.id());
     let summary = step.run(needed, &making.out(), &stage).with_context(|| step.description())?;
     let seconds = begin.elapsed().as_secs_f64();
     stage.ended(summary.clone(), Some(seconds));
-    let cpu_seconds = cpu_seconds() - cpu;
+    let cpu_seconds = meter.end(step.id());
     making.finish(Record { step: step.id().to_owned(), summary, seconds, cpu_seconds })
 }
 
@@ -228,10 +236,13 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let ended = std::sync::Mutex::new(0);
         let count = |_| *ended.lock().unwrap() += 1;
+        let mut stored = Vec::new();
         for _ in 0..2 {
             let outputs = run(&steps(None), &["d"], &store, &count).unwrap();
             assert_eq!(fs::read_to_string(outputs.path("d", "text")).unwrap(), "abacd");
+            stored.push(outputs.entry("d").unwrap().stored);
         }
+        assert_eq!(stored, [false, true]);
         assert_eq!(*ended.lock().unwrap(), 4, "a stored step ran again");
     }
 

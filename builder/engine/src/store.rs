@@ -50,6 +50,8 @@ pub struct Entry {
     pub out: PathBuf,
     /// How it came about.
     pub record: Record,
+    /// Whether it was there before this build.
+    pub stored: bool,
 }
 
 /// How an entry came about.
@@ -61,7 +63,7 @@ pub struct Record {
     pub summary: String,
     /// Wall-clock seconds it took.
     pub seconds: f64,
-    /// CPU seconds of its programs and threads, as far as they can be told apart.
+    /// CPU seconds of its programs and threads; what ran beside it has an even share in them.
     pub cpu_seconds: f64,
 }
 
@@ -107,7 +109,8 @@ impl Store {
     pub fn get(&self, fingerprint: &Digest) -> Option<Entry> {
         let folder = self.folder.join(fingerprint.to_string());
         let record = fs::read(folder.join("step.json")).ok()?;
-        Some(Entry { out: folder.join("out"), record: serde_json::from_slice(&record).ok()? })
+        let record = serde_json::from_slice(&record).ok()?;
+        Some(Entry { out: folder.join("out"), record, stored: true })
     }
 
     /// Waits for whoever is making the entry, then returns it or the right to make it.
@@ -222,7 +225,7 @@ impl Making {
         let whole = self.store.folder.join(self.fingerprint.to_string());
         fs::rename(&folder, &whole)
             .with_context(|| format!("moving a finished step to {}", whole.display()))?;
-        Ok(Entry { out: whole.join("out"), record })
+        Ok(Entry { out: whole.join("out"), record, stored: false })
     }
 }
 

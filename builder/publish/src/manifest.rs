@@ -46,7 +46,7 @@ pub struct Build {
     pub files: Vec<FileInput>,
     /// What was made.
     pub artefacts: Vec<Artefact>,
-    /// What it took.
+    /// What it took, in the order of the work.
     pub stages: Vec<Stage>,
 }
 
@@ -100,8 +100,11 @@ pub struct Stage {
     pub name: String,
     /// Seconds that passed.
     pub wall_seconds: f64,
-    /// Seconds of processor time, of all its processes together.
+    /// Seconds of processor time, of all its processes together; stages that ran side by side share theirs evenly.
     pub cpu_seconds: f64,
+    /// Whether an earlier build did the work, and this one took no time for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stored: bool,
 }
 
 /// Boot tests that all passed. It is the caller's word that they did: build it from nothing but passed reports.

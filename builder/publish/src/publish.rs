@@ -263,7 +263,7 @@ mod tests {
                 sha256: Digest::of(""),
             }],
             artefacts: vec![artefact],
-            stages: vec![Stage { name: "root".to_owned(), wall_seconds: 9.5, cpu_seconds: 14.25 }],
+            stages: vec![Stage { name: "root".to_owned(), wall_seconds: 9.5, cpu_seconds: 14.25, stored: false }],
         };
         (draft, build)
     }
