@@ -115,7 +115,7 @@ impl Error {
             Self::Malformed { .. } | Self::Stanza { .. } | Self::Unpack { .. } => {
                 "the archive itself is at fault: tell those who keep it"
             }
-            Self::Offline { .. } => "build once with the network, or leave --offline out",
+            Self::Offline { .. } => "build once with the network",
             Self::TooLong { .. } => return None,
         };
         Some(hint.to_owned())

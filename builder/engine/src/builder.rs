@@ -183,8 +183,13 @@ impl Builder {
         Bench { tools, cache: &self.cache, failures, report: None, settings, observer }
     }
 
-    /// The tree with QEMU and firmware, made if it is missing, from the archive of the result's base.
+    /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one from the archive of
+    /// the result's base.
     fn machine_tree(&self, stored: &Stored, observer: Observer<'_>) -> Result<PathBuf> {
+        let machine = stored.manifest.build.machine;
+        if let Some(entry) = machine.and_then(|fingerprint| self.store.get(&fingerprint)) {
+            return Ok(entry.out.join(TREE));
+        }
         let base: Base = stored.manifest.build.base.parse()?;
         let stage = Stage::new("plan", observer);
         self.sources.warn_of_ignored(&stage);

@@ -128,12 +128,26 @@ impl Builder {
         })
     }
 
-    /// The packages of QEMU and its firmware alone, from the archive of `base`.
+    /// The packages of QEMU and its firmware alone, from the archive of `base`; from what is kept of it where it cannot
+    /// be asked.
     pub(crate) fn resolve_machine(&self, base: Base, stage: &Stage<'_>) -> Result<Packages> {
         let base = distribution(base.as_str())?;
         let sources = self.sources.of_base(base, None, None, stage)?;
-        Archive::open(self, sources)?.packages(&closure_of(&MACHINE), stage)
+        let mut archive = match Archive::open(self, sources.clone()) {
+            Err(error) if is_unreachable(&error) => {
+                // Where nothing is kept, it is the mirror that the user must hear of.
+                let kept = Archive::open_kept(self, sources).map_err(|_| error)?;
+                stage.warned("the archive cannot be reached: QEMU is the one that it had last");
+                kept
+            }
+            archive => archive?,
+        };
+        archive.packages(&closure_of(&MACHINE), stage)
     }
+}
+
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(coremax_archive::Error::Fetch { .. }))
 }
 
 /// What the recipe installs, with everything essential.
@@ -170,7 +184,20 @@ impl<'a> Archive<'a> {
         if builder.sources.settings.refresh {
             freshness.max_age = std::time::Duration::ZERO;
         }
-        let snapshot = Snapshot::open(&sources, &builder.fetcher, &freshness)?;
+        Self::open_as(builder, sources, &freshness)
+    }
+
+    /// As it was when it was last asked.
+    fn open_kept(builder: &'a Builder, sources: Vec<Source>) -> Result<Self> {
+        Self::open_as(builder, sources, &Freshness { offline: true, ..Freshness::default() })
+    }
+
+    fn open_as(
+        builder: &'a Builder,
+        sources: Vec<Source>,
+        freshness: &Freshness,
+    ) -> Result<Self> {
+        let snapshot = Snapshot::open(&sources, &builder.fetcher, freshness)?;
         Ok(Self { builder, sources, snapshot, universe: None })
     }
 

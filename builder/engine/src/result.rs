@@ -16,7 +16,7 @@ use coremax_recipe::{Recipe, Version};
 
 use crate::{
     event::{Event, Observer, Stage},
-    plan::{IMAGE, Plan},
+    plan::{IMAGE, MACHINE, Plan},
     run::Outputs,
     steps::Image,
     store::{Entry, Record},
@@ -233,6 +233,7 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
         base: plan.recipe.base.to_string(),
         builder: format!("coremax {}", env!("CARGO_PKG_VERSION")),
         fingerprint: plan.fingerprint().to_string(),
+        machine: plan.steps.iter().find(|step| step.id() == MACHINE).map(|step| step.fingerprint()),
         created: plan.epoch,
         packages: packages.collect(),
         files: plan.files.inputs(),
@@ -382,6 +383,7 @@ mod tests {
             base: "debian-12".to_owned(),
             builder: String::new(),
             fingerprint: String::new(),
+            machine: None,
             created: 0,
             packages: Vec::new(),
             files: Vec::new(),

@@ -38,6 +38,9 @@ pub struct Build {
     pub builder: String,
     /// The plan's fingerprint: equal plans make equal artefacts.
     pub fingerprint: String,
+    /// The fingerprint of the machine that boots it, QEMU and firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Digest>,
     /// The date of its sources (SOURCE_DATE_EPOCH): seconds since 1970, UTC.
     pub created: u64,
     /// Every package installed.

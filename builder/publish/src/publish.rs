@@ -248,6 +248,7 @@ mod tests {
             base: "debian-12".to_owned(),
             builder: "coremax 0.1.0".to_owned(),
             fingerprint: "f".repeat(64),
+            machine: None,
             created: 1_700_000_000,
             packages: vec![Package {
                 name: "less".to_owned(),
