@@ -290,4 +290,13 @@ mod tests {
         assert!(lines.iter().all(|line| line.starts_with("PARTUUID=")), "{text}");
         assert_eq!(lines.len(), 2);
     }
+
+    #[test]
+    fn the_node_program_does_not_tell_where_it_was_built() {
+        let has = |text: &str| NODE.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(has("/cargo/registry/src"), "it tells of no place at all");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+        assert!(!has(&format!("{}/", workspace.display())));
+        assert!(!has("/.cargo/registry"));
+    }
 }
