@@ -213,8 +213,9 @@ impl Builder {
             return Ok(());
         };
         let resolved = Removed::all_of(&self.cache.join("resolved"))?;
+        let left = Removed::all_of(&self.cache.join(verify::WORK))?;
         let mut summary = format!("{} finished steps", steps.entries);
-        let mut freed = steps.and(resolved).bytes;
+        let mut freed = steps.and(resolved).and(left).bytes;
         if all {
             stage.busy_with("removing downloads");
             let inputs = Removed::all_of(&self.cache.join("inputs"))?;

@@ -25,6 +25,9 @@ use crate::{
 /// Where firmware comes from; the file is part of this repository.
 const FIRMWARE: &str = include_str!("../../../firmware/firmware.toml");
 
+/// Where machines work, in the cache. What a killed one leaves is logs; cleaning removes them.
+pub(crate) const WORK: &str = "machines";
+
 /// How images are booted.
 #[derive(Debug, Clone)]
 pub struct BootSettings {
@@ -166,7 +169,7 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
     let stage = Stage::new("boot", bench.observer);
     let (begin, cpu) = (Instant::now(), cpu_seconds());
     stage.started("asking for an accelerator", None, Unit::Count);
-    let kept = tempfile::tempdir()?;
+    let kept = work_folder(bench.cache)?;
     let sandbox = sandbox(&bench.tools);
     // OVMF asks more of KVM than SeaBIOS does: where it runs, both do.
     let uefi = Firmware::Uefi.load(&bench.tools, bench.cache)?;
@@ -197,7 +200,7 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
 
 /// Starts an image with its console in this terminal.
 pub(crate) fn console(image: &Path, tools: &Path, cache: &Path, console: &Console) -> Result<()> {
-    let work = tempfile::tempdir()?;
+    let work = work_folder(cache)?;
     let firmware = console.firmware.load(tools, cache)?;
     let sandbox = sandbox(tools);
     let uefi = Firmware::Uefi.load(tools, cache)?;
@@ -243,6 +246,14 @@ fn sandbox(tools: &Path) -> Sandbox {
         true => sandbox.device("/dev/kvm"),
         false => sandbox,
     }
+}
+
+/// A folder for what guests write and machines say: on the cache's disk, where room is looked for before a build, and not
+/// in memory as /tmp may be; but for a cache that is read-only.
+fn work_folder(cache: &Path) -> Result<tempfile::TempDir> {
+    let folder = cache.join(WORK);
+    let made = fs::create_dir_all(&folder).and_then(|()| tempfile::tempdir_in(&folder));
+    made.or_else(|_| tempfile::tempdir()).context("making a folder for the machine")
 }
 
 fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
@@ -416,5 +427,14 @@ mod tests {
         }
         assert!(to.join("boot/mine").exists() && to.join("junit.xml").exists());
         assert!(!to.join("boot/probe").exists());
+    }
+
+    #[test]
+    fn machines_work_where_the_cache_is() {
+        let cache = tempfile::tempdir().unwrap();
+        let work = work_folder(cache.path()).unwrap();
+        assert!(work.path().starts_with(cache.path()));
+        let nowhere = work_folder(Path::new("/proc/nowhere")).unwrap();
+        assert!(nowhere.path().is_dir());
     }
 }

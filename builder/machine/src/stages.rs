@@ -106,6 +106,8 @@ pub enum Signal<'a> {
     Reset,
     /// The machine is off.
     PoweredOff,
+    /// There is no room for what the guest writes.
+    DiskFull,
     /// The virtual CPUs stopped by themselves.
     Stopped,
     /// QEMU has ended.
@@ -190,6 +192,10 @@ impl Watcher {
             Signal::Reset => Err(self.fault("the machine reset itself", Some(markers::RESET))),
             Signal::PoweredOff => {
                 Err(self.fault("the machine powered off before it answered", None))
+            }
+            Signal::DiskFull => {
+                let what = "this machine has no room left for what the guest writes to its disk";
+                Err(self.fault(what, Some(markers::DISK_FULL)))
             }
             Signal::Stopped => Err(self.fault("the virtual CPUs stopped", Some(markers::STOPPED))),
             Signal::Ended => Err(self.fault("QEMU ended before the machine answered", None)),
@@ -406,6 +412,7 @@ mod tests {
             ),
             (Signal::Reset, Stage::Firmware, "reset"),
             (Signal::PoweredOff, Stage::Firmware, "powered off"),
+            (Signal::DiskFull, Stage::Firmware, "no room left"),
             (Signal::Stopped, Stage::Firmware, "stopped"),
             (Signal::Ended, Stage::Firmware, "ended"),
         ];

@@ -163,7 +163,40 @@ fn signal(event: &Event) -> Option<Signal<'static>> {
             Some(Signal::Reset)
         }
         Event::SHUTDOWN { .. } => Some(Signal::PoweredOff),
+        // QEMU says so before it stops.
+        Event::BLOCK_IO_ERROR { data, .. } if data.nospace == Some(true) => Some(Signal::DiskFull),
         Event::STOP { .. } => Some(Signal::Stopped),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_events_mean() {
+        let block = |nospace| {
+            format!(
+                r#""BLOCK_IO_ERROR", "data": {{"device": "disk", "operation": "write",
+                "action": "stop", "nospace": {nospace}, "reason": "no space left"}}"#
+            )
+        };
+        let shutdown = |reason| {
+            format!(r#""SHUTDOWN", "data": {{"guest": true, "reason": "{reason}"}}"#)
+        };
+        for (event, want) in [
+            (block(true), Some(Signal::DiskFull)),
+            (block(false), None),
+            (r#""STOP""#.to_owned(), Some(Signal::Stopped)),
+            (shutdown("guest-reset"), Some(Signal::Reset)),
+            (shutdown("guest-shutdown"), Some(Signal::PoweredOff)),
+            (r#""RESUME""#.to_owned(), None),
+        ] {
+            let time = r#""timestamp": {"seconds": 1, "microseconds": 1}"#;
+            let event = format!(r#"{{"event": {event}, {time}}}"#);
+            let parsed: Event = serde_json::from_str(&event).unwrap();
+            assert_eq!(signal(&parsed), want, "{event}");
+        }
     }
 }

@@ -55,8 +55,13 @@ pub(super) fn stalled(stage: Stage) -> &'static str {
 pub(super) const RESET: &str =
     "a kernel that panics with panic=10 on its command line does so, and so does a triple fault";
 
+/// For a machine that found no room for its guest's writes.
+pub(super) const DISK_FULL: &str =
+    "free some space where the cache is, or keep the cache elsewhere with --cache";
+
 /// For a machine whose CPUs stop.
-pub(super) const STOPPED: &str = "KVM gave up on an instruction; qemu.log has its state";
+pub(super) const STOPPED: &str =
+    "qemu.log has their state; under KVM, it gave up on an instruction";
 
 /// The first of which all texts are in the line counts. EDK II starts its own shell in the same
 /// words as a disk, but from its own volume.
