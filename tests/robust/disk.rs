@@ -37,8 +37,18 @@ pub(crate) fn truncated_record(stage: &Stage) -> Outcome {
 }
 
 pub(crate) fn too_small(stage: &Stage) -> Outcome {
+    refused(stage, 16)
+}
+
+/// One that has what must stay free (64 MiB), but not what the build takes besides: 15 packages of 300 kB, fetched and
+/// unpacked, and the images.
+pub(crate) fn nearly_large_enough(stage: &Stage) -> Outcome {
+    refused(stage, 68)
+}
+
+fn refused(stage: &Stage, megabytes: u32) -> Outcome {
     stage.sound();
-    let disk = Disk::mount(stage, 16)?;
+    let disk = Disk::mount(stage, megabytes)?;
     let ran = stage.build(&disk.folder);
     let at = disk.folder.display().to_string();
     complained(&ran, &[&at, "MB free and the build needs"], "--cache")?;
@@ -62,7 +72,7 @@ pub(crate) fn full_while_unpacking(stage: &Stage) -> Outcome {
 /// build when there is room again. Returns what the first came to.
 fn fills_up(stage: &Stage, left: u64, at: &str) -> Result<coremax_tests::Ran, String> {
     stage.sound();
-    let disk = Disk::mount(stage, 128)?;
+    let disk = Disk::mount(stage, 256)?;
     let (ballast, folder) = (disk.folder.join("ballast"), disk.folder.clone());
     stage.server.before(".deb", move || fill(&folder, left));
     let first = stage.build(&disk.folder);

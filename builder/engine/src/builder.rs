@@ -24,6 +24,9 @@ use crate::{
     verify::{self, Bench, BootSettings, Console, Known},
 };
 
+/// Bytes that a guest writes to its disk in a boot test, at most.
+const GUEST: u64 = 256 << 20;
+
 /// Where packages come from, as the command line says it.
 #[derive(Debug, Clone, Default)]
 pub struct ArchiveSettings {
@@ -116,8 +119,8 @@ impl Builder {
             Testing::Skipped => &[IMAGE],
             Testing::Boot(_) => &[IMAGE, MACHINE],
         };
-        let outputs =
-            self.run(&plan.steps, wanted, observer).with_context(|| format!("building {name}"))?;
+        let outputs = self.run(&plan.steps, wanted, &self.needs(plan, output), observer);
+        let outputs = outputs.with_context(|| format!("building {name}"))?;
         let proof = match &output.testing {
             Testing::Skipped => None,
             Testing::Boot(settings) => {
@@ -136,6 +139,17 @@ impl Builder {
         let folder = result::publish(plan, &outputs, proof.as_ref(), output, observer)?;
         result::point_latest(&folder)?;
         Ok(folder)
+    }
+
+    /// Bytes that a build needs beside its steps, by folder: copies of the images, and what guests write.
+    fn needs<'a>(&'a self, plan: &Plan, output: &'a Output) -> [(&'a Path, u64); 2] {
+        let image = plan.steps.iter().find(|step| step.id() == IMAGE);
+        let images = image.map_or(0, |image| match self.store.get(&image.fingerprint()) {
+            Some(entry) => space::used(&entry.out),
+            None => image.room(),
+        });
+        let guests = if matches!(output.testing, Testing::Boot(_)) { GUEST } else { 0 };
+        [(&output.folder, images), (&self.cache, guests)]
     }
 
     /// Boots the images of a result folder again. The report goes to the folder `report`, if there is one.
@@ -195,7 +209,8 @@ impl Builder {
         self.sources.warn_of_ignored(&stage);
         let packages = self.resolve_machine(base, &stage)?;
         let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
-        Ok(self.run(&steps, &[MACHINE], observer)?.path(MACHINE, TREE))
+        let needs = [(self.cache.as_path(), GUEST)];
+        Ok(self.run(&steps, &[MACHINE], &needs, observer)?.path(MACHINE, TREE))
     }
 
     /// Removes finished steps, and downloads too if `all`; nothing while another process uses the cache,
@@ -231,11 +246,15 @@ impl Builder {
         &self,
         steps: &[Box<dyn run::Step>],
         wanted: &[&'static str],
+        needs: &[(&Path, u64)],
         observer: Observer<'_>,
     ) -> Result<Outputs> {
         let to_run = run::to_run(steps, wanted, &self.store);
-        space::check(&self.cache, to_run.iter().map(|step| step.room()).sum())?;
-        let fetched = self.fetch(&inputs(&to_run), observer)?;
+        let inputs = inputs(&to_run);
+        let missing = self.fetcher.cache().missing(&inputs);
+        let room = to_run.iter().map(|step| step.room()).sum::<u64>() + missing;
+        space::check(&[&[(self.cache.as_path(), room)], needs].concat())?;
+        let fetched = self.fetch(&inputs, observer)?;
         let mut outputs = run::run(steps, wanted, &self.store, observer)?;
         outputs.fetched = fetched;
         Ok(outputs)

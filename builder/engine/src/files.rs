@@ -61,6 +61,11 @@ impl Files {
         Some(&longer.0[at].path)
     }
 
+    /// Bytes of all of it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.inputs().iter().map(|file| file.size).sum()
+    }
+
     /// The files, as a manifest lists them.
     pub(crate) fn inputs(&self) -> Vec<FileInput> {
         let files = self.0.iter().filter_map(|found| match found.what {

@@ -112,11 +112,11 @@ impl Base<'_> {
     /// The steps of an image with an ext4 root that the distribution's initramfs mounts.
     fn plain(&self, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
         let site = site.fingerprint();
-        let initramfs = Initramfs { site, epoch: self.epoch };
+        let unpacked = self.packages.installed_bytes();
+        let initramfs = Initramfs { site, epoch: self.epoch, unpacked };
         let root = self.filesystem(Part::Root, Some(site), tools, self.recipe.root.size);
         let data = self.filesystem(Part::Data, Some(site), tools, self.recipe.data.size);
-        let made_of = [&initramfs as &dyn Step, &root, &data, tools].map(Step::fingerprint);
-        let image = self.image(Kind::Plain, made_of);
+        let image = self.image(Kind::Plain, [&initramfs, &root, &data, tools]);
         vec![Box::new(initramfs), Box::new(root), Box::new(data), Box::new(image)]
     }
 
@@ -127,17 +127,18 @@ impl Base<'_> {
             tools: tools.fingerprint(),
             modules: self.recipe.kernel.modules,
             epoch: self.epoch,
+            unpacked: system.room(),
         };
-        let layers = [(Which::System, system.fingerprint()), (Which::Site, site.fingerprint())]
+        let layers = [(Which::System, system as &dyn Step), (Which::Site, site)]
             .map(|(which, tree)| self.layer(which, tree, tools));
         let root = Root {
             layers: layers.each_ref().map(Step::fingerprint),
+            sealed: layers.iter().map(Step::room).sum(),
             size: self.recipe.root.size.map(|size| Bytes(size.get())),
             identity: self.identity.clone(),
         };
         let data = self.filesystem(Part::Empty, None, tools, self.recipe.data.size);
-        let made_of = [&initrd as &dyn Step, &root, &data, tools].map(Step::fingerprint);
-        let image = self.image(Kind::Sealed, made_of);
+        let image = self.image(Kind::Sealed, [&initrd, &root, &data, tools]);
         let [system, site] = layers;
         vec![
             Box::new(system),
@@ -149,15 +150,15 @@ impl Base<'_> {
         ]
     }
 
-    fn layer(&self, which: Which, tree: Digest, tools: &Tools) -> Layer {
+    fn layer(&self, which: Which, tree: &dyn Step, tools: &Tools) -> Layer {
         Layer {
             which,
-            tree,
+            tree: tree.fingerprint(),
             tools: tools.fingerprint(),
             compression: self.recipe.root.compression,
             epoch: self.epoch,
             identity: self.identity.clone(),
-            unpacked: self.packages.installed_bytes(),
+            unpacked: tree.room(),
         }
     }
 
@@ -179,8 +180,11 @@ impl Base<'_> {
         }
     }
 
-    fn image(&self, kind: Kind, made_of: [Digest; 4]) -> Image {
-        Image::new(self.recipe, kind, self.distribution, made_of, self.identity.clone())
+    /// From kernel, root, data and the tools for it.
+    fn image(&self, kind: Kind, made_of: [&dyn Step; 4]) -> Image {
+        let holds = made_of[..3].iter().map(|step| step.room()).sum();
+        let made_of = made_of.map(Step::fingerprint);
+        Image::new(self.recipe, kind, self.distribution, made_of, holds, self.identity.clone())
     }
 }
 

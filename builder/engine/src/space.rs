@@ -1,6 +1,7 @@
 //! Whether a build has the room it needs, known before it starts.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Error, ErrorKind},
     os::unix::fs::MetadataExt as _,
@@ -12,23 +13,42 @@ use anyhow::{Context as _, Result};
 /// What must stay free beside what is counted, for logs, locks and names.
 const SPARE: u64 = 64 << 20;
 
-/// Refuses to go on if the file system of `folder` has less than `needed` bytes free.
+/// Refuses to go on if a disk has less room than what is needed of it: bytes by folder. What lies on one disk is needed
+/// of it together; a folder that is not there yet will be where its parent is.
 ///
 /// # Errors
 /// Naming the folder, what is free and what is needed.
-pub fn check(folder: &Path, needed: u64) -> Result<()> {
-    let free = free(folder)?;
-    if free < needed.saturating_add(SPARE) {
-        let what = format!(
-            "{} has {} MB free and the build needs {} MB there",
-            folder.display(),
-            free / 1_000_000,
-            needed.saturating_add(SPARE).div_ceil(1_000_000)
-        );
-        // Of this kind, so that it carries the hint of a full disk.
-        return Err(Error::new(ErrorKind::StorageFull, what).into());
+pub fn check(needs: &[(&Path, u64)]) -> Result<()> {
+    let mut disks: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
+    for &(folder, needed) in needs.iter().filter(|(_, needed)| *needed > 0) {
+        let folder = existing(folder);
+        let found = fs::metadata(folder)
+            .with_context(|| format!("looking for room in {}", folder.display()))?;
+        let disk = disks.entry(found.dev()).or_insert((folder, SPARE));
+        disk.1 = disk.1.saturating_add(needed);
     }
-    Ok(())
+    disks.values().try_for_each(|&(folder, needed)| check_disk(folder, needed))
+}
+
+fn check_disk(folder: &Path, needed: u64) -> Result<()> {
+    let free = free(folder)?;
+    if free >= needed {
+        return Ok(());
+    }
+    let what = format!(
+        "{} has {} MB free and the build needs {} MB there",
+        folder.display(),
+        free / 1_000_000,
+        needed.div_ceil(1_000_000)
+    );
+    // Of this kind, so that it carries the hint of a full disk.
+    Err(Error::new(ErrorKind::StorageFull, what).into())
+}
+
+/// The innermost folder on the way that is there.
+fn existing(folder: &Path) -> &Path {
+    let mut parents = folder.ancestors().filter(|path| *path != Path::new(""));
+    parents.find(|path| path.is_dir()).unwrap_or(Path::new("."))
 }
 
 /// What was removed.
@@ -72,6 +92,12 @@ impl Removed {
     }
 }
 
+/// Bytes of disk that the files in `folder` take; nothing where it cannot be read.
+pub fn used(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.metadata().ok()?.blocks() * 512)).sum()
+}
+
 /// Bytes that this user may still write.
 fn free(folder: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(folder)
@@ -101,9 +127,22 @@ mod tests {
 
     #[test]
     fn too_little_is_said_with_figures() {
-        let folder = std::env::temp_dir();
-        check(&folder, 0).unwrap();
-        let error = check(&folder, u64::MAX - SPARE).unwrap_err().to_string();
-        assert!(error.contains("MB free") && error.contains("needs"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let (here, later) = (folder.path(), folder.path().join("a/b"));
+        check(&[(here, 1), (&later, 0)]).unwrap();
+        let error = check(&[(&later, u64::MAX)]).unwrap_err().to_string();
+        assert!(error.contains("MB free and the build needs"), "{error}");
+        assert!(error.starts_with(&here.display().to_string()), "{error}");
+        check(&[(Path::new("nowhere"), 1)]).unwrap();
+    }
+
+    #[test]
+    fn what_is_on_one_disk_is_needed_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        let most = free(folder.path()).unwrap() / 10 * 6;
+        assert!(check(&[(&a, most), (&b, most)]).is_err());
+        check(&[(&a, most)]).unwrap();
+        check(&[(&b, most)]).unwrap();
     }
 }

@@ -30,6 +30,9 @@ pub(crate) const IMAGE: &str = "image.ext4";
 /// What the data file system has if the recipe names no size. Free space costs nothing in a qcow2.
 const DATA_SIZE: Bytes = Bytes::gib(4);
 
+/// Bytes that a file system with nothing in it takes.
+const METADATA: u64 = 4 << 20;
+
 /// Which part of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -91,7 +94,7 @@ impl Step for Filesystem {
     fn room(&self) -> u64 {
         match self.part {
             Part::Root | Part::Data => self.unpacked,
-            Part::Empty => 0,
+            Part::Empty => METADATA,
         }
     }
 

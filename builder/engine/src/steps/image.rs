@@ -39,6 +39,9 @@ const TIMEOUT: u32 = 1;
 /// The version of an image whose recipe says none: older than any other.
 const NO_VERSION: &str = "0";
 
+/// Bytes of GRUB, shim and a FAT.
+const LOADER: u64 = 8 << 20;
+
 /// What the image's root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,16 +61,18 @@ pub(crate) struct Image {
     version: String,
     command_line: Vec<String>,
     made_of: [Digest; 4],
+    holds: u64,
     identity: Identity,
 }
 
 impl Image {
-    /// The step for a recipe, from steps with the fingerprints `made_of`.
+    /// The step for a recipe, from steps with the fingerprints `made_of` that make `holds` bytes, at most.
     pub(crate) fn new(
         recipe: &Recipe,
         kind: Kind,
         distribution: &Distribution,
         made_of: [Digest; 4],
+        holds: u64,
         identity: Identity,
     ) -> Self {
         Self {
@@ -78,6 +83,7 @@ impl Image {
             title: format!("{} ({})", recipe.name, distribution.name),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             made_of,
+            holds,
             identity,
         }
     }
@@ -118,6 +124,11 @@ impl Step for Image {
 
     fn needs(&self) -> &[&'static str] {
         &["initrd", "root", "data", "tools"]
+    }
+
+    fn room(&self) -> u64 {
+        // The disk itself, and every image of it.
+        (self.formats.len() as u64 + 1) * (self.holds + LOADER)
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {

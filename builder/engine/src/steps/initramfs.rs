@@ -28,6 +28,8 @@ pub(crate) struct Initramfs {
     pub(crate) site: Digest,
     /// The time that it carries, in seconds since 1970.
     pub(crate) epoch: u64,
+    /// Bytes that the packages take unpacked.
+    pub(crate) unpacked: u64,
 }
 
 impl Step for Initramfs {
@@ -45,6 +47,10 @@ impl Step for Initramfs {
 
     fn needs(&self) -> &[&'static str] {
         &["system", "site"]
+    }
+
+    fn room(&self) -> u64 {
+        kernel::room(self.unpacked)
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {

@@ -63,6 +63,8 @@ pub(crate) struct Initrd {
     pub(crate) modules: Modules,
     /// The time that it carries, in seconds since 1970.
     pub(crate) epoch: u64,
+    /// Bytes that the packages take unpacked.
+    pub(crate) unpacked: u64,
 }
 
 impl Step for Initrd {
@@ -86,6 +88,10 @@ impl Step for Initrd {
 
     fn needs(&self) -> &[&'static str] {
         &["system", "tools"]
+    }
+
+    fn room(&self) -> u64 {
+        kernel::room(self.unpacked) + NODE.len() as u64
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {

@@ -7,6 +7,12 @@ use anyhow::{Context as _, Result, bail};
 /// What kernel and initrd are called in the output of the step that makes the initrd, and in a slot.
 pub(crate) use coremax_node_api::slot::{INITRD, KERNEL};
 
+/// Bytes for a kernel and its initial RAM disk: packages with a kernel are mostly its modules, and these are compressed
+/// there.
+pub(crate) fn room(unpacked: u64) -> u64 {
+    unpacked / 6
+}
+
 /// Copies the one kernel in the tree to `out` and returns its release, such as `6.1.0-30-amd64`.
 pub(crate) fn copy(tree: &Path, out: &Path) -> Result<String> {
     let release = release(tree)?;

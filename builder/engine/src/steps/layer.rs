@@ -60,7 +60,7 @@ pub(crate) struct Layer {
     pub(crate) epoch: u64,
     /// What the hashes of its blocks begin with.
     pub(crate) identity: Identity,
-    /// Bytes that the packages take unpacked, a bound for what it holds.
+    /// Bytes that its tree takes, at most.
     pub(crate) unpacked: u64,
 }
 
@@ -99,7 +99,8 @@ impl Step for Layer {
     fn room(&self) -> u64 {
         match self.which {
             Which::System => self.unpacked / 2,
-            Which::Site => 0,
+            // It may hold what is compressed already.
+            Which::Site => self.unpacked,
         }
     }
 

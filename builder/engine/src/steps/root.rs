@@ -64,6 +64,8 @@ pub(crate) struct Root {
     pub(crate) layers: [Digest; 2],
     /// The size of a slot; if none, twice what the layers take.
     pub(crate) size: Option<Bytes>,
+    /// Bytes that the layers take, at most.
+    pub(crate) sealed: u64,
     /// Its UUID and salt.
     pub(crate) identity: Identity,
 }
@@ -89,6 +91,11 @@ impl Step for Root {
 
     fn needs(&self) -> &[&'static str] {
         &STEPS
+    }
+
+    fn room(&self) -> u64 {
+        // A digest of 32 bytes for each 4 KiB, and digests of those.
+        self.sealed + self.sealed / 64
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {

@@ -39,6 +39,8 @@ const SEALED_FSTAB: &str =
 /// Where early boot mounts the ESP of a sealed image.
 const ESP: &str = "efi";
 const OS_RELEASE: &str = "usr/lib/os-release";
+/// Bytes for accounts, settings and links to units, at most.
+const ACCOUNTS: u64 = 1 << 20;
 /// It asks questions at the console of a machine that has nobody at it.
 const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
@@ -97,6 +99,14 @@ impl Step for Site {
 
     fn needs(&self) -> &[&'static str] {
         &["system"]
+    }
+
+    fn room(&self) -> u64 {
+        let texts = self.recipe.files.iter().map(|file| match &file.content {
+            Content::Text(text) => text.len() as u64,
+            Content::Copy { .. } => 0,
+        });
+        self.files.bytes() + texts.sum::<u64>() + NODE.len() as u64 + ACCOUNTS
     }
 
     fn run(&self, needed: &Outputs, out: &Path, stage: &Stage<'_>) -> Result<String> {
