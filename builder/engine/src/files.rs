@@ -54,6 +54,20 @@ impl Files {
         Ok(files)
     }
 
+    /// The keys of the recipe's own archives.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub(crate) fn keys_of(recipe: &Recipe) -> Result<Self> {
+        let mut files = Self::default();
+        for archive in &recipe.archives {
+            if let (Some(key), Some(source)) = (&archive.key, &archive.key_source) {
+                files.add_named(key.as_str(), source)?;
+            }
+        }
+        Ok(files)
+    }
+
     /// The first path that is not the same in both.
     pub(crate) fn difference<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
         let longer = if self.0.len() < other.0.len() { other } else { self };
@@ -66,15 +80,19 @@ impl Files {
         self.inputs().iter().map(|file| file.size).sum()
     }
 
-    /// The files, as a manifest lists them.
+    /// Files and links, as a manifest lists them.
     pub(crate) fn inputs(&self) -> Vec<FileInput> {
-        let files = self.0.iter().filter_map(|found| match found.what {
-            What::File { size, sha256, .. } => {
-                Some(FileInput { path: found.path.clone(), size, sha256 })
-            }
-            What::Folder | What::Link { .. } => None,
-        });
-        files.collect()
+        let input = |found: &Found| {
+            let (size, sha256, target) = match &found.what {
+                What::File { size, sha256, .. } => (*size, *sha256, None),
+                What::Link { target } => {
+                    (target.len() as u64, Digest::of(target), Some(target.clone()))
+                }
+                What::Folder => return None,
+            };
+            Some(FileInput { path: found.path.clone(), size, sha256, target })
+        };
+        self.0.iter().filter_map(input).collect()
     }
 
     /// What the recipe itself names is followed if it is a link, as those who lay it do.
@@ -167,6 +185,10 @@ mod tests {
         let (through, file) = (of(&at("link")), of(&at("motd")));
         assert_eq!(through, of(&at("one")));
         assert_eq!(through.inputs()[0].path, "overlays/a/motd");
+        symlink("motd", at("one/other")).unwrap();
+        let below = of(&at("link")).inputs();
+        assert_eq!(below.len(), 2);
+        assert_eq!(below[1].target.as_deref(), Some("motd"));
         fs::write(at("one/motd"), "2").unwrap();
         assert_ne!(through, of(&at("link")));
         assert_ne!(file, of(&at("motd")));

@@ -27,8 +27,10 @@ pub struct Plan {
     pub recipe: Recipe,
     /// The packages of the image.
     pub(crate) packages: Packages,
-    /// What the recipe brings along.
+    /// What the recipe brings along into the image.
     pub(crate) files: Files,
+    /// The keys that its archives are believed by.
+    pub(crate) keys: Files,
     /// What it took to come to this plan.
     pub(crate) took: Vec<Record>,
     /// All steps, each after its needs.
@@ -60,7 +62,7 @@ impl Plan {
         let system = System { packages: packages.clone(), epoch };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
-        let files = site.files().clone();
+        let (files, keys) = (site.files().clone(), Files::keys_of(&recipe)?);
         let base = Base { recipe: &recipe, distribution, identity, epoch, packages: &packages };
         let made = if recipe.root.verity {
             base.sealed(&system, &site, &tools)
@@ -70,7 +72,7 @@ impl Plan {
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, files, took: Vec::new(), steps, epoch })
+        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, epoch })
     }
 
     /// What the whole build comes from: the image and what a boot test must find in it.

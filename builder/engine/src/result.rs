@@ -236,7 +236,7 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
         machine: plan.steps.iter().find(|step| step.id() == MACHINE).map(|step| step.fingerprint()),
         created: plan.epoch,
         packages: packages.collect(),
-        files: plan.files.inputs(),
+        files: [plan.files.inputs(), plan.keys.inputs()].concat(),
         artefacts,
         stages: told.iter().map(Told::manifest).collect(),
     }

@@ -45,7 +45,8 @@ pub struct Build {
     pub created: u64,
     /// Every package installed.
     pub packages: Vec<Package>,
-    /// Every file the recipe brought along: overlays, files, keys.
+    /// Every file and link that the recipe laid into the image from the host, and every key that its own archives were
+    /// believed by.
     pub files: Vec<FileInput>,
     /// What was made.
     pub artefacts: Vec<Artefact>,
@@ -62,7 +63,7 @@ pub struct Package {
     pub version: String,
     /// `amd64` or `all`.
     pub architecture: String,
-    /// The archive it came from: a suite and component, not a mirror.
+    /// The suite it came from, of whichever mirror.
     pub archive: String,
     /// Length of the .deb.
     pub size: u64,
@@ -70,15 +71,18 @@ pub struct Package {
     pub sha256: Digest,
 }
 
-/// A file that the recipe brought along.
+/// A file or link that the recipe brought along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileInput {
-    /// Its path, relative to the project.
+    /// Its path as the recipe names it, or the folder that it is in.
     pub path: String,
     /// Its length.
     pub size: u64,
-    /// SHA-256 of its content.
+    /// SHA-256 of its content; for a link, of its target's name.
     pub sha256: Digest,
+    /// Where it leads, if it is a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// An image that was made.

@@ -262,6 +262,7 @@ mod tests {
                 path: "overlays/node/etc/motd".to_owned(),
                 size: 0,
                 sha256: Digest::of(""),
+                target: None,
             }],
             artefacts: vec![artefact],
             stages: vec![Stage { name: "root".to_owned(), wall_seconds: 9.5, cpu_seconds: 14.25, stored: false }],
