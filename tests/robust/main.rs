@@ -31,7 +31,10 @@ const STORY: &[Sentence<Stage>] = &[
     ("a truncated package in the cache is fetched again", disk::truncated_package),
     ("a truncated record of a step makes the step again", disk::truncated_record),
     ("a disk with too little room is refused before anything starts", disk::too_small),
-    ("a disk with room for some of it is refused before anything starts", disk::nearly_large_enough),
+    (
+        "a disk with room for some of it is refused before anything starts",
+        disk::nearly_large_enough,
+    ),
     ("a disk that fills up while fetching loses nothing", disk::full_while_fetching),
     ("a disk that fills up while unpacking loses nothing", disk::full_while_unpacking),
     ("a read-only cache serves what it has", disk::read_only_serves),

@@ -97,8 +97,7 @@ impl Files {
 
     /// What the recipe itself names is followed if it is a link, as those who lay it do.
     fn add_named(&mut self, name: &str, path: &Path) -> Result<()> {
-        let found =
-            fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
+        let found = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
         self.add(name.to_owned(), path, &found)
     }
 

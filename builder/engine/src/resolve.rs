@@ -192,11 +192,7 @@ impl<'a> Archive<'a> {
         Self::open_as(builder, sources, &Freshness { offline: true, ..Freshness::default() })
     }
 
-    fn open_as(
-        builder: &'a Builder,
-        sources: Vec<Source>,
-        freshness: &Freshness,
-    ) -> Result<Self> {
+    fn open_as(builder: &'a Builder, sources: Vec<Source>, freshness: &Freshness) -> Result<Self> {
         let snapshot = Snapshot::open(&sources, &builder.fetcher, freshness)?;
         Ok(Self { builder, sources, snapshot, universe: None })
     }

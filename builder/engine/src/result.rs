@@ -9,9 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
 use coremax_publish as publishing;
-use coremax_publish::{
-    Artefact, Boot, Build, Draft, Existing, Manifest, Package, Receipt,
-};
+use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package, Receipt};
 use coremax_recipe::{Recipe, Version};
 
 use crate::{
@@ -110,9 +108,8 @@ fn is_as_proven(manifest: &Manifest, wanted: &Testing) -> bool {
 
 /// Points `latest` at a result that a build has come to, new or old, if all boot tests prove it.
 pub(crate) fn point_latest(folder: &Path) -> Result<()> {
-    let proven = Manifest::load(folder)?.is_some_and(|manifest| {
-        is_as_proven(&manifest, &Testing::Boot(BootSettings::default()))
-    });
+    let proven = Manifest::load(folder)?
+        .is_some_and(|manifest| is_as_proven(&manifest, &Testing::Boot(BootSettings::default())));
     if proven {
         publishing::point_latest(folder)?;
     }
@@ -199,8 +196,7 @@ fn under_the_date(
     };
     let mut number = 1;
     loop {
-        let version =
-            if number == 1 { today.clone() } else { format!("{today}.{number}") };
+        let version = if number == 1 { today.clone() } else { format!("{today}.{number}") };
         number += 1;
         if is_taken(&version) {
             continue;
@@ -430,7 +426,12 @@ mod tests {
             assert!(version.ends_with(".3"), "{version}");
             lay(images.path(), &version, &["BIOS"], existing)
         });
-        assert!(third.unwrap().folder.ends_with(format!("{}.3", first.file_name().unwrap().to_str().unwrap())));
+        assert!(
+            third
+                .unwrap()
+                .folder
+                .ends_with(format!("{}.3", first.file_name().unwrap().to_str().unwrap()))
+        );
     }
 
     #[test]

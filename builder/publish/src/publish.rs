@@ -265,7 +265,12 @@ mod tests {
                 target: None,
             }],
             artefacts: vec![artefact],
-            stages: vec![Stage { name: "root".to_owned(), wall_seconds: 9.5, cpu_seconds: 14.25, stored: false }],
+            stages: vec![Stage {
+                name: "root".to_owned(),
+                wall_seconds: 9.5,
+                cpu_seconds: 14.25,
+                stored: false,
+            }],
         };
         (draft, build)
     }

@@ -290,7 +290,8 @@ fn package(line: &str) -> Package {
 #[test]
 fn a_virtual_name_is_stood_for_by_its_provider() {
     let of = |request: &str| {
-        let universe = universe("v1 1\na 1 provides: v, w (= 2)\nb 1 provides: w\nc 1 depends: a, b");
+        let universe =
+            universe("v1 1\na 1 provides: v, w (= 2)\nb 1 provides: w\nc 1 depends: a, b");
         resolve(&universe, &self::request(request)).unwrap()
     };
     for (request, name, want) in [

@@ -182,9 +182,8 @@ mod tests {
                 "action": "stop", "nospace": {nospace}, "reason": "no space left"}}"#
             )
         };
-        let shutdown = |reason| {
-            format!(r#""SHUTDOWN", "data": {{"guest": true, "reason": "{reason}"}}"#)
-        };
+        let shutdown =
+            |reason| format!(r#""SHUTDOWN", "data": {{"guest": true, "reason": "{reason}"}}"#);
         for (event, want) in [
             (block(true), Some(Signal::DiskFull)),
             (block(false), None),
