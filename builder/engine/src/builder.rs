@@ -12,14 +12,16 @@ use coremax_recipe::Base;
 
 use crate::{
     event::{Observer, Stage, Unit},
+    key,
     plan::{Description, IMAGE, MACHINE, Plan},
     read::{self, Request},
     resolve::Sources,
-    result::{self, Output, Stored, Testing},
+    result::{self, Equal, Made, Output, Stored, Testing},
     run::{self, Outputs},
     space::{self, Removed},
     steps::{Image, Tools, tools::TREE},
     store::Store,
+    update,
     verify::{self, Bench, BootSettings, Console},
 };
 
@@ -71,7 +73,8 @@ impl Builder {
         stage.started("asking the archive", None, Unit::Count);
         self.sources.warn_of_ignored(&stage);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
-        let plan = Plan::new(recipe, resolved)?;
+        let mut plan = Plan::new(recipe, resolved)?;
+        plan.set_version(&result::planned_version(&plan.recipe));
         let (to_run, fetch) = self.pending(&plan);
         let summary = format!(
             "{} packages, {} of {} steps to run, {} MB to fetch",
@@ -100,18 +103,26 @@ impl Builder {
     ///
     /// # Errors
     /// Whatever stopped it; the next build goes on from there.
-    pub fn build(&self, plan: &Plan, output: &Output, observer: Observer<'_>) -> Result<PathBuf> {
-        let name = &plan.recipe.name;
-        if let Some(folder) = result::existing(plan, output) {
+    pub fn build(
+        &self,
+        mut plan: Plan,
+        output: &Output,
+        observer: Observer<'_>,
+    ) -> Result<PathBuf> {
+        let key = output.sign_key.as_deref().map(|file| key::load(file, &plan.recipe));
+        let key = key.transpose()?;
+        let equal = Equal::find(&plan, output);
+        if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
+            let folder = &equal.folder;
             Stage::new("done", observer).ended(format!("{} (unchanged)", folder.display()), None);
-            return Ok(folder);
+            return Ok(folder.clone());
         }
-        let wanted: &[_] = match output.testing {
-            Testing::Skipped => &[IMAGE],
-            Testing::Boot(_) => &[IMAGE, MACHINE],
-        };
+        let version = result::version(output, &plan.recipe, equal.as_ref())?;
+        plan.set_version(&version);
+        let name = &plan.recipe.name;
+        let wanted = wanted(output);
         let outputs =
-            self.run(&plan.steps, wanted, observer).with_context(|| format!("building {name}"))?;
+            self.run(&plan.steps, &wanted, observer).with_context(|| format!("building {name}"))?;
         let proof = match &output.testing {
             Testing::Skipped => None,
             Testing::Boot(settings) => {
@@ -120,12 +131,13 @@ impl Builder {
                 let bench = self.bench(tools, &shelf, settings, observer);
                 let images = Image::made(&outputs)?;
                 let images = images.iter().map(|image| outputs.path(IMAGE, &image.name));
-                let expect = result::expectations(plan);
+                let expect = result::expectations(&plan);
                 let proof = verify::prove(&images.collect::<Vec<_>>(), &expect, &bench);
                 Some(proof.with_context(|| format!("booting {name}"))?)
             }
         };
-        result::publish(plan, &outputs, proof.as_ref(), output, observer)
+        let made = Made { plan: &plan, outputs: &outputs, version: &version, key: key.as_ref() };
+        result::publish(&made, proof.as_ref(), output, observer)
     }
 
     /// Boots the images of a result folder again.
@@ -229,6 +241,13 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// The steps whose outputs a result is made from.
+fn wanted(output: &Output) -> Vec<&'static str> {
+    let machine = matches!(output.testing, Testing::Boot(_)).then_some(MACHINE);
+    let update = output.sign_key.iter().flat_map(|_| update::STEPS);
+    [IMAGE].into_iter().chain(machine).chain(update).collect()
 }
 
 fn inputs(steps: &[&dyn run::Step]) -> Vec<Input> {

@@ -11,6 +11,7 @@ mod event;
 mod fingerprint;
 mod hint;
 mod identity;
+pub mod key;
 mod packages;
 mod plan;
 mod read;
@@ -20,6 +21,7 @@ mod run;
 mod space;
 mod steps;
 mod store;
+mod update;
 mod usage;
 mod verify;
 

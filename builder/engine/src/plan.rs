@@ -28,6 +28,8 @@ pub struct Plan {
     pub(crate) packages: Packages,
     /// All steps, each after its needs.
     pub(crate) steps: Vec<Box<dyn Step>>,
+    /// The step that makes the images, of no version yet.
+    image: Image,
     /// The time that everything in the image is clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
 }
@@ -56,23 +58,30 @@ impl Plan {
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
         let base = Base { recipe: &recipe, distribution, identity, epoch, packages: &packages };
-        let made = if recipe.root.verity {
+        let (made, image) = if recipe.root.verity {
             base.sealed(&system, &site, &tools)
         } else {
             base.plain(&site, &tools)
         };
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
+        steps.push(Box::new(image.clone()));
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, steps, epoch })
+        Ok(Self { recipe, packages, steps, image, epoch })
     }
 
-    /// What the whole build comes from: the image and what a boot test must find in it.
+    /// Makes it a plan for images of this version. No other step knows of it.
+    pub(crate) fn set_version(&mut self, version: &str) {
+        if let Some(step) = self.steps.iter_mut().find(|step| step.id() == IMAGE) {
+            *step = Box::new(self.image.of_version(version));
+        }
+    }
+
+    /// What the whole build comes from: the image, of whatever version, and what a boot test must
+    /// find in it.
     pub(crate) fn fingerprint(&self) -> Digest {
-        let image = self.steps.iter().find(|step| step.id() == IMAGE);
-        let image = image.map(|step| step.fingerprint().to_string()).unwrap_or_default();
-        Fingerprint::new("build", 1)
-            .with("image", image)
+        Fingerprint::new("build", 2)
+            .with("image", self.image.content().to_string())
             .with_json("expect", &self.recipe.expect)
             .finish()
     }
@@ -104,18 +113,18 @@ struct Base<'a> {
 
 impl Base<'_> {
     /// The steps of an image with an ext4 root that the distribution's initramfs mounts.
-    fn plain(&self, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+    fn plain(&self, site: &Site, tools: &Tools) -> (Vec<Box<dyn Step>>, Image) {
         let site = site.fingerprint();
         let initramfs = Initramfs { site, epoch: self.epoch };
         let root = self.filesystem(Part::Root, Some(site), tools, self.recipe.root.size);
         let data = self.filesystem(Part::Data, Some(site), tools, self.recipe.data.size);
         let made_of = [&initramfs as &dyn Step, &root, &data, tools].map(Step::fingerprint);
         let image = self.image(Kind::Plain, made_of);
-        vec![Box::new(initramfs), Box::new(root), Box::new(data), Box::new(image)]
+        (vec![Box::new(initramfs), Box::new(root), Box::new(data)], image)
     }
 
     /// The steps of an image with a sealed root.
-    fn sealed(&self, system: &System, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+    fn sealed(&self, system: &System, site: &Site, tools: &Tools) -> (Vec<Box<dyn Step>>, Image) {
         let initrd = Initrd {
             system: system.fingerprint(),
             tools: tools.fingerprint(),
@@ -133,14 +142,14 @@ impl Base<'_> {
         let made_of = [&initrd as &dyn Step, &root, &data, tools].map(Step::fingerprint);
         let image = self.image(Kind::Sealed, made_of);
         let [system, site] = layers;
-        vec![
+        let steps: Vec<Box<dyn Step>> = vec![
             Box::new(system),
             Box::new(site),
             Box::new(initrd),
             Box::new(data),
             Box::new(root),
-            Box::new(image),
-        ]
+        ];
+        (steps, image)
     }
 
     fn layer(&self, which: Which, tree: Digest, tools: &Tools) -> Layer {

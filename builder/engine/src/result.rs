@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
+use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
 use coremax_publish::{Artefact, Boot, Build, Draft, Existing, FileInput, Manifest, Package};
 use coremax_recipe::{Content, Recipe};
@@ -17,6 +18,7 @@ use crate::{
     plan::{IMAGE, Plan},
     run::Outputs,
     steps::Image,
+    update,
     verify::{self, BootSettings, Proof},
 };
 
@@ -32,6 +34,8 @@ pub struct Output {
     pub version: Option<String>,
     /// Whether the image is booted.
     pub testing: Testing,
+    /// The file of the key that signs an update to this version; if none, there will be none.
+    pub sign_key: Option<PathBuf>,
 }
 
 /// Whether the image is booted.
@@ -68,21 +72,45 @@ impl Stored {
     }
 }
 
-/// The folder where an equal build's result is already, as proven as it is wanted now.
-pub(crate) fn existing(plan: &Plan, output: &Output) -> Option<PathBuf> {
-    let tested = matches!(output.testing, Testing::Boot(_));
-    let fingerprint = plan.fingerprint().to_string();
-    let named = output.version.as_deref().or(plan.recipe.version.as_ref().map(|v| v.as_str()));
-    results(output, &plan.recipe).into_iter().find(|folder| {
-        let Ok(Some(manifest)) = Manifest::load(folder) else { return false };
-        manifest.build.fingerprint == fingerprint
-            && manifest.verified.is_some() == tested
-            && named.is_none_or(|version| version == manifest.build.version)
-            && manifest.build.artefacts.iter().all(|artefact| {
-                let found = fs::metadata(folder.join(&artefact.name));
-                found.is_ok_and(|found| found.len() == artefact.size)
+/// An equal build's result that is there already, as proven as it is wanted now.
+pub(crate) struct Equal {
+    pub(crate) folder: PathBuf,
+    build: Build,
+}
+
+impl Equal {
+    /// Looks for it.
+    pub(crate) fn find(plan: &Plan, output: &Output) -> Option<Self> {
+        let tested = matches!(output.testing, Testing::Boot(_));
+        let fingerprint = plan.fingerprint().to_string();
+        let named = named(output, &plan.recipe);
+        results(output, &plan.recipe).into_iter().find_map(|folder| {
+            let manifest = Manifest::load(&folder).ok()??;
+            let equal = manifest.build.fingerprint == fingerprint
+                && manifest.verified.is_some() == tested
+                && named.is_none_or(|version| version == manifest.build.version);
+            equal.then_some(Self { folder, build: manifest.build })
+        })
+    }
+
+    /// Whether it has its images, and the update that `key` signs if there is one.
+    pub(crate) fn is_whole(&self, key: Option<&SecretKey>) -> bool {
+        let is_there = |name: &str, size: u64| {
+            fs::metadata(self.folder.join(name)).is_ok_and(|found| found.len() == size)
+        };
+        let signed = |key: &SecretKey| {
+            self.build.update.as_ref().is_some_and(|made| {
+                made.key == update::id(key).to_string() && is_there(&made.name, made.size)
             })
-    })
+        };
+        self.build.artefacts.iter().all(|made| is_there(&made.name, made.size))
+            && key.is_none_or(signed)
+    }
+}
+
+/// The version that somebody asked for.
+fn named<'a>(output: &'a Output, recipe: &'a Recipe) -> Option<&'a str> {
+    output.version.as_deref().or(recipe.version.as_ref().map(|version| version.as_str()))
 }
 
 /// All results of a recipe, the newest last.
@@ -97,25 +125,36 @@ fn results(output: &Output, recipe: &Recipe) -> Vec<PathBuf> {
     folders
 }
 
-/// Lays images, report and manifest into their folder, which appears at once and whole.
+/// What a build has made, and what of it is to be published.
+pub(crate) struct Made<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) outputs: &'a Outputs,
+    pub(crate) version: &'a str,
+    /// Signs the update, where one is wanted.
+    pub(crate) key: Option<&'a SecretKey>,
+}
+
+/// Lays images, update, report and manifest into their folder, which appears at once and whole.
 pub(crate) fn publish(
-    plan: &Plan,
-    outputs: &Outputs,
+    made: &Made<'_>,
     proof: Option<&Proof>,
     output: &Output,
     observer: Observer<'_>,
 ) -> Result<PathBuf> {
+    let Made { plan, outputs, version, key } = *made;
     let stage = Stage::new("done", observer);
     let recipe = &plan.recipe;
     let draft = Draft::begin(&output.folder, recipe.name.as_str())?;
-    let made = Image::made(outputs)?;
-    for image in &made {
+    let images = Image::made(outputs)?;
+    for image in &images {
         let source = outputs.path(IMAGE, &image.name);
         coremax_disk::copy_file(&source, &draft.path().join(&image.name), &|_| ())?;
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
-    let build = build_record(plan, outputs, made, version(output, recipe), proof)?;
+    let update = key.map(|key| update::write(plan, outputs, version, key, draft.path()));
+    let mut build = build_record(plan, outputs, images, version, proof)?;
+    build.update = update.transpose().context("making the update")?;
     if let Some(proof) = proof {
         proof.write(draft.path(), &report_build(&recipe.summary, &build, outputs, proof))?;
     }
@@ -140,25 +179,42 @@ fn existing_policy(output: &Output) -> Existing {
     }
 }
 
-/// The version asked for, else the recipe's, else today's date, with a number if that is taken.
-fn version(output: &Output, recipe: &Recipe) -> String {
-    let named = output.version.clone().or_else(|| recipe.version.as_ref().map(ToString::to_string));
-    named.unwrap_or_else(|| {
-        let today = jiff::Timestamp::now().strftime("%Y.%m.%d").to_string();
-        let shelf = output.folder.join(recipe.name.as_str());
-        let taken = |version: &String| {
-            [version.clone(), format!("{version}.untested")].iter().any(|v| shelf.join(v).exists())
-        };
-        let numbered = (2..).map(|number| format!("{today}.{number}"));
-        std::iter::once(today.clone()).chain(numbered).find(|v| !taken(v)).unwrap_or(today)
-    })
+/// The version asked for, else the recipe's, else that of an equal result that only lacks something,
+/// else today's date, with a number if that is taken.
+///
+/// # Errors
+/// One that no node could compare with another.
+pub(crate) fn version(output: &Output, recipe: &Recipe, equal: Option<&Equal>) -> Result<String> {
+    let known = named(output, recipe).or(equal.map(|equal| &*equal.build.version));
+    let version = known.map_or_else(|| free_version(output, recipe), str::to_owned);
+    version.parse::<coremax_node_api::update::Version>()?;
+    Ok(version)
+}
+
+/// The version of a build that is only planned: nobody knows where its result goes.
+pub(crate) fn planned_version(recipe: &Recipe) -> String {
+    recipe.version.as_ref().map_or_else(today, ToString::to_string)
+}
+
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y.%m.%d").to_string()
+}
+
+fn free_version(output: &Output, recipe: &Recipe) -> String {
+    let today = today();
+    let shelf = output.folder.join(recipe.name.as_str());
+    let taken = |version: &String| {
+        [version.clone(), format!("{version}.untested")].iter().any(|v| shelf.join(v).exists())
+    };
+    let numbered = (2..).map(|number| format!("{today}.{number}"));
+    std::iter::once(today.clone()).chain(numbered).find(|v| !taken(v)).unwrap_or(today)
 }
 
 fn build_record(
     plan: &Plan,
     outputs: &Outputs,
     artefacts: Vec<Artefact>,
-    version: String,
+    version: &str,
     proof: Option<&Proof>,
 ) -> Result<Build> {
     let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
@@ -181,7 +237,7 @@ fn build_record(
     let boots = proof.map(|proof| stage("boot", proof.seconds, proof.cpu_seconds));
     Ok(Build {
         recipe: plan.recipe.name.to_string(),
-        version,
+        version: version.to_owned(),
         base: plan.recipe.base.to_string(),
         builder: format!("coremax {}", env!("CARGO_PKG_VERSION")),
         fingerprint: plan.fingerprint().to_string(),
@@ -189,6 +245,7 @@ fn build_record(
         packages: packages.collect(),
         files: files(&plan.recipe)?,
         artefacts,
+        update: None,
         stages: steps.chain(boots).collect(),
     })
 }

@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use coremax_disk::layer;
 use coremax_fetch::Digest;
+use coremax_node_api::update::key;
 use coremax_recipe::{Content, Recipe};
 use coremax_rootfs::{
     Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, overlay, place,
@@ -17,7 +18,7 @@ use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
     disk::{DATA_PARTITION, ROOT_PARTITION},
-    image, system,
+    system,
 };
 use crate::{
     event::{Stage, Unit},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -64,7 +65,7 @@ impl Site {
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
             .with_json("sealed", &recipe.root.verity)
-            .with_json("image", &(&recipe.name, &recipe.version))
+            .with_json("image", &recipe.name)
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &recipe.units)
@@ -76,6 +77,9 @@ impl Site {
             if let Content::Copy { source, .. } = &file.content {
                 print = print.with_path("file", source)?;
             }
+        }
+        if let Some(keys) = &recipe.root.update_key_source {
+            print = print.with_path("update key", keys)?;
         }
         Ok(Self { recipe: recipe.clone(), fstab, epoch, fingerprint: print.finish() })
     }
@@ -136,6 +140,9 @@ impl Site {
             file("/etc/fstab", self.fstab.as_bytes(), 0o644),
         ];
         place(tree, &own)?;
+        if let Some(source) = &self.recipe.root.update_key_source {
+            place(tree, &[file(key::ON_NODE, update_keys(source)?.as_bytes(), 0o644)])?;
+        }
         for folder in &self.recipe.overlays {
             overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
         }
@@ -174,11 +181,12 @@ impl Site {
         }
     }
 
-    /// By these a node knows which updates are its own and newer, see os-release(5).
+    /// By this a node knows which updates are its own, see os-release(5). The version stands on the
+    /// kernel's command line: another one alone is no other layer.
     fn name_image(&self, tree: &Path) -> Result<()> {
         let path = tree.join(OS_RELEASE);
         let text = fs::read_to_string(&path).with_context(|| format!("reading /{OS_RELEASE}"))?;
-        let text = os_release(&text, self.recipe.name.as_str(), image::version(&self.recipe));
+        let text = os_release(&text, self.recipe.name.as_str());
         Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
     }
 
@@ -195,11 +203,18 @@ impl Site {
     }
 }
 
-/// The distribution's own text with the image's name and version in it.
-fn os_release(text: &str, name: &str, version: &str) -> String {
+/// The keys that sign updates, in the words that the node reads.
+fn update_keys(source: &Path) -> Result<String> {
+    let read = || -> Result<_> { Ok(key::parse_public(&fs::read_to_string(source)?)?) };
+    let keys = read().with_context(|| format!("reading the update key {}", source.display()))?;
+    Ok(keys.iter().map(key::PublicKey::to_line).collect())
+}
+
+/// The distribution's own text with the image's name in it.
+fn os_release(text: &str, name: &str) -> String {
     let others = text.lines().filter(|line| !line.starts_with("IMAGE_"));
     let others: String = others.map(|line| format!("{line}\n")).collect();
-    format!("{others}IMAGE_ID={name}\nIMAGE_VERSION={version}\n")
+    format!("{others}IMAGE_ID={name}\n")
 }
 
 /// The preset that keeps what `listed` (a unit and its state on each line) says.
@@ -268,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_one_name_and_version() {
-        let text = os_release("ID=debian\nIMAGE_ID=cloud\n", "node", "1");
-        assert_eq!(text, "ID=debian\nIMAGE_ID=node\nIMAGE_VERSION=1\n");
+    fn an_image_has_one_name() {
+        let text = os_release("ID=debian\nIMAGE_ID=cloud\nIMAGE_VERSION=1\n", "node");
+        assert_eq!(text, "ID=debian\nIMAGE_ID=node\n");
     }
 
     #[test]
