@@ -132,6 +132,11 @@ impl State {
         Ok(Self { trial: Some(Trial { slot, tries: TRIES }), ..*self })
     }
 
+    /// Whether a boot of `running` is one of its trial, the last one included, which leaves no tries.
+    pub fn is_on_trial(&self, running: Slot) -> bool {
+        running != self.blessed && self.trial.is_some_and(|trial| trial.slot == running)
+    }
+
     /// No slot is tried any more, and none is remembered as having failed.
     pub fn end_trial(&self) -> Self {
         Self { trial: None, ..*self }

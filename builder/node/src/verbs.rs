@@ -2,17 +2,19 @@
 //!
 //! Here is where on a node things are; what is done with them is in [`crate::update`].
 
+mod health;
 mod shadowing;
 mod table;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Seek},
     path::Path,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use coremax_node_api::{
+    early_boot::{self, TRIAL},
     reset::{self, Reset},
     slot::{self, FOLDER, Slot},
     status::Status,
@@ -74,8 +76,20 @@ pub(crate) fn status(as_json: bool) -> Result<()> {
 pub(crate) fn bless() -> Result<()> {
     let running = running()?;
     update::bless(&mut disk()?, running.slot)?;
+    match fs::remove_file(TRIAL) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {TRIAL}"));
+        }
+        _ => {}
+    }
     println!("{} {} in slot {} is blessed", running.recipe, running.version, running.slot);
     Ok(())
+}
+
+/// Keeps the running version once it has shown that it is healthy.
+pub(crate) fn bless_when_healthy() -> Result<()> {
+    health::wait().context("the running version is not blessed")?;
+    bless()
 }
 
 /// Goes back at the next boot.
@@ -147,6 +161,14 @@ fn disk() -> Result<Files<Table>> {
         bail!("there is no {ESP}/{FOLDER}: this machine does not run from an image with slots");
     }
     Ok(Files::new(PARTITIONS.into(), ESP.into(), Table(None)))
+}
+
+/// What early boot left.
+fn state() -> Result<early_boot::State> {
+    let parse = |line: String| Ok(serde_json::from_str(&line)?);
+    read(early_boot::STATE)
+        .and_then(parse)
+        .with_context(|| format!("reading {}", early_boot::STATE))
 }
 
 fn running() -> Result<Running> {

@@ -3,7 +3,7 @@
 //! Overlays, files, users, keys, settings and units; the node program, by which an image proves
 //! itself; and what systemd must know at first boot.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use anyhow::{Context as _, Result};
 use coremax_disk::layer;
@@ -39,6 +39,10 @@ const SEALED_FSTAB: &str =
 /// Where early boot mounts the ESP of a sealed image.
 const ESP: &str = "efi";
 const OS_RELEASE: &str = "usr/lib/os-release";
+/// Without its container engine a node is not healthy.
+const ENGINES: [&str; 4] =
+    ["containerd.service", "crio.service", "docker.service", "podman.socket"];
+const NEEDED_FOR_HEALTH: &str = "usr/lib/systemd/system/coremax-health.target.requires";
 /// It asks questions at the console of a machine that has nobody at it.
 const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
@@ -115,7 +119,9 @@ impl Step for Site {
         self.make_accounts(tree)?;
         apply_settings(tree, &self.settings()).context("applying settings")?;
         set_units(tree, &self.units()).context("setting units")?;
-        self.pin_presets(tree)?;
+        let enabled = enabled_units(tree)?;
+        pin_presets(tree, &enabled)?;
+        need_for_health(tree, engines(&enabled))?;
         self.name_image(tree)?;
         if self.recipe.root.verity {
             fs::create_dir_all(tree.join(ESP)).with_context(|| format!("making /{ESP}"))?;
@@ -189,18 +195,6 @@ impl Site {
         let text = os_release(&text, self.recipe.name.as_str());
         Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
     }
-
-    /// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
-    /// nothing else gets in.
-    fn pin_presets(&self, tree: &Path) -> Result<()> {
-        let listed = Cmd::new("systemctl", &Sandbox::tree(tree))
-            .args(["--root=/", "list-unit-files", "--state=enabled", "--no-legend", "--plain"])
-            .run()
-            .context("listing the enabled units")?;
-        let preset = presets(&String::from_utf8_lossy(&listed.stdout));
-        let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
-        Ok(place(tree, &[file(path, preset.as_bytes(), 0o644)])?)
-    }
 }
 
 /// The keys that sign updates, in the words that the node reads.
@@ -215,6 +209,39 @@ fn os_release(text: &str, name: &str) -> String {
     let others = text.lines().filter(|line| !line.starts_with("IMAGE_"));
     let others: String = others.map(|line| format!("{line}\n")).collect();
     format!("{others}IMAGE_ID={name}\n")
+}
+
+/// The units that start at boot: a unit and its state on each line.
+fn enabled_units(tree: &Path) -> Result<String> {
+    let listed = Cmd::new("systemctl", &Sandbox::tree(tree))
+        .args(["--root=/", "list-unit-files", "--state=enabled", "--no-legend", "--plain"])
+        .run()
+        .context("listing the enabled units")?;
+    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+}
+
+/// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
+/// nothing else gets in.
+fn pin_presets(tree: &Path, enabled: &str) -> Result<()> {
+    let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
+    Ok(place(tree, &[file(path, presets(enabled).as_bytes(), 0o644)])?)
+}
+
+/// Makes these units part of what a version on trial must show.
+fn need_for_health<'a>(tree: &Path, units: impl Iterator<Item = &'a str>) -> Result<()> {
+    let folder = tree.join(NEEDED_FOR_HEALTH);
+    for unit in units {
+        fs::create_dir_all(&folder)
+            .and_then(|()| symlink(format!("../{unit}"), folder.join(unit)))
+            .with_context(|| format!("adding {unit} to the health of the node"))?;
+    }
+    Ok(())
+}
+
+/// The container engines among the enabled units.
+fn engines(enabled: &str) -> impl Iterator<Item = &str> {
+    let units = enabled.lines().filter_map(|line| line.split_whitespace().next());
+    units.filter(|unit| ENGINES.contains(unit))
 }
 
 /// The preset that keeps what `listed` (a unit and its state on each line) says.
@@ -280,6 +307,16 @@ mod tests {
         let listed = "ssh.service enabled enabled\ngetty@.service  enabled  enabled\n";
         assert_eq!(presets(listed), "enable ssh.service\nenable getty@.service\ndisable *\n");
         assert_eq!(presets(""), "disable *\n");
+    }
+
+    #[test]
+    fn an_enabled_engine_is_part_of_health() {
+        let enabled = "ssh.service enabled enabled\ndocker.service enabled enabled\n";
+        assert_eq!(engines(enabled).collect::<Vec<_>>(), ["docker.service"]);
+        let tree = tempfile::tempdir().unwrap();
+        need_for_health(tree.path(), engines(enabled)).unwrap();
+        let link = tree.path().join(NEEDED_FOR_HEALTH).join("docker.service");
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("../docker.service"));
     }
 
     #[test]
