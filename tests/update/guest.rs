@@ -60,11 +60,19 @@ SUBSYSTEM=="virtio-ports", ATTR{name}=="coremax.tests", TAG+="systemd", ENV{SYST
 '''
 "#;
 
+/// What a machine writes to.
+pub(crate) enum Disk<'a> {
+    /// A qcow2.
+    Kept(&'a Path),
+    /// A raw disk, and a file that gets a record of all writes.
+    Recorded { disk: &'a Path, log: &'a Path },
+}
+
 /// A running machine.
 pub(crate) struct Guest {
     shell: BufReader<UnixStream>,
     serial: PathBuf,
-    _qemu: Child,
+    qemu: Child,
 }
 
 /// What a boot came to.
@@ -82,22 +90,20 @@ pub(crate) struct Did {
 }
 
 impl Guest {
-    /// Starts a machine by BIOS from `disk`, a qcow2, with `files` on a second disk. What it needs besides
+    /// Starts a machine by BIOS from `disk`, with `files` on a second disk. What it needs besides
     /// lies in `work`.
-    pub(crate) fn start(disk: &Path, files: &Path, work: &Path) -> Result<Self, String> {
+    pub(crate) fn start(disk: &Disk<'_>, files: &Path, work: &Path) -> Result<Self, String> {
         let (socket, serial) = (work.join("shell"), work.join("serial.log"));
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(|e| format!("listening: {e}"))?;
         let log = File::create(work.join("qemu.log")).map_err(|e| format!("making a log: {e}"))?;
-        let drive = |id: &str, path: &Path, more: &str| {
-            format!("if=none,id={id},file={},cache=unsafe,{more}", path.display())
-        };
+        let files = format!("if=none,id=files,format=raw,readonly=on,file={}", files.display());
         let mut qemu = Cmd::new(QEMU, &Sandbox::host())
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"])
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024M"])
-            .args(["-drive", &drive("disk", disk, "format=qcow2")])
+            .args(disk.arguments())
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
-            .args(["-drive", &drive("files", files, "format=raw,readonly=on")])
+            .args(["-drive", &files])
             .args(["-device", "virtio-blk-pci,drive=files"])
             .args(["-serial", &format!("file:{}", serial.display())])
             .args(["-chardev", &format!("socket,id=shell,path={}", socket.display())])
@@ -111,7 +117,7 @@ impl Guest {
             .map_err(|e| format!("skipped: {e}: it is in the package qemu-system-x86"))?;
         let stream = connected(&listener, &mut qemu, work)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| e.to_string())?;
-        Ok(Self { shell: BufReader::new(stream), serial, _qemu: qemu })
+        Ok(Self { shell: BufReader::new(stream), serial, qemu })
     }
 
     /// Waits until the machine has come up.
@@ -134,6 +140,14 @@ impl Guest {
                 return Ok(up);
             }
         }
+    }
+
+    /// Powers it off in order and waits for its end.
+    pub(crate) fn power_off(mut self) -> Result<(), String> {
+        self.send("systemctl poweroff")?;
+        while self.line().is_ok() {}
+        let status = self.qemu.wait().map_err(|e| e.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("QEMU ended with {status}")) }
     }
 
     /// Runs a line of shell as root.
@@ -180,6 +194,23 @@ impl Guest {
         let lines: Vec<_> = text.lines().rev().take(15).collect();
         let lines: Vec<_> = lines.into_iter().rev().collect();
         format!("its console ({}) says last:\n{}", self.serial.display(), lines.join("\n"))
+    }
+}
+
+impl Disk<'_> {
+    fn arguments(&self) -> Vec<String> {
+        let pairs = match self {
+            Self::Kept(disk) => vec![(
+                "-drive",
+                format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", disk.display()),
+            )],
+            Self::Recorded { disk, log } => vec![
+                ("-blockdev", format!("driver=file,node-name=raw,filename={}", disk.display())),
+                ("-blockdev", format!("driver=file,node-name=log,filename={}", log.display())),
+                ("-blockdev", "driver=blklogwrites,node-name=disk,file=raw,log=log".to_owned()),
+            ],
+        };
+        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
 }
 

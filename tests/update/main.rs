@@ -2,9 +2,10 @@
 //! does not hold gives way by itself to the version before, and what is not for this node is refused.
 //!
 //! One machine (BIOS, QEMU, its disk kept from boot to boot) for the whole story. `COREMAX_FULL=1` adds
-//! versions that panic and that hang, three boots each.
+//! versions that panic and that hang, three boots each, and a cut of power at every write of an update.
 
 mod builds;
+mod cuts;
 mod guest;
 
 use std::{
@@ -18,7 +19,7 @@ use coremax_tests::{Outcome, Sentence, coremax, expect, tell};
 use serde_json::Value;
 
 use builds::Builds;
-use guest::{Guest, Up};
+use guest::{Disk, Guest, Up};
 
 const STORY: &[Sentence<Stage>] = &[
     ("a key is made once, and signs the updates of a recipe that names it", Builds::of_all),
@@ -31,7 +32,11 @@ const STORY: &[Sentence<Stage>] = &[
     ("a version that is not healthy gives way to the one before", unhealthy),
     ("a version that panics gives way after three boots", panics),
     ("a version that hangs gives way by the watchdog", hangs),
+    ("power may go at any write of an update", cuts::of_an_update),
 ];
+
+/// The updates lie on the machine's second disk.
+pub(crate) const MOUNT: &str = "mountpoint -q /mnt || mount -o ro /dev/vdb /mnt";
 
 /// Where the story plays.
 pub(crate) struct Stage {
@@ -78,6 +83,7 @@ fn status(guest: &mut Guest) -> Result<Value, String> {
 
 /// Writes an update and restarts until `version` is up.
 fn update(guest: &mut Guest, file: &str, version: &str) -> Result<Up, String> {
+    guest.runs(MOUNT)?;
     let said = guest.runs(&format!("coremax-node update /mnt/{file}"))?;
     println!("         {}", said.replace('\n', "; "));
     guest.restart_until(version)
@@ -91,9 +97,10 @@ fn blessed(guest: &mut Guest) -> Outcome {
 
 fn new_machine(stage: &Stage) -> Outcome {
     let (disk, files) = (builds::disk(stage)?, builds::updates(stage)?);
-    let mut guest = Guest::start(&disk, &files, &stage.work)?;
+    let mut guest = Guest::start(&Disk::Kept(&disk), &files, &stage.work)?;
     equal(&guest.up()?, &up("a", "1"))?;
-    guest.runs("mount -o ro /dev/vdb /mnt && mkdir -p /var/lib/coremax")?;
+    guest.runs(MOUNT)?;
+    guest.runs("mkdir -p /var/lib/coremax")?;
     guest.runs("echo kept | tee /var/lib/own /var/lib/coremax/own")?;
     let said = guest.runs("coremax-node status")?;
     says(&said, &["node 1\n", "slot a  1                 running, blessed", "slot b  empty"])?;
@@ -163,7 +170,6 @@ fn falls_back(guest: &mut Guest, number: &str, wanted: &[&str]) -> Outcome {
     let console = guest.console().split_off(before);
     says(&console, wanted)?;
     says(&console, &[&format!("node {number} ("), "slot b is on trial"])?;
-    guest.runs("mountpoint -q /mnt || mount -o ro /dev/vdb /mnt")?;
     let status = status(guest)?;
     equal(
         &status["state"],
