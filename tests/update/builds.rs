@@ -31,6 +31,25 @@ ExecStart=/bin/sh -c "echo c > /proc/sysrq-trigger"
 [Install]
 WantedBy=sysinit.target
 "#;
+/// Health never comes, and its deadline sooner than in ten minutes.
+const LATE: &str = r#"
+[Unit]
+Before=coremax-health.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep infinity
+[Install]
+RequiredBy=coremax-health.target
+"#;
+const SOON: &str = r#"
+[[file]]
+path = "/usr/lib/systemd/system/coremax-deadline.timer.d/soon.conf"
+content = """
+[Timer]
+OnBootSec=
+OnBootSec=100s
+"""
+"#;
 /// systemd stands still when it gets a signal that only a fault of its own sends.
 const HANG: &str = r#"
 [Unit]
@@ -63,6 +82,7 @@ impl Builds {
         if full().is_ok() {
             build(stage, "4", PANIC, SIGNED)?;
             build(stage, "5", HANG, SIGNED)?;
+            build(stage, "6", LATE, SIGNED)?;
         }
         let sums = fs::read_to_string(result(stage, "2").join("SHA256SUMS"));
         says(&sums.map_err(|e| e.to_string())?, &["  node.coremax-update\n", "  node.qcow2\n"])
@@ -113,7 +133,7 @@ pub(crate) fn updates(stage: &Stage) -> Result<PathBuf, String> {
     let (folder, image) = (stage.work.join("updates"), stage.work.join("updates.ext4"));
     fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let mut room = 64 << 20;
-    for version in ["1", "2", "3", "4", "5"] {
+    for version in ["1", "2", "3", "4", "5", "6"] {
         let update = update(stage, version);
         if let Ok(found) = fs::metadata(&update) {
             let _ = fs::hard_link(&update, folder.join(version)); // it is there already
@@ -158,9 +178,10 @@ fn recipe(node: &str, version: &str, unit: &str) -> String {
             "\"sick.service\", ",
         ),
     };
+    let soon = if unit == LATE { SOON } else { "" };
     let key = "[root]\nupdate-key = \"update.key.pub\"\n";
     node.replace("enable = [", &format!("enable = [{enable}"))
-        .replace("[[output]]", &format!("{key}{SHELL}{is}{unit}\n[[output]]"))
+        .replace("[[output]]", &format!("{key}{SHELL}{is}{unit}{soon}\n[[output]]"))
         .replace("[kernel]\n", "[kernel]\nmodules = \"cloud\"\n")
 }
 

@@ -2,7 +2,7 @@
 //! does not hold gives way by itself to the version before, and what is not for this node is refused.
 //!
 //! One machine (BIOS, QEMU, its disk kept from boot to boot) for the whole story. `COREMAX_FULL=1` adds
-//! versions that panic and that hang, three boots each, and a cut of power at every write of an update.
+//! versions that panic, hang and come to nothing, three boots each, and a cut of power at every write of an update.
 
 mod builds;
 mod cuts;
@@ -32,6 +32,7 @@ const STORY: &[Sentence<Stage>] = &[
     ("a version that is not healthy gives way to the one before", unhealthy),
     ("a version that panics gives way after three boots", panics),
     ("a version that hangs gives way by the watchdog", hangs),
+    ("a version that shows nothing in time gives way by its deadline", late),
     ("power may go at any write of an update", cuts::of_an_update),
 ];
 
@@ -161,6 +162,11 @@ fn panics(stage: &Stage) -> Outcome {
 fn hangs(stage: &Stage) -> Outcome {
     builds::full()?;
     falls_back(&mut *stage.guest()?, "5", &["Freezing execution"])
+}
+
+fn late(stage: &Stage) -> Outcome {
+    builds::full()?;
+    falls_back(&mut *stage.guest()?, "6", &["did not show its health in time"])
 }
 
 /// The update with this number is tried and given up, and version 1 is back.
