@@ -29,6 +29,9 @@ const STORY: [Sentence<Stage>; 8] = [
     ("an image that breaks its promise is not published", broken_promise),
 ];
 
+/// Builds of one day are of one version, and those of the next are not.
+const VERSION: [&str; 2] = ["--image-version", "2026.11.24"];
+
 /// Where the story plays.
 struct Stage {
     cache: PathBuf,
@@ -51,12 +54,14 @@ impl Stage {
     fn build(&self, output: &Path, more: &[&str]) -> Ran {
         let cache = Self::text(&self.cache);
         let fixed = ["build", "recipes/node.toml", "--cache", cache, "-o", Self::text(output)];
-        run(&[&fixed, more].concat())
+        run(&[&fixed, &VERSION[..], more].concat())
     }
 
     fn start(&self, output: &Path) -> Child {
         Cmd::new(coremax(), &Sandbox::host())
-            .args(["build", "recipes/node.toml", "--no-test", "--cache"])
+            .args(["build", "recipes/node.toml", "--no-test"])
+            .args(VERSION)
+            .arg("--cache")
             .arg(&self.cache)
             .arg("-o")
             .arg(output)

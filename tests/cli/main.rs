@@ -21,7 +21,7 @@ fn help_teaches() {
     for word in ["build", "check", "plan", "test", "run", "clean", "recipes/node.toml"] {
         assert!(ran.out.contains(word), "--help does not mention {word}");
     }
-    for verb in ["build", "plan", "test", "run", "clean", "check"] {
+    for verb in ["build", "plan", "test", "run", "clean", "check", "key"] {
         let ran = run(&[verb, "--help"]);
         assert!(ran.ok, "{verb} --help: {}", ran.err);
         assert!(ran.out.lines().all(|line| line.chars().count() <= 100), "{verb}: long lines");

@@ -74,6 +74,8 @@ pub(crate) enum Verb {
     Run(Run),
     /// Remove what builds left in the cache
     Clean(Clean),
+    /// Make the keys that sign updates
+    Key(Key),
     /// Print the JSON schema of recipes, for editors
     Schema,
     /// Print completions for a shell
@@ -131,9 +133,15 @@ pub(crate) struct Build {
     /// Put the result below this folder, as RECIPE/VERSION
     #[arg(long, short, value_name = "DIR", default_value = IMAGES)]
     pub(crate) output: PathBuf,
-    /// The result's version [default: the recipe's, else the date]
+    /// The image's version, by which a node knows what is newer [default: the recipe's, else the
+    /// date]
     #[arg(long, value_name = "VERSION")]
     pub(crate) image_version: Option<Version>,
+    /// Make an update to this version too, signed with the key in this file
+    ///
+    /// `coremax key new` makes keys. Nodes believe those that [root] update-key of their recipe names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_key: Option<PathBuf>,
     /// Do not boot the image: the result is marked as untested and must not be published
     #[arg(long)]
     pub(crate) no_test: bool,
@@ -215,4 +223,20 @@ pub(crate) struct Clean {
     /// Downloads and archive indexes too, not only finished steps
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) verb: KeyVerb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a key: FILE is the secret half for --sign-key, FILE.pub the public one for a recipe's
+    /// [root] update-key
+    New {
+        /// Where it goes; no file is overwritten
+        file: PathBuf,
+    },
 }

@@ -32,6 +32,7 @@ fn run(args: Args) -> Result<()> {
         Verb::Test(test) => verbs::test::run(&global, test),
         Verb::Run(run) => verbs::run::run(&global, run),
         Verb::Clean(clean) => verbs::clean::run(&global, &clean),
+        Verb::Key(key) => verbs::key::run(&global, &key),
         Verb::Schema => verbs::docs::schema(),
         Verb::Completions { shell } => verbs::docs::completions(shell),
         Verb::Man { folder } => verbs::docs::man(folder.as_deref()),

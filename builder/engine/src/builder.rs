@@ -12,16 +12,19 @@ use coremax_recipe::Base;
 
 use crate::{
     event::{Observer, Stage, Unit},
+    key,
     plan::{Description, IMAGE, MACHINE, Plan},
     read::{self, Request},
     resolve::Sources,
-    result::{self, Output, Stored, Testing},
+    result::{self, Equal, Made, Output, Stored, Testing},
     run::{self, Outputs},
     space::{self, Removed},
     steps::{Image, Tools, tools::TREE},
     store::{Record, Store},
+    update,
     usage::Stopwatch,
     verify::{self, Bench, BootSettings, Console, Known},
+    version::{self, Version},
 };
 
 /// Bytes that a guest writes to its disk in a boot test, at most.
@@ -78,6 +81,7 @@ impl Builder {
         self.sources.warn_of_ignored(&stage);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
         let mut plan = Plan::new(recipe, resolved)?;
+        plan.set_version(&version::planned(&plan.recipe));
         let (to_run, fetch) = self.pending(&plan);
         let summary = format!(
             "{} packages, {} of {} steps to run, {} MB to fetch",
@@ -108,18 +112,26 @@ impl Builder {
     ///
     /// # Errors
     /// Whatever stopped it; the next build goes on from there.
-    pub fn build(&self, plan: &Plan, output: &Output, observer: Observer<'_>) -> Result<PathBuf> {
-        let name = &plan.recipe.name;
-        if let Some(folder) = result::existing(plan, output) {
-            result::point_latest(&folder)?;
+    pub fn build(
+        &self,
+        mut plan: Plan,
+        output: &Output,
+        observer: Observer<'_>,
+    ) -> Result<PathBuf> {
+        let key = output.sign_key.as_deref().map(|file| key::load(file, &plan.recipe));
+        let key = key.transpose()?;
+        let equal = Equal::find(&plan, output);
+        if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
+            let folder = &equal.folder;
+            result::point_latest(folder)?;
             Stage::new("done", observer).ended(format!("{} (unchanged)", folder.display()), None);
-            return Ok(folder);
+            return Ok(folder.clone());
         }
-        let wanted: &[_] = match output.testing {
-            Testing::Skipped => &[IMAGE],
-            Testing::Boot(_) => &[IMAGE, MACHINE],
-        };
-        let outputs = self.run(&plan.steps, wanted, &self.needs(plan, output), observer);
+        let version = Version::of(output, &plan.recipe, equal.as_ref())?;
+        plan.set_version(version.as_str());
+        let name = &plan.recipe.name;
+        let wanted = wanted(output);
+        let outputs = self.run(&plan.steps, &wanted, &self.needs(&plan, output), observer);
         let outputs = outputs.with_context(|| format!("building {name}"))?;
         let proof = match &output.testing {
             Testing::Skipped => None,
@@ -131,12 +143,13 @@ impl Builder {
                     path: outputs.path(IMAGE, &image.name),
                     sha256: image.sha256,
                 });
-                let expect = result::expectations(plan);
+                let expect = result::expectations(&plan);
                 let proof = verify::prove(&images.collect::<Vec<_>>(), &expect, &bench);
                 Some(proof.with_context(|| format!("booting {name}"))?)
             }
         };
-        let folder = result::publish(plan, &outputs, proof.as_ref(), output, observer)?;
+        let made = Made { plan: &plan, outputs: &outputs, version: &version, key: key.as_ref() };
+        let folder = result::publish(&made, proof.as_ref(), output, observer)?;
         result::point_latest(&folder)?;
         Ok(folder)
     }
@@ -279,6 +292,13 @@ impl Builder {
         stage.ended(record.summary.clone(), Some(record.seconds));
         Ok(Some(record))
     }
+}
+
+/// The steps whose outputs a result is made from.
+fn wanted(output: &Output) -> Vec<&'static str> {
+    let machine = matches!(output.testing, Testing::Boot(_)).then_some(MACHINE);
+    let update = output.sign_key.iter().flat_map(|_| update::STEPS);
+    [IMAGE].into_iter().chain(machine).chain(update).collect()
 }
 
 fn inputs(steps: &[&dyn run::Step]) -> Vec<Input> {

@@ -51,6 +51,10 @@ impl Files {
                 files.add_named(from.as_str(), source)?;
             }
         }
+        if let (Some(key), Some(source)) = (&recipe.root.update_key, &recipe.root.update_key_source)
+        {
+            files.add_named(key.as_str(), source)?;
+        }
         Ok(files)
     }
 

@@ -10,13 +10,34 @@ pub fn hint(error: &Error) -> Option<String> {
     error.chain().rev().find_map(of_domain).or_else(|| of_system(error))
 }
 
+/// An error that the user can mend by doing what `hint` says.
+pub(crate) fn mendable(text: String, hint: String) -> Error {
+    Mendable { text, hint }.into()
+}
+
+#[derive(Debug)]
+struct Mendable {
+    text: String,
+    hint: String,
+}
+
+impl std::fmt::Display for Mendable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Mendable {}
+
 fn of_domain(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref::<crate::verify::BootFailed>()?.hint.clone())
+        .or_else(|| Some(cause.downcast_ref::<Mendable>()?.hint.clone()))
         .or_else(|| cause.downcast_ref::<coremax_archive::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_archive::Unsolvable>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_disk::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_fetch::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_machine::Error>()?.hint())
+        .or_else(|| cause.downcast_ref::<coremax_node_api::update::key::NotAKey>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_publish::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_recipe::Mistakes>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_rootfs::Error>()?.hint())

@@ -35,6 +35,8 @@ pub struct Plan {
     pub(crate) took: Vec<Record>,
     /// All steps, each after its needs.
     pub(crate) steps: Vec<Box<dyn Step>>,
+    /// The step that makes the images, of no version yet.
+    image: Image,
     /// The time that everything in the image is clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
 }
@@ -64,23 +66,30 @@ impl Plan {
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
         let (files, keys) = (site.files().clone(), Files::keys_of(&recipe)?);
         let base = Base { recipe: &recipe, distribution, identity, epoch, packages: &packages };
-        let made = if recipe.root.verity {
+        let (made, image) = if recipe.root.verity {
             base.sealed(&system, &site, &tools)
         } else {
             base.plain(&site, &tools)
         };
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
+        steps.push(Box::new(image.clone()));
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, epoch })
+        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, image, epoch })
     }
 
-    /// What the whole build comes from: the image and what a boot test must find in it.
+    /// Makes it a plan for images of this version. No other step knows of it.
+    pub(crate) fn set_version(&mut self, version: &str) {
+        if let Some(step) = self.steps.iter_mut().find(|step| step.id() == IMAGE) {
+            *step = Box::new(self.image.of_version(version));
+        }
+    }
+
+    /// What the whole build comes from: the image, of whatever version, and what a boot test must
+    /// find in it.
     pub(crate) fn fingerprint(&self) -> Digest {
-        let image = self.steps.iter().find(|step| step.id() == IMAGE);
-        let image = image.map(|step| step.fingerprint().to_string()).unwrap_or_default();
-        Fingerprint::new("build", 1)
-            .with("image", image)
+        Fingerprint::new("build", 2)
+            .with("image", self.image.content().to_string())
             .with_json("expect", &self.recipe.expect)
             .finish()
     }
@@ -112,18 +121,18 @@ struct Base<'a> {
 
 impl Base<'_> {
     /// The steps of an image with an ext4 root that the distribution's initramfs mounts.
-    fn plain(&self, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+    fn plain(&self, site: &Site, tools: &Tools) -> (Vec<Box<dyn Step>>, Image) {
         let site = site.fingerprint();
         let unpacked = self.packages.installed_bytes();
         let initramfs = Initramfs { site, epoch: self.epoch, unpacked };
         let root = self.filesystem(Part::Root, Some(site), tools, self.recipe.root.size);
         let data = self.filesystem(Part::Data, Some(site), tools, self.recipe.data.size);
         let image = self.image(Kind::Plain, [&initramfs, &root, &data, tools]);
-        vec![Box::new(initramfs), Box::new(root), Box::new(data), Box::new(image)]
+        (vec![Box::new(initramfs), Box::new(root), Box::new(data)], image)
     }
 
     /// The steps of an image with a sealed root.
-    fn sealed(&self, system: &System, site: &Site, tools: &Tools) -> Vec<Box<dyn Step>> {
+    fn sealed(&self, system: &System, site: &Site, tools: &Tools) -> (Vec<Box<dyn Step>>, Image) {
         let initrd = Initrd {
             system: system.fingerprint(),
             tools: tools.fingerprint(),
@@ -142,14 +151,14 @@ impl Base<'_> {
         let data = self.filesystem(Part::Empty, None, tools, self.recipe.data.size);
         let image = self.image(Kind::Sealed, [&initrd, &root, &data, tools]);
         let [system, site] = layers;
-        vec![
+        let steps: Vec<Box<dyn Step>> = vec![
             Box::new(system),
             Box::new(site),
             Box::new(initrd),
             Box::new(data),
             Box::new(root),
-            Box::new(image),
-        ]
+        ];
+        (steps, image)
     }
 
     fn layer(&self, which: Which, tree: &dyn Step, tools: &Tools) -> Layer {

@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use coremax_fetch::Digest;
 use coremax_machine::{Expect, report};
+use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
-use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package, Receipt};
+use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package};
 use coremax_recipe::{Recipe, Version};
 
 use crate::{
@@ -18,7 +18,9 @@ use crate::{
     run::Outputs,
     steps::Image,
     store::{Entry, Record},
+    update,
     verify::{self, BootSettings, Known, Proof},
+    version::{Version as Chosen, named},
 };
 
 /// What the guest must answer for, beside the image: `coremax test` asks for it again.
@@ -33,6 +35,8 @@ pub struct Output {
     pub version: Option<Version>,
     /// Whether the image is booted.
     pub testing: Testing,
+    /// The file of the key that signs an update to this version; if none, there will be none.
+    pub sign_key: Option<PathBuf>,
 }
 
 /// Whether the image is booted.
@@ -80,20 +84,44 @@ impl Stored {
     }
 }
 
-/// The folder where an equal build's result is already, as proven as it is wanted now.
-pub(crate) fn existing(plan: &Plan, output: &Output) -> Option<PathBuf> {
-    let fingerprint = plan.fingerprint().to_string();
-    let named = named(output, &plan.recipe);
-    results(output, &plan.recipe).into_iter().find(|folder| {
-        let Ok(Some(manifest)) = Manifest::load(folder) else { return false };
-        manifest.build.fingerprint == fingerprint
-            && is_as_proven(&manifest, &output.testing)
-            && named.as_ref().is_none_or(|version| *version == manifest.build.version)
-            && manifest.build.artefacts.iter().all(|artefact| {
-                let found = fs::metadata(folder.join(&artefact.name));
-                found.is_ok_and(|found| found.len() == artefact.size)
+/// An equal build's result that is there already, as proven as it is wanted now.
+pub(crate) struct Equal {
+    pub(crate) folder: PathBuf,
+    build: Build,
+}
+
+impl Equal {
+    /// Looks for it.
+    pub(crate) fn find(plan: &Plan, output: &Output) -> Option<Self> {
+        let fingerprint = plan.fingerprint().to_string();
+        let named = named(output, &plan.recipe);
+        results(output, &plan.recipe).into_iter().find_map(|folder| {
+            let manifest = Manifest::load(&folder).ok()??;
+            let equal = manifest.build.fingerprint == fingerprint
+                && is_as_proven(&manifest, &output.testing)
+                && named.is_none_or(|version| version == manifest.build.version);
+            equal.then_some(Self { folder, build: manifest.build })
+        })
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> &str {
+        &self.build.version
+    }
+
+    /// Whether it has its images, and the update that `key` signs if there is one.
+    pub(crate) fn is_whole(&self, key: Option<&SecretKey>) -> bool {
+        let is_there = |name: &str, size: u64| {
+            fs::metadata(self.folder.join(name)).is_ok_and(|found| found.len() == size)
+        };
+        let signed = |key: &SecretKey| {
+            self.build.update.as_ref().is_some_and(|made| {
+                made.key == update::id(key).to_string() && is_there(&made.name, made.size)
             })
-    })
+        };
+        self.build.artefacts.iter().all(|made| is_there(&made.name, made.size))
+            && key.is_none_or(signed)
+    }
 }
 
 /// Whether a result has the proof that is wanted, or says that it has none if none is.
@@ -128,39 +156,44 @@ fn results(output: &Output, recipe: &Recipe) -> Vec<PathBuf> {
     folders
 }
 
-/// Lays images, report and manifest into their folder, which appears at once and whole.
+/// What a build has made, and what of it is to be published.
+pub(crate) struct Made<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) outputs: &'a Outputs,
+    pub(crate) version: &'a Chosen,
+    /// Signs the update, where one is wanted.
+    pub(crate) key: Option<&'a SecretKey>,
+}
+
+/// Lays images, update, report and manifest into their folder, which appears at once and whole.
 pub(crate) fn publish(
-    plan: &Plan,
-    outputs: &Outputs,
+    made: &Made<'_>,
     proof: Option<&Proof>,
     output: &Output,
     observer: Observer<'_>,
 ) -> Result<PathBuf> {
+    let Made { plan, outputs, version, key } = *made;
     let stage = Stage::new("done", observer);
     let recipe = &plan.recipe;
     let draft = Draft::begin(&output.folder, recipe.name.as_str())?;
-    let made = Image::made(outputs)?;
-    for image in &made {
+    let images = Image::made(outputs)?;
+    for image in &images {
         let source = outputs.path(IMAGE, &image.name);
         coremax_disk::copy_file(&source, &draft.path().join(&image.name), &|_| ())?;
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
+    let update = key.map(|key| update::write(plan, outputs, version.as_str(), key, draft.path()));
     let told = told(plan, outputs, proof);
-    let build = build_record(plan, made, &told);
-    let lay = |version, existing| {
-        let build = Build { version, ..build.clone() };
-        Ok(match proof {
-            None => publishing::publish_untested(&draft, build, existing)?,
-            Some(proof) => {
-                proof.write(draft.path(), &report_build(&recipe.summary, &build, &told))?;
-                publishing::publish(&draft, build, proof.record(), existing)?
-            }
-        })
-    };
-    let receipt = match named(output, recipe) {
-        Some(version) => lay(version, existing_policy(output))?,
-        None => under_the_date(&output.folder.join(recipe.name.as_str()), lay)?,
+    let mut build = build_record(plan, images, version.as_str(), &told);
+    build.update = update.transpose().context("making the update")?;
+    let existing = if version.is_new() { Existing::Spare } else { existing_policy(output) };
+    let receipt = match proof {
+        None => publishing::publish_untested(&draft, build, existing)?,
+        Some(proof) => {
+            proof.write(draft.path(), &report_build(&recipe.summary, &build, &told))?;
+            publishing::publish(&draft, build, proof.record(), existing)?
+        }
     };
     stage.ended(receipt.folder.display().to_string(), None);
     let mut names: Vec<_> = fs::read_dir(&receipt.folder)?.flatten().collect();
@@ -179,41 +212,7 @@ fn existing_policy(output: &Output) -> Existing {
     }
 }
 
-/// The version asked for, else the recipe's.
-fn named(output: &Output, recipe: &Recipe) -> Option<String> {
-    output.version.as_ref().or(recipe.version.as_ref()).map(ToString::to_string)
-}
-
-/// Lays a result that nobody gave a version under today's date, with a number if that is taken. Another build may
-/// take a version that was free a moment ago: then it is the next one.
-fn under_the_date(
-    shelf: &Path,
-    lay: impl Fn(String, Existing) -> Result<Receipt>,
-) -> Result<Receipt> {
-    let today = jiff::Timestamp::now().strftime("%Y.%m.%d").to_string();
-    let is_taken = |version: &String| {
-        [version.clone(), format!("{version}.untested")].iter().any(|v| shelf.join(v).exists())
-    };
-    let mut number = 1;
-    loop {
-        let version = if number == 1 { today.clone() } else { format!("{today}.{number}") };
-        number += 1;
-        if is_taken(&version) {
-            continue;
-        }
-        match lay(version, Existing::Spare) {
-            Err(error) if was_taken(&error) => {}
-            other => return other,
-        }
-    }
-}
-
-fn was_taken(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(publishing::Error::Exists { .. }))
-}
-
-/// All but the version, which is known when the result has its place.
-fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
+fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[Told]) -> Build {
     let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
     let packages = selected.map(|(selected, suite)| Package {
         name: selected.package.name.clone(),
@@ -225,7 +224,7 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
     });
     Build {
         recipe: plan.recipe.name.to_string(),
-        version: String::new(),
+        version: version.to_owned(),
         base: plan.recipe.base.to_string(),
         builder: format!("coremax {}", env!("CARGO_PKG_VERSION")),
         fingerprint: plan.fingerprint().to_string(),
@@ -234,6 +233,7 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, told: &[Told]) -> Build {
         packages: packages.collect(),
         files: [plan.files.inputs(), plan.keys.inputs()].concat(),
         artefacts,
+        update: None,
         stages: told.iter().map(Told::manifest).collect(),
     }
 }

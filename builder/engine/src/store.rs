@@ -11,14 +11,10 @@
 //! An entry appears at once and whole, or not at all. Of two builds that want the same entry one
 //! makes it and the other waits. What a killed build left in `making`, and its locks, are thrown away by the
 //! next one that needs that entry, or by [`Store::sweep`].
-//!
-//! Who gets a lock holds the file that has its name: one who waited on a file that was removed meanwhile
-//! tries again with the one in its place.
 
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,7 +24,7 @@ use coremax_fetch::Digest;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use serde::{Deserialize, Serialize};
 
-use crate::space::Removed;
+use crate::{lock::Lock, space::Removed};
 
 /// Held by those who use the store, against its being cleared.
 const IN_USE: &str = "in-use.lock";
@@ -75,12 +71,6 @@ pub struct Making {
     _lock: Lock,
 }
 
-/// A lock that is held. Its file is removed first and unlocked then.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
 /// What [`Store::begin`] found.
 pub enum Begun {
     /// Somebody made it meanwhile.
@@ -118,8 +108,7 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub fn begin(&self, fingerprint: &Digest) -> Result<Begun> {
-        let lock = self.lock(fingerprint, FlockOperation::LockExclusive)?;
-        let lock = lock.context("an entry of the step store stays locked")?;
+        let lock = Lock::wait(&self.lock(fingerprint))?;
         if let Some(entry) = self.get(fingerprint) {
             return Ok(Begun::Stored(entry));
         }
@@ -138,9 +127,7 @@ impl Store {
         let names = [&self.folder, &making].into_iter().flat_map(|folder| names_in(folder));
         let left = names.filter(|name| name.ends_with(LOCK) || making.join(name).exists());
         for fingerprint in left.filter_map(|name| name.trim_end_matches(LOCK).parse().ok()) {
-            if let Ok(Some(_lock)) =
-                self.lock(&fingerprint, FlockOperation::NonBlockingLockExclusive)
-            {
+            if let Ok(Some(_lock)) = Lock::attempt(&self.lock(&fingerprint)) {
                 let _ = remove(&making.join(fingerprint.to_string()));
             }
         }
@@ -166,33 +153,10 @@ impl Store {
         Ok(Some(removed))
     }
 
-    /// The lock of an entry; none if `how` does not wait and somebody else has it.
-    fn lock(&self, fingerprint: &Digest, how: FlockOperation) -> Result<Option<Lock>> {
-        let path = self.folder.join(format!("{fingerprint}{LOCK}"));
-        loop {
-            let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-            match rustix::io::retry_on_intr(|| flock(&file, how)) {
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                result => result.context("locking an entry of the step store")?,
-            }
-            if is_at(&file, &path)? {
-                return Ok(Some(Lock { path, _file: file }));
-            }
-        }
+    /// The path of an entry's lock.
+    fn lock(&self, fingerprint: &Digest) -> PathBuf {
+        self.folder.join(format!("{fingerprint}{LOCK}"))
     }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Whether the name is still this file's.
-fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let ours = file.metadata().with_context(|| format!("reading {}", path.display()))?;
-    let there = fs::metadata(path).ok();
-    Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
 }
 
 /// The names in a folder; none if it cannot be read.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Where early boot writes its [`State`], as one JSON line.
 pub const STATE: &str = "/run/coremax/state.json";
 
+/// A file that is there in a boot on trial, until the version is blessed.
+pub const TRIAL: &str = "/run/coremax/trial";
+
 /// What this boot runs from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {

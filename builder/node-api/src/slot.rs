@@ -15,6 +15,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::update::Version;
+
 /// How often a slot on trial may boot before the blessed one is taken again.
 pub const TRIES: u8 = 3;
 /// The folder on the ESP that holds what the loader needs: a folder a slot, and the state.
@@ -25,6 +27,9 @@ pub const KERNEL: &str = "vmlinuz";
 pub const INITRD: &str = "initrd.img";
 /// The word of a kernel's command line by which the loader says which slot it took.
 pub const PARAMETER: &str = "coremax.slot";
+
+/// The word of a kernel's command line that says which version the loader took.
+pub const VERSION: &str = "coremax.version";
 
 /// One of the two places that an image can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -127,6 +132,11 @@ impl State {
         Ok(Self { trial: Some(Trial { slot, tries: TRIES }), ..*self })
     }
 
+    /// Whether a boot of `running` is one of its trial, the last one included, which leaves no tries.
+    pub fn is_on_trial(&self, running: Slot) -> bool {
+        running != self.blessed && self.trial.is_some_and(|trial| trial.slot == running)
+    }
+
     /// No slot is tried any more, and none is remembered as having failed.
     pub fn end_trial(&self) -> Self {
         Self { trial: None, ..*self }
@@ -174,9 +184,19 @@ impl Slot {
 
     /// The slot that a kernel's command line says the loader took.
     pub fn of_command_line(text: &str) -> Option<Self> {
-        let value = |word: &str| word.strip_prefix(PARAMETER)?.strip_prefix('=')?.parse().ok();
-        text.split_ascii_whitespace().rev().find_map(value)
+        of_command_line(text, PARAMETER)
     }
+}
+
+/// The version that a kernel's command line says the loader took.
+pub fn version_of_command_line(text: &str) -> Option<Version> {
+    of_command_line(text, VERSION)
+}
+
+/// The last value of `name` that is one.
+fn of_command_line<T: FromStr>(text: &str, name: &str) -> Option<T> {
+    let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    text.split_ascii_whitespace().rev().find_map(value)
 }
 
 impl fmt::Display for Slot {

@@ -7,7 +7,7 @@ mod checks;
 mod facts;
 mod packages;
 mod ports;
-mod systemd;
+pub(crate) mod systemd;
 mod wire;
 
 use std::time::{Duration, Instant};

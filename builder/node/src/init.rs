@@ -27,6 +27,7 @@ mod reset;
 mod root;
 mod search;
 mod seed;
+mod trial;
 mod uevent;
 
 use std::{convert::Infallible, fs};
@@ -62,7 +63,8 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     let mut disks = Disks::default();
     let hash = line.root.context(NO_HASH)?;
     search::root(line, hash, &events, &mut loader, &mut disks)?;
-    let choice = choose(hash, &line.data, disks.all()).context("the root's disk is gone again")?;
+    let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all())
+        .context("the root's disk is gone again")?;
     let [root, verity] =
         [choice.root, choice.verity].map(|part| disks::node(&choice.disk.name, part));
     let (root, verity) = (root?, verity?);
@@ -70,6 +72,7 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     loader.need_root()?;
     root::mount(hash, &root, &verity)?;
     esp::mount(choice.disk, &loader);
+    trial::prepare(line.slot.as_deref());
     let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;

@@ -20,7 +20,7 @@ verbs:
   boot-test                 answer a tester over virtio-serial
   update FILE               write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
-  bless                     keep the running version: it is healthy
+  bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
   init                      boot the machine; what /init in an initrd does
@@ -56,6 +56,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
         ["bless"] => verbs::bless(),
+        ["bless", "--when-healthy"] => verbs::bless_when_healthy(),
         ["rollback"] => verbs::roll_back(),
         ["reset"] => verbs::reset(Reset::All),
         ["reset", "--keep-identity"] => verbs::reset(Reset::KeepIdentity),

@@ -2,22 +2,25 @@
 //!
 //! Here is where on a node things are; what is done with them is in [`crate::update`].
 
+mod health;
 mod shadowing;
 mod table;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Seek},
     path::Path,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use coremax_node_api::{
+    early_boot::{self, TRIAL},
     reset::{self, Reset},
     slot::{self, FOLDER, Slot},
     status::Status,
     update::key::{self, PublicKey},
 };
+use thiserror::Error;
 
 use self::table::Table;
 use crate::update::{self, Files, Medium, Place, Running};
@@ -28,11 +31,19 @@ const PARTITIONS: &str = "/run/coremax/partitions";
 const ESP: &str = "/efi";
 /// The image's own, not the copy in /etc that somebody may have changed.
 const OS_RELEASE: &str = "/usr/lib/os-release";
-/// The operator's public keys.
-const KEYS: &str = "/usr/lib/coremax/update-keys";
 /// What the data partition lays over /etc, and what the image has there.
 const ETC: &str = "/run/coremax/data/etc/upper";
 const ETC_OF_IMAGE: [&str; 2] = ["/run/coremax/site/etc", "/run/coremax/system/etc"];
+
+/// The image was built for nobody's updates.
+#[derive(Debug, Error)]
+#[error("this image has no key that an update could be verified with")]
+struct NoKeys;
+
+impl NoKeys {
+    const HINT: &str =
+        "install the node anew from a recipe with [root] update-key; `coremax key new` makes a key";
+}
 
 /// Writes an update to the free slot. A file that is damaged anywhere is refused before the version
 /// in that slot is given up.
@@ -65,8 +76,20 @@ pub(crate) fn status(as_json: bool) -> Result<()> {
 pub(crate) fn bless() -> Result<()> {
     let running = running()?;
     update::bless(&mut disk()?, running.slot)?;
+    match fs::remove_file(TRIAL) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {TRIAL}"));
+        }
+        _ => {}
+    }
     println!("{} {} in slot {} is blessed", running.recipe, running.version, running.slot);
     Ok(())
+}
+
+/// Keeps the running version once it has shown that it is healthy.
+pub(crate) fn bless_when_healthy() -> Result<()> {
+    health::wait().context("the running version is not blessed")?;
+    bless()
 }
 
 /// Goes back at the next boot.
@@ -95,7 +118,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let update = || cause.downcast_ref::<coremax_node_api::update::Error>()?.hint();
         let slot = || cause.downcast_ref::<slot::Error>()?.hint();
         let key = || cause.downcast_ref::<key::NotAKey>()?.hint();
-        update().or_else(slot).or_else(key)
+        let none = || cause.downcast_ref::<NoKeys>().map(|_| NoKeys::HINT.to_owned());
+        update().or_else(slot).or_else(key).or_else(none)
     })
 }
 
@@ -139,19 +163,32 @@ fn disk() -> Result<Files<Table>> {
     Ok(Files::new(PARTITIONS.into(), ESP.into(), Table(None)))
 }
 
+/// What early boot left.
+fn state() -> Result<early_boot::State> {
+    let parse = |line: String| Ok(serde_json::from_str(&line)?);
+    read(early_boot::STATE)
+        .and_then(parse)
+        .with_context(|| format!("reading {}", early_boot::STATE))
+}
+
 fn running() -> Result<Running> {
     let line = read("/proc/cmdline")?;
     let slot = Slot::of_command_line(&line)
         .ok_or_else(|| anyhow!("the kernel's command line does not say which slot runs"))?;
     let release = read(OS_RELEASE)?;
-    let [recipe, version] = ["IMAGE_ID", "IMAGE_VERSION"]
-        .map(|name| field(&release, name).with_context(|| format!("{OS_RELEASE} has no {name}")));
-    let version = version?.parse().with_context(|| format!("reading {OS_RELEASE}"))?;
-    Ok(Running { slot, recipe: recipe?, version })
+    let version = slot::version_of_command_line(&line)
+        .ok_or_else(|| anyhow!("the kernel's command line does not say which version runs"))?;
+    let recipe = field(&release, "IMAGE_ID")
+        .with_context(|| format!("{OS_RELEASE} does not say which recipe runs"))?;
+    Ok(Running { slot, recipe, version })
 }
 
+/// An image without keys takes no update.
 fn keys() -> Result<Vec<PublicKey>> {
-    key::parse_public(&read(KEYS)?).with_context(|| format!("reading {KEYS}"))
+    if !Path::new(key::ON_NODE).exists() {
+        return Err(NoKeys.into());
+    }
+    key::parse_public(&read(key::ON_NODE)?).with_context(|| format!("reading {}", key::ON_NODE))
 }
 
 fn read(path: &str) -> Result<String> {
@@ -214,6 +251,7 @@ mod tests {
         let refused = coremax_node_api::update::Error::Unsigned;
         let error = anyhow::Error::from(refused).context("updating");
         assert!(hint(&error).unwrap().starts_with("sign it"));
+        assert!(hint(&NoKeys.into()).unwrap().contains("update-key"));
         assert_eq!(hint(&anyhow!("x")), None);
     }
 }

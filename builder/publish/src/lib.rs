@@ -22,6 +22,8 @@ mod sums;
 
 pub use draft::Draft;
 pub use error::Error;
-pub use manifest::{Artefact, Boot, Build, FileInput, MANIFEST, Manifest, Package, Proof, Stage};
+pub use manifest::{
+    Artefact, Boot, Build, FileInput, MANIFEST, Manifest, Package, Proof, Stage, Update,
+};
 pub use publish::{Existing, Receipt, point_latest, publish, publish_untested};
 pub use sums::{SUMS, write_sums};

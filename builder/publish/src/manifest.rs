@@ -50,6 +50,9 @@ pub struct Build {
     pub files: Vec<FileInput>,
     /// What was made.
     pub artefacts: Vec<Artefact>,
+    /// The update to this version, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
     /// What it took, in the order of the work.
     pub stages: Vec<Stage>,
 }
@@ -98,6 +101,19 @@ pub struct Artefact {
     pub sha256: Digest,
     /// The disk's size as a machine sees it.
     pub virtual_size: u64,
+}
+
+/// A file that brings a machine with an older version to this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Its file's name in the result folder.
+    pub name: String,
+    /// Length of the file.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// The id of the key that signed it.
+    pub key: String,
 }
 
 /// What a stage of the build took.

@@ -127,10 +127,11 @@ fn complete(draft: &Path, manifest: &Manifest) -> Result<(), Error> {
 }
 
 fn check_artefacts(sums: &Sums, build: &Build) -> Result<(), Error> {
-    let same =
-        |artefact: &&Artefact| sums.get(&artefact.name) == Some((artefact.sha256, artefact.size));
-    match build.artefacts.iter().find(|artefact| !same(artefact)) {
-        Some(artefact) => Err(Error::Changed { artefact: artefact.name.clone() }),
+    let images = build.artefacts.iter().map(|made| (&made.name, made.sha256, made.size));
+    let update = build.update.iter().map(|made| (&made.name, made.sha256, made.size));
+    let is_same = |(name, sha256, size): &(&String, _, _)| sums.get(name) == Some((*sha256, *size));
+    match images.chain(update).find(|made| !is_same(made)) {
+        Some((name, ..)) => Err(Error::Changed { artefact: name.clone() }),
         None => Ok(()),
     }
 }
@@ -265,6 +266,7 @@ mod tests {
                 target: None,
             }],
             artefacts: vec![artefact],
+            update: None,
             stages: vec![Stage {
                 name: "root".to_owned(),
                 wall_seconds: 9.5,

@@ -97,6 +97,7 @@ mask = ["systemd-firstboot.service"]
 verity = false
 size = "2GiB"
 compression = "small"
+update-key = "keys/update.pub"
 [data]
 size = "64MiB"
 [mirror]

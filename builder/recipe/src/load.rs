@@ -145,7 +145,8 @@ fn check_files(part: &Part, project: &Path) -> Vec<Error> {
     let overlays = written.overlays.iter().map(|table| (&table.from, "folder"));
     let files = written.files.iter().filter_map(|table| Some((table.from.as_ref()?, "file")));
     let keys = written.archives.iter().filter_map(|table| Some((table.key.as_ref()?, "file")));
-    let named = overlays.chain(files).chain(keys);
+    let update_key = written.root.update_key.iter().map(|key| (key, "file"));
+    let named = overlays.chain(files).chain(keys).chain(update_key);
     named.filter_map(|(from, kind)| check_file(part, from, kind, project).err()).collect()
 }
 

@@ -35,6 +35,7 @@ pub fn merge(
     let kernel = kernel(&files, base)?;
     let packages = packages(&files, base, &kernel.package)?;
     let expect = expect(&files, &packages)?;
+    let update_key = files.last(|w| &w.root.update_key);
     Ok(Recipe {
         name: name.clone(),
         summary: own.summary.as_ref().map(Located::value).cloned().unwrap_or_default(),
@@ -54,6 +55,8 @@ pub fn merge(
             verity: files.last(|w| &w.root.verity).unwrap_or(true),
             size: files.last(|w| &w.root.size),
             compression: files.last(|w| &w.root.compression).unwrap_or_default(),
+            update_key_source: update_key.as_ref().map(|key| project.join(key.as_str())),
+            update_key,
         },
         data: Volume { size: files.last(|w| &w.data.size) },
         mirror: Mirror {

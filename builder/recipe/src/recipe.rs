@@ -173,6 +173,11 @@ pub struct Root {
     pub size: Option<Bytes>,
     /// How hard it is compressed, where it is sealed.
     pub compression: Compression,
+    /// The file of keys that sign updates as written; if none, no update is taken.
+    pub update_key: Option<SourcePath>,
+    /// Where that file lies on this machine.
+    #[serde(skip)]
+    pub update_key_source: Option<PathBuf>,
 }
 
 /// A file system of the image.

@@ -221,6 +221,9 @@ pub(crate) struct RootTable {
     pub(crate) size: Option<Located<Bytes>>,
     /// How hard a sealed root is compressed. Default: fast.
     pub(crate) compression: Option<Located<Compression>>,
+    /// The file with the public halves of the keys that sign updates, as `coremax key new` makes them.
+    /// Default: none, and no update is taken. Relative to the folder that holds `recipes/`.
+    pub(crate) update_key: Option<Located<SourcePath>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -17,7 +17,12 @@ pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
         true => Testing::Skipped,
         false => Testing::Boot(super::boot_settings(&build.boot)),
     };
-    let output = Output { folder: build.output, version: build.image_version, testing };
-    builder.build(&plan, &output, &*show)?;
+    let output = Output {
+        folder: build.output,
+        version: build.image_version,
+        testing,
+        sign_key: build.sign_key,
+    };
+    builder.build(plan, &output, &*show)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod docs;
+pub(crate) mod key;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod test;

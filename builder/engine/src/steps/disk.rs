@@ -83,7 +83,8 @@ impl Disk {
             },
             data(identity, needed)?,
         ];
-        let root = vec![format!("coremax.root={}", root.hash)];
+        // A panic is a failed boot, which the loader counts; nobody is there to read it.
+        let root = vec![format!("coremax.root={}", root.hash), "panic=10".to_owned()];
         Ok(Self { root, partitions })
     }
 

@@ -11,7 +11,10 @@ use coremax_disk::{
     grub, qcow2,
 };
 use coremax_fetch::Digest;
-use coremax_node_api::slot::{Slot, State, grub::Description};
+use coremax_node_api::slot::{
+    Slot, State, VERSION,
+    grub::{Description, SLOT},
+};
 use coremax_publish::Artefact;
 use coremax_recipe::{Format, Recipe, RecipeName};
 use coremax_sandbox::Sandbox;
@@ -31,13 +34,13 @@ use crate::{
 };
 
 /// Changes when the same parts make another disk.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 /// What was made, in the step's output.
 const MADE: &str = "made.json";
 /// Seconds in which another entry of the loader's menu can be chosen.
 const TIMEOUT: u32 = 1;
-/// The version of an image whose recipe says none: older than any other.
-const NO_VERSION: &str = "0";
+/// What the slot's description is called in the step's output; a plain image has none.
+pub(crate) const DESCRIPTION: &str = SLOT;
 
 /// Bytes of GRUB, shim and a FAT.
 const LOADER: u64 = 8 << 20;
@@ -53,11 +56,12 @@ pub(crate) enum Kind {
 }
 
 /// The step that makes the images.
+#[derive(Clone)]
 pub(crate) struct Image {
     name: RecipeName,
     formats: Vec<Format>,
     kind: Kind,
-    title: String,
+    base: String,
     version: String,
     command_line: Vec<String>,
     made_of: [Digest; 4],
@@ -79,13 +83,23 @@ impl Image {
             kind,
             name: recipe.name.clone(),
             formats: recipe.outputs.iter().copied().collect(),
-            version: version(recipe).to_owned(),
-            title: format!("{} ({})", recipe.name, distribution.name),
+            version: String::new(),
+            base: distribution.name.to_owned(),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             made_of,
             holds,
             identity,
         }
+    }
+
+    /// The same step for this version.
+    pub(crate) fn of_version(&self, version: &str) -> Self {
+        Self { version: version.to_owned(), ..self.clone() }
+    }
+
+    /// What the images come from, whatever version they are given.
+    pub(crate) fn content(&self) -> Digest {
+        self.of_version("").fingerprint()
     }
 
     /// What the step has made.
@@ -94,11 +108,6 @@ impl Image {
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(serde_json::from_slice(&text)?)
     }
-}
-
-/// The version that the image itself tells of.
-pub(crate) fn version(recipe: &Recipe) -> &str {
-    recipe.version.as_ref().map_or(NO_VERSION, |version| version.as_str())
 }
 
 impl Step for Image {
@@ -115,7 +124,7 @@ impl Step for Image {
             .with("name", self.name.as_str())
             .with_json("formats", &self.formats)
             .with_json("kind", &self.kind)
-            .with("title", &self.title)
+            .with("base", &self.base)
             .with("version", &self.version)
             .with_json("command line", &self.command_line)
             .with_json("identity", &self.identity);
@@ -142,6 +151,9 @@ impl Step for Image {
             Kind::Sealed => Disk::sealed(&self.identity, needed)?,
         };
         self.make_esp(&tools, needed, &parts, &esp)?;
+        if self.kind == Kind::Sealed {
+            fs::write(out.join(DESCRIPTION), self.description(&parts).encode()?)?;
+        }
         let disk = work.join("disk.raw");
         self.make_disk(&tools, parts.with_esp(&self.identity, esp)?, &disk)?;
         let made = self.formats.iter().map(|format| self.write(*format, &disk, out, stage));
@@ -188,7 +200,7 @@ impl Image {
         let config = grub::config::render(&grub::config::Config {
             timeout: TIMEOUT,
             entries: vec![grub::config::Entry {
-                title: self.title.clone(),
+                title: self.title(),
                 kernel: format!("/{kernel}"),
                 initrd: Some(format!("/{initrd}")),
                 command_line: self.arguments(parts),
@@ -208,12 +220,7 @@ impl Image {
         needed: &Outputs,
         parts: &Disk,
     ) -> Result<Vec<fat::File>> {
-        let command_line = self.arguments(parts);
-        let description = Description {
-            title: self.title.clone(),
-            version: self.version.clone(),
-            command_line: command_line.join(" "),
-        };
+        let (command_line, description) = (self.arguments(parts), self.description(parts));
         let [kernel, initrd] = [kernel::KERNEL, kernel::INITRD]
             .map(|name| fat::Content::Path(needed.path("initrd", name)));
         let config = grub::slots::render(&grub::slots::Config { timeout: TIMEOUT, command_line });
@@ -223,9 +230,23 @@ impl Image {
         Ok(files)
     }
 
+    /// What the loader is told of the slot that this version is in.
+    fn description(&self, parts: &Disk) -> Description {
+        Description {
+            title: self.title(),
+            version: self.version.clone(),
+            command_line: self.arguments(parts).join(" "),
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{} {} ({})", self.name, self.version, self.base)
+    }
+
     /// The kernel's arguments.
     fn arguments(&self, parts: &Disk) -> Vec<String> {
-        [&parts.root[..], &self.command_line].concat()
+        let version = (self.kind == Kind::Sealed).then(|| format!("{VERSION}={}", self.version));
+        [&parts.root[..], version.as_slice(), &self.command_line].concat()
     }
 
     /// The whole disk, with GRUB for BIOS installed in it.

@@ -12,13 +12,13 @@
 
 mod disk;
 mod filesystem;
-mod image;
+pub(crate) mod image;
 mod initramfs;
 mod initrd;
-mod kernel;
-mod layer;
+pub(crate) mod kernel;
+pub(crate) mod layer;
 mod layers;
-mod root;
+pub(crate) mod root;
 mod site;
 mod system;
 pub(crate) mod tools;
@@ -28,7 +28,7 @@ pub(crate) use image::{Image, Kind};
 pub(crate) use initramfs::Initramfs;
 pub(crate) use initrd::Initrd;
 pub(crate) use layer::{Layer, Which};
-pub(crate) use root::Root;
+pub(crate) use root::{Root, Sealed};
 pub(crate) use site::Site;
 pub(crate) use system::System;
 pub(crate) use tools::Tools;

@@ -3,11 +3,12 @@
 //! Overlays, files, users, keys, settings and units; the node program, by which an image proves
 //! itself; and what systemd must know at first boot.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use coremax_disk::layer;
 use coremax_fetch::Digest;
+use coremax_node_api::update::key;
 use coremax_recipe::{Content, Recipe};
 use coremax_rootfs::{
     Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, overlay, place,
@@ -17,7 +18,7 @@ use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
     disk::{DATA_PARTITION, ROOT_PARTITION},
-    image, system,
+    system,
 };
 use crate::{
     event::{Stage, Unit},
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -41,6 +42,10 @@ const ESP: &str = "efi";
 const OS_RELEASE: &str = "usr/lib/os-release";
 /// Bytes for accounts, settings and links to units, at most.
 const ACCOUNTS: u64 = 1 << 20;
+/// Without its container engine a node is not healthy.
+const ENGINES: [&str; 4] =
+    ["containerd.service", "crio.service", "docker.service", "podman.socket"];
+const NEEDED_FOR_HEALTH: &str = "usr/lib/systemd/system/coremax-health.target.requires";
 /// It asks questions at the console of a machine that has nobody at it.
 const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
@@ -69,7 +74,7 @@ impl Site {
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
             .with_json("sealed", &recipe.root.verity)
-            .with_json("image", &(&recipe.name, &recipe.version))
+            .with_json("image", &recipe.name)
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &recipe.units)
@@ -123,7 +128,9 @@ impl Step for Site {
         self.refuse_changes()?;
         apply_settings(tree, &self.settings()).context("applying settings")?;
         set_units(tree, &self.units()).context("setting units")?;
-        self.pin_presets(tree)?;
+        let enabled = enabled_units(tree)?;
+        pin_presets(tree, &enabled)?;
+        need_for_health(tree, engines(&enabled))?;
         self.name_image(tree)?;
         if self.recipe.root.verity {
             fs::create_dir_all(tree.join(ESP)).with_context(|| format!("making /{ESP}"))?;
@@ -148,6 +155,9 @@ impl Site {
             file("/etc/fstab", self.fstab.as_bytes(), 0o644),
         ];
         place(tree, &own)?;
+        if let Some(source) = &self.recipe.root.update_key_source {
+            place(tree, &[file(key::ON_NODE, update_keys(source)?.as_bytes(), 0o644)])?;
+        }
         for folder in &self.recipe.overlays {
             overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
         }
@@ -194,32 +204,61 @@ impl Site {
         }
     }
 
-    /// By these a node knows which updates are its own and newer, see os-release(5).
+    /// By this a node knows which updates are its own, see os-release(5). The version stands on the
+    /// kernel's command line: another one alone is no other layer.
     fn name_image(&self, tree: &Path) -> Result<()> {
         let path = tree.join(OS_RELEASE);
         let text = fs::read_to_string(&path).with_context(|| format!("reading /{OS_RELEASE}"))?;
-        let text = os_release(&text, self.recipe.name.as_str(), image::version(&self.recipe));
+        let text = os_release(&text, self.recipe.name.as_str());
         Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
-    }
-
-    /// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
-    /// nothing else gets in.
-    fn pin_presets(&self, tree: &Path) -> Result<()> {
-        let listed = Cmd::new("systemctl", &Sandbox::tree(tree))
-            .args(["--root=/", "list-unit-files", "--state=enabled", "--no-legend", "--plain"])
-            .run()
-            .context("listing the enabled units")?;
-        let preset = presets(&String::from_utf8_lossy(&listed.stdout));
-        let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
-        Ok(place(tree, &[file(path, preset.as_bytes(), 0o644)])?)
     }
 }
 
-/// The distribution's own text with the image's name and version in it.
-fn os_release(text: &str, name: &str, version: &str) -> String {
+/// The keys that sign updates, in the words that the node reads.
+fn update_keys(source: &Path) -> Result<String> {
+    let read = || -> Result<_> { Ok(key::parse_public(&fs::read_to_string(source)?)?) };
+    let keys = read().with_context(|| format!("reading the update key {}", source.display()))?;
+    Ok(keys.iter().map(key::PublicKey::to_line).collect())
+}
+
+/// The distribution's own text with the image's name in it.
+fn os_release(text: &str, name: &str) -> String {
     let others = text.lines().filter(|line| !line.starts_with("IMAGE_"));
     let others: String = others.map(|line| format!("{line}\n")).collect();
-    format!("{others}IMAGE_ID={name}\nIMAGE_VERSION={version}\n")
+    format!("{others}IMAGE_ID={name}\n")
+}
+
+/// The units that start at boot: a unit and its state on each line.
+fn enabled_units(tree: &Path) -> Result<String> {
+    let listed = Cmd::new("systemctl", &Sandbox::tree(tree))
+        .args(["--root=/", "list-unit-files", "--state=enabled", "--no-legend", "--plain"])
+        .run()
+        .context("listing the enabled units")?;
+    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+}
+
+/// At first boot systemd enables whatever no preset forbids. What is enabled now stays so, and
+/// nothing else gets in.
+fn pin_presets(tree: &Path, enabled: &str) -> Result<()> {
+    let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
+    Ok(place(tree, &[file(path, presets(enabled).as_bytes(), 0o644)])?)
+}
+
+/// Makes these units part of what a version on trial must show.
+fn need_for_health<'a>(tree: &Path, units: impl Iterator<Item = &'a str>) -> Result<()> {
+    let folder = tree.join(NEEDED_FOR_HEALTH);
+    for unit in units {
+        fs::create_dir_all(&folder)
+            .and_then(|()| symlink(format!("../{unit}"), folder.join(unit)))
+            .with_context(|| format!("adding {unit} to the health of the node"))?;
+    }
+    Ok(())
+}
+
+/// The container engines among the enabled units.
+fn engines(enabled: &str) -> impl Iterator<Item = &str> {
+    let units = enabled.lines().filter_map(|line| line.split_whitespace().next());
+    units.filter(|unit| ENGINES.contains(unit))
 }
 
 /// The preset that keeps what `listed` (a unit and its state on each line) says.
@@ -288,9 +327,19 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_one_name_and_version() {
-        let text = os_release("ID=debian\nIMAGE_ID=cloud\n", "node", "1");
-        assert_eq!(text, "ID=debian\nIMAGE_ID=node\nIMAGE_VERSION=1\n");
+    fn an_enabled_engine_is_part_of_health() {
+        let enabled = "ssh.service enabled enabled\ndocker.service enabled enabled\n";
+        assert_eq!(engines(enabled).collect::<Vec<_>>(), ["docker.service"]);
+        let tree = tempfile::tempdir().unwrap();
+        need_for_health(tree.path(), engines(enabled)).unwrap();
+        let link = tree.path().join(NEEDED_FOR_HEALTH).join("docker.service");
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("../docker.service"));
+    }
+
+    #[test]
+    fn an_image_has_one_name() {
+        let text = os_release("ID=debian\nIMAGE_ID=cloud\nIMAGE_VERSION=1\n", "node");
+        assert_eq!(text, "ID=debian\nIMAGE_ID=node\n");
     }
 
     #[test]

@@ -18,6 +18,9 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::Digest;
 
+/// Where a node has the public keys of its operator.
+pub const ON_NODE: &str = "/usr/lib/coremax/update-keys";
+
 const PUBLIC: &str = "coremax-public-1";
 const SECRET: &str = "coremax-secret-1";
 

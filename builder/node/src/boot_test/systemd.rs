@@ -80,6 +80,14 @@ pub(crate) struct Unit {
     pub(crate) active: String,
     /// The finer state, such as `running` or `exited`.
     pub(crate) sub: String,
+    /// Of a service, how it starts: `oneshot`, `notify`.
+    pub(crate) kind: String,
+}
+
+/// The units that `unit` cannot do without.
+pub(crate) fn required_by(unit: &str) -> Result<Vec<String>> {
+    let text = stdout_of(systemctl(["show", "--property=Requires", "--value", "--", unit]))?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The states of these units, in their order.
@@ -87,7 +95,8 @@ pub(crate) fn units(names: &[String]) -> Result<Vec<Unit>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let show = systemctl(["show", "--property=LoadState,ActiveState,SubState", "--"]).args(names);
+    let show =
+        systemctl(["show", "--property=LoadState,ActiveState,SubState,Type", "--"]).args(names);
     let text = stdout_of(show)?;
     let mut units: Vec<Unit> = text.split("\n\n").map(parse_unit).collect();
     units.resize_with(names.len(), Unit::default);
@@ -97,7 +106,12 @@ pub(crate) fn units(names: &[String]) -> Result<Vec<Unit>> {
 fn parse_unit(block: &str) -> Unit {
     let mut properties = properties(block);
     let mut take = |name: &str| properties.remove(name).unwrap_or_default();
-    Unit { load: take("LoadState"), active: take("ActiveState"), sub: take("SubState") }
+    Unit {
+        load: take("LoadState"),
+        active: take("ActiveState"),
+        sub: take("SubState"),
+        kind: take("Type"),
+    }
 }
 
 /// The manager's own properties, by name.

@@ -33,9 +33,11 @@ pub(crate) struct Choice<'a> {
 }
 
 /// The disk with both halves of the root; of several the one that also has the data, then one that
-/// stays in the machine, then the first by name.
+/// stays in the machine, then the first by name. Where both slots hold the same root, as two versions
+/// may, it is that of `slot`: the other one must stay free for the next update.
 pub(crate) fn choose<'a>(
     root: RootHash,
+    slot: Option<&str>,
     data: &Data,
     disks: impl IntoIterator<Item = &'a Disk> + Clone,
 ) -> Option<Choice<'a>> {
@@ -50,8 +52,9 @@ pub(crate) fn choose<'a>(
                 }
                 Data::Nowhere => None,
             };
-            let [root, verity] = root.partition_guids().map(|id| with_id(disk, id));
-            let (root, verity) = (root?, verity?);
+            let [root, verity] = root.partition_guids();
+            let root = of_slot(disk, root, slot.map(|slot| format!("root-{slot}")))?;
+            let verity = of_slot(disk, verity, slot.map(|slot| format!("root-{slot}-verity")))?;
             Some(Choice { disk, root, verity, data })
         })
         .min_by_key(|choice| {
@@ -70,6 +73,13 @@ fn partitions(disk: &Disk) -> &[Partition] {
 
 fn with_id(disk: &Disk, id: Guid) -> Option<&Partition> {
     partitions(disk).iter().find(|partition| partition.id == id)
+}
+
+/// The partition with this id, of several the one with this name.
+fn of_slot(disk: &Disk, id: Guid, name: Option<String>) -> Option<&Partition> {
+    let mut found = partitions(disk).iter().filter(|partition| partition.id == id);
+    let named = |partition: &&Partition| name.as_ref().is_some_and(|name| partition.name == *name);
+    found.clone().find(named).or_else(|| found.next())
 }
 
 fn named<'a>(disk: &'a Disk, name: &str) -> Option<&'a Partition> {
@@ -163,9 +173,27 @@ mod tests {
             ),
             (vec![disk("vdb", false, &[1, 2]), disk("vda", false, &[1, 2])], Some(("vda", false))),
         ] {
-            let choice = choose(wanted, &Data::WithRoot, &disks);
+            let choice = choose(wanted, None, &Data::WithRoot, &disks);
             let found = choice.map(|choice| (choice.disk.name.as_str(), choice.data.is_some()));
             assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn of_two_equal_roots_the_slot_s_own() {
+        let parts = [(64, 71, 1, "root-a"), (72, 79, 2, "root-a-verity")];
+        let twice = [(80, 87, 1, "root-b"), (88, 95, 2, "root-b-verity")];
+        let read = read(&table(4096, &[parts, twice].concat()));
+        let table = read.map_err(|error| error.to_string());
+        let disks = [Disk { table, ..disk("vda", false, &[]) }];
+        for (slot, want) in [
+            (Some("a"), ["root-a", "root-a-verity"]),
+            (Some("b"), ["root-b", "root-b-verity"]),
+            (Some("c"), ["root-a", "root-a-verity"]),
+            (None, ["root-a", "root-a-verity"]),
+        ] {
+            let choice = choose(hash(&disks[0]), slot, &Data::WithRoot, &disks).unwrap();
+            assert_eq!([&*choice.root.name, &*choice.verity.name], want, "{slot:?}");
         }
     }
 
@@ -174,7 +202,10 @@ mod tests {
         let disks = [disk("sda", false, &[1, 2, 0x10]), disk("sdb", false, &[0x11])];
         let id = partitions(&disks[1])[0].id;
         let place = |data| {
-            choose(hash(&disks[0]), &data, &disks).unwrap().data.map(|(disk, _)| disk.name.as_str())
+            choose(hash(&disks[0]), None, &data, &disks)
+                .unwrap()
+                .data
+                .map(|(disk, _)| disk.name.as_str())
         };
         assert_eq!(place(Data::WithRoot), Some("sda"));
         assert_eq!(place(Data::Partition(id)), Some("sdb"));
@@ -185,7 +216,7 @@ mod tests {
             (Data::Partition(id), true),
             (Data::Partition(Guid::from_bytes([9; 16])), false),
         ] {
-            let choice = choose(hash(&disks[0]), &data, &disks);
+            let choice = choose(hash(&disks[0]), None, &data, &disks);
             assert_eq!(is_complete(choice, &data), complete, "{data:?}");
         }
         assert!(!is_complete(None, &Data::Nowhere));

@@ -28,7 +28,7 @@ pub(crate) fn root(
     let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
     everything(loader, disks);
     loop {
-        let choice = choose(hash, &line.data, disks.all());
+        let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all());
         if is_complete(choice, &line.data) {
             return Ok(());
         }

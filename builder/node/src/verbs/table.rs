@@ -1,13 +1,9 @@
 //! The partition table of the disk that was booted from.
 
-use std::{
-    fs::{self, OpenOptions},
-    io,
-    path::Path,
-};
+use std::{fs::OpenOptions, io, path::Path};
 
-use anyhow::{Context, Result};
-use coremax_node_api::{early_boot, slot::Slot};
+use anyhow::Result;
+use coremax_node_api::slot::Slot;
 
 use crate::{
     gpt::device,
@@ -20,11 +16,7 @@ pub(super) struct Table(pub(super) Option<String>);
 impl Table {
     /// The disk that early boot found the root on.
     pub(super) fn of_this_disk() -> Result<Self> {
-        let line = fs::read(early_boot::STATE)
-            .with_context(|| format!("reading {}", early_boot::STATE))?;
-        let state: early_boot::State = serde_json::from_slice(&line)
-            .with_context(|| format!("reading {}", early_boot::STATE))?;
-        Ok(Self(Some(state.disk)))
+        Ok(Self(Some(super::state()?.disk)))
     }
 }
 

@@ -1,0 +1,162 @@
+//! Keys that sign updates: made, and read to sign with.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use coremax_node_api::update::key::{self, SecretKey};
+use coremax_recipe::Recipe;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::hint::mendable;
+
+/// A new pair of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// The file of the public half.
+    pub public: PathBuf,
+    /// Its id, by which messages name it.
+    pub id: String,
+}
+
+/// Makes a key: the secret half in `file`, for its owner alone, the public one beside it in `file.pub`.
+///
+/// # Errors
+/// Where one of the files is there already; it stays as it is. Where one cannot be written.
+pub fn make(file: &Path) -> Result<NewKey> {
+    let public = public_half(file);
+    if public.exists() {
+        return Err(taken(&public));
+    }
+    let comment = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let secret = SecretKey::from_seed(seed()?, comment);
+    write_new(file, 0o600, &secret.to_line())?;
+    write_new(&public, 0o644, &secret.public().to_line())?;
+    Ok(NewKey { public, id: secret.public().id().to_string() })
+}
+
+/// The key in `file`, if the nodes of this recipe believe what it signs.
+pub(crate) fn load(file: &Path, recipe: &Recipe) -> Result<SecretKey> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => mendable(
+                format!("there is no key {}", file.display()),
+                format!("make one with `coremax key new {}`", file.display()),
+            ),
+            _ => error.into(),
+        })
+        .with_context(|| format!("reading the key {}", file.display()))?;
+    let key = key::parse_secret(&text).with_context(|| format!("reading {}", file.display()))?;
+    if !recipe.root.verity {
+        let why = "an update is made of a sealed root, and this one is not".to_owned();
+        return Err(mendable(why, "leave out --sign-key, or [root] verity = false".to_owned()));
+    }
+    let known = match &recipe.root.update_key_source {
+        Some(source) => key::parse_public(&fs::read_to_string(source)?)
+            .with_context(|| format!("reading the update key {}", source.display()))?,
+        None => Vec::new(),
+    };
+    if !known.iter().any(|public| public.id() == key.public().id()) {
+        let why = format!("no node of {} would believe the key {}", recipe.name, file.display());
+        let public = public_half(file);
+        let hint = format!("name its public half in the recipe: [root] update-key = {public:?}");
+        return Err(mendable(why, hint));
+    }
+    Ok(key)
+}
+
+fn public_half(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
+    getrandom(&mut seed, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
+    Ok(seed)
+}
+
+fn write_new(file: &Path, mode: u32, text: &str) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
+        new.write_all(text.as_bytes())?;
+        new.sync_all()
+    };
+    write().map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => taken(file),
+        _ => anyhow::Error::from(error).context(format!("writing the key {}", file.display())),
+    })
+}
+
+fn taken(file: &Path) -> anyhow::Error {
+    let hint = "name another file: what is signed with a key that is gone cannot be updated again";
+    mendable(format!("{} is there already", file.display()), hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_its_secret_is_its_owner_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("update.key");
+        let made = make(&file).unwrap();
+        assert_eq!(made.public, folder.path().join("update.key.pub"));
+        let secret = fs::read_to_string(&file).unwrap();
+        let public = fs::read_to_string(&made.public).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let key = key::parse_secret(&secret).unwrap();
+        assert_eq!(key::parse_public(&public).unwrap(), [key.public()]);
+        assert_eq!(key.public().id().to_string(), made.id);
+
+        for gone in [&file, &made.public] {
+            fs::remove_file(gone).unwrap();
+            assert!(make(&file).unwrap_err().to_string().contains("already"));
+            fs::write(gone, if gone == &file { &secret } else { &public }).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), secret);
+        assert_eq!(fs::read_to_string(&made.public).unwrap(), public);
+    }
+
+    #[test]
+    fn only_a_key_that_nodes_believe_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = |root: &str| {
+            let text = format!("name = \"a\"\nbase = \"debian-12\"\n[root]\n{root}");
+            let path = folder.path().join("a.toml");
+            fs::write(&path, text).unwrap();
+            coremax_recipe::load(&path).unwrap()
+        };
+        for name in ["one", "two"] {
+            make(&folder.path().join(name)).unwrap();
+        }
+        let one = folder.path().join("one");
+        for (root, key, want) in [
+            ("update-key = \"one.pub\"", "one", None),
+            ("update-key = \"two.pub\"", "one", Some("would believe")),
+            ("", "one", Some("would believe")),
+            ("verity = false", "one", Some("sealed root")),
+            ("update-key = \"one.pub\"", "three", Some("coremax key new")),
+            ("update-key = \"one.pub\"", "one.pub", Some("secret key")),
+        ] {
+            let result = load(&folder.path().join(key), &recipe(root));
+            let said =
+                result.err().map(|e| format!("{e:#} {}", crate::hint(&e).unwrap_or_default()));
+            match (said, want) {
+                (None, None) => {}
+                (Some(said), Some(want)) => assert!(said.contains(want), "{root} {key}: {said}"),
+                (said, _) => panic!("{root} {key}: {said:?}"),
+            }
+        }
+        assert!(one.exists());
+    }
+}

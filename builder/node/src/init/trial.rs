@@ -1,0 +1,82 @@
+//! A boot of a version on trial: systemd is given the units that bless it, or give it up.
+//!
+//! They are enabled in /run, so that every other boot knows nothing of them.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::symlink,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use coremax_node_api::{
+    early_boot::TRIAL,
+    slot::{
+        FOLDER, State,
+        grub::{self, Blocks},
+    },
+};
+
+use super::{console, esp, mounts};
+
+/// Where systemd finds what holds for one boot.
+const FOR_THIS_BOOT: &str = "/run/systemd/system";
+const UNITS: &str = "/usr/lib/systemd/system";
+/// Units of the image, and what starts them.
+const WANTED: [(&str, &str); 3] = [
+    ("sysinit.target", "coremax-deadline.timer"),
+    ("multi-user.target", "coremax-bless.service"),
+    ("emergency.target", "coremax-fallback.service"),
+];
+
+/// Enables the units if the slot that boots is on trial.
+pub(crate) fn prepare(slot: Option<&str>) {
+    let Some(slot) = slot.and_then(|slot| slot.parse().ok()) else { return };
+    if !state(&Path::new(esp::AT).join(FOLDER)).is_on_trial(slot) {
+        return;
+    }
+    console::log(&format!("slot {slot} is on trial"));
+    if let Err(error) = enable() {
+        console::log(&format!("the trial will not be blessed: {error:#}"));
+    }
+}
+
+/// What cannot be read is read as the loader reads it: as nothing.
+fn state(folder: &Path) -> State {
+    let block = |name| fs::read(folder.join(name)).unwrap_or_default();
+    let blocks = Blocks {
+        blessed: block(grub::BLESSED),
+        copy: block(grub::BLESSED_COPY),
+        trial: block(grub::TRIAL),
+    };
+    blocks.state()
+}
+
+fn enable() -> Result<()> {
+    for (by, unit) in WANTED {
+        let folder = Path::new(FOR_THIS_BOOT).join(format!("{by}.wants"));
+        mounts::folder(&folder)?;
+        symlink(Path::new(UNITS).join(unit), folder.join(unit))
+            .with_context(|| format!("enabling {unit}"))?;
+    }
+    File::create(TRIAL).map(drop).with_context(|| format!("making {TRIAL}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use coremax_node_api::slot::{Slot, Trial};
+
+    use super::*;
+
+    #[test]
+    fn the_state_as_the_loader_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(state(folder.path()), State::NEW);
+        let trial = Some(Trial { slot: Slot::B, tries: 1 });
+        let blocks = Blocks::of(&State { trial, ..State::NEW });
+        fs::write(folder.path().join("blessed.env"), blocks.blessed).unwrap();
+        fs::write(folder.path().join("trial.env"), blocks.trial).unwrap();
+        let found = state(folder.path());
+        assert!(found.is_on_trial(Slot::B) && !found.is_on_trial(Slot::A));
+    }
+}

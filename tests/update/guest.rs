@@ -1,0 +1,232 @@
+//! A machine that keeps what it writes, with a root shell on a virtio-serial port.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use coremax_sandbox::{Child, Cmd, Sandbox};
+
+const QEMU: &str = "qemu-system-x86_64";
+/// How long the machine may be silent: three boots that end in a watchdog's timeout, without KVM.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long QEMU may take to connect.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// The shell's files, for the recipe of an image under test.
+pub(crate) const SHELL: &str = r#"
+[[file]]
+path = "/usr/lib/coremax-tests/shell"
+mode = "0755"
+content = '''
+#!/bin/bash
+# Runs what a test says, a line at a time.
+export LC_ALL=C
+exec 3<>/dev/virtio-ports/coremax.tests
+for word in $(cat /proc/cmdline); do
+    case $word in
+        coremax.slot=*) slot=${word#*=} ;;
+        coremax.version=*) version=${word#*=} ;;
+    esac
+done
+echo "ready $slot $version" >&3
+while :; do
+    while IFS= read -r line <&3; do
+        said=$(bash -c "$line" 2>&1 </dev/null 3>&-)
+        code=$?
+        printf 'done %s %s\n%s' "$code" "${#said}" "$said" >&3
+    done
+    sleep 0.2 # until the tester is there
+done
+'''
+
+[[file]]
+path = "/usr/lib/systemd/system/coremax-tests.service"
+content = '''
+[Unit]
+Description=Shell for tests
+[Service]
+Type=exec
+ExecStart=/usr/lib/coremax-tests/shell
+'''
+
+[[file]]
+path = "/usr/lib/udev/rules.d/90-coremax-tests.rules"
+content = '''
+SUBSYSTEM=="virtio-ports", ATTR{name}=="coremax.tests", TAG+="systemd", ENV{SYSTEMD_WANTS}+="coremax-tests.service"
+'''
+"#;
+
+/// What a machine writes to.
+pub(crate) enum Disk<'a> {
+    /// A qcow2.
+    Kept(&'a Path),
+    /// A raw disk, and a file that gets a record of all writes.
+    Recorded { disk: &'a Path, log: &'a Path },
+}
+
+/// A running machine.
+pub(crate) struct Guest {
+    shell: BufReader<UnixStream>,
+    serial: PathBuf,
+    qemu: Child,
+}
+
+/// What a boot came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Up {
+    pub(crate) slot: String,
+    pub(crate) version: String,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Did {
+    pub(crate) ok: bool,
+    pub(crate) said: String,
+}
+
+impl Guest {
+    /// Starts a machine by BIOS from `disk`, with `files` on a second disk. What it needs besides
+    /// lies in `work`.
+    pub(crate) fn start(disk: &Disk<'_>, files: &Path, work: &Path) -> Result<Self, String> {
+        let (socket, serial) = (work.join("shell"), work.join("serial.log"));
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).map_err(|e| format!("listening: {e}"))?;
+        let log = File::create(work.join("qemu.log")).map_err(|e| format!("making a log: {e}"))?;
+        let files = format!("if=none,id=files,format=raw,readonly=on,file={}", files.display());
+        let mut qemu = Cmd::new(QEMU, &Sandbox::host())
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024M"])
+            .args(disk.arguments())
+            .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
+            .args(["-drive", &files])
+            .args(["-device", "virtio-blk-pci,drive=files"])
+            .args(["-serial", &format!("file:{}", serial.display())])
+            .args(["-chardev", &format!("socket,id=shell,path={}", socket.display())])
+            .args(["-device", "virtio-serial-pci"])
+            .args(["-device", "virtserialport,chardev=shell,name=coremax.tests"])
+            .args(["-device", "virtio-rng-pci", "-device", "i6300esb"])
+            .args(["-netdev", "user,id=net,restrict=on"])
+            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+            .stderr_file(log)
+            .spawn()
+            .map_err(|e| format!("skipped: {e}: it is in the package qemu-system-x86"))?;
+        let stream = connected(&listener, &mut qemu, work)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(|e| e.to_string())?;
+        Ok(Self { shell: BufReader::new(stream), serial, qemu })
+    }
+
+    /// Waits until the machine has come up.
+    pub(crate) fn up(&mut self) -> Result<Up, String> {
+        loop {
+            let line = self.line()?;
+            let words: Vec<_> = line.split_whitespace().collect();
+            if let ["ready", slot, version] = words[..] {
+                return Ok(Up { slot: slot.to_owned(), version: version.to_owned() });
+            }
+        }
+    }
+
+    /// Restarts it in order, and waits until this version is up, whatever boots in between.
+    pub(crate) fn restart_until(&mut self, version: &str) -> Result<Up, String> {
+        self.send("systemctl reboot")?;
+        loop {
+            let up = self.up()?;
+            if up.version == version {
+                return Ok(up);
+            }
+        }
+    }
+
+    /// Powers it off in order and waits for its end.
+    pub(crate) fn power_off(mut self) -> Result<(), String> {
+        self.send("systemctl poweroff")?;
+        while self.line().is_ok() {}
+        let status = self.qemu.wait().map_err(|e| e.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("QEMU ended with {status}")) }
+    }
+
+    /// Runs a line of shell as root.
+    pub(crate) fn run(&mut self, line: &str) -> Result<Did, String> {
+        self.send(line)?;
+        let head = self.line()?;
+        let words: Vec<_> = head.split_whitespace().collect();
+        let ["done", code, length] = words[..] else {
+            return Err(format!("{line:?} was answered by {head:?}; {}", self.last()));
+        };
+        let mut said = vec![0; length.parse().map_err(|_| format!("no length in {head:?}"))?];
+        self.shell.read_exact(&mut said).map_err(|e| format!("{line:?}: {e}; {}", self.last()))?;
+        Ok(Did { ok: code == "0", said: String::from_utf8_lossy(&said).into_owned() })
+    }
+
+    /// The same for one that must succeed; what it says.
+    pub(crate) fn runs(&mut self, line: &str) -> Result<String, String> {
+        let did = self.run(line)?;
+        if did.ok { Ok(did.said) } else { Err(format!("{line:?} failed: {}", did.said)) }
+    }
+
+    /// What the serial line said so far.
+    pub(crate) fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.serial).unwrap_or_default()).into_owned()
+    }
+
+    fn send(&mut self, line: &str) -> Result<(), String> {
+        let mut stream = self.shell.get_ref();
+        stream.write_all(format!("{line}\n").as_bytes()).map_err(|e| format!("{line:?}: {e}"))
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        match self.shell.read_line(&mut line) {
+            Ok(1..) => Ok(line),
+            Ok(0) => Err(format!("the machine is gone; {}", self.last())),
+            Err(error) => Err(format!("the machine is silent: {error}; {}", self.last())),
+        }
+    }
+
+    /// The end of what the serial line said.
+    fn last(&self) -> String {
+        let text = self.console();
+        let lines: Vec<_> = text.lines().rev().take(15).collect();
+        let lines: Vec<_> = lines.into_iter().rev().collect();
+        format!("its console ({}) says last:\n{}", self.serial.display(), lines.join("\n"))
+    }
+}
+
+impl Disk<'_> {
+    fn arguments(&self) -> Vec<String> {
+        let pairs = match self {
+            Self::Kept(disk) => vec![(
+                "-drive",
+                format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", disk.display()),
+            )],
+            Self::Recorded { disk, log } => vec![
+                ("-blockdev", format!("driver=file,node-name=raw,filename={}", disk.display())),
+                ("-blockdev", format!("driver=file,node-name=log,filename={}", log.display())),
+                ("-blockdev", "driver=blklogwrites,node-name=disk,file=raw,log=log".to_owned()),
+            ],
+        };
+        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+}
+
+fn connected(listener: &UnixListener, qemu: &mut Child, work: &Path) -> Result<UnixStream, String> {
+    listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+    let until = Instant::now() + CONNECT;
+    while Instant::now() < until {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false).map_err(|e| e.to_string())?;
+            return Ok(stream);
+        }
+        if qemu.try_wait().map_err(|e| e.to_string())?.is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let said = fs::read_to_string(work.join("qemu.log")).unwrap_or_default();
+    Err(format!("QEMU does not start: {said}"))
+}
