@@ -108,8 +108,12 @@ mod tests {
     #[test]
     fn files_and_units() {
         assert!(file("/proc").ok && !file("/no/such").ok && !file("proc").ok);
-        let state =
-            Unit { load: "not-found".into(), active: "inactive".into(), sub: "dead".into() };
+        let state = Unit {
+            load: "not-found".into(),
+            active: "inactive".into(),
+            sub: "dead".into(),
+            ..Unit::default()
+        };
         assert_eq!((unit("a", &state).ok, unit("a", &state).detail.as_str()), (false, "not-found"));
     }
 }

@@ -53,8 +53,10 @@ pub(crate) fn choose<'a>(
                 Data::Nowhere => None,
             };
             let [root, verity] = root.partition_guids();
-            let root = of_slot(disk, root, slot.map(|slot| format!("root-{slot}")))?;
-            let verity = of_slot(disk, verity, slot.map(|slot| format!("root-{slot}-verity")))?;
+            let name = slot.map(|slot| format!("root-{slot}"));
+            let root = of_slot(disk, root, name.as_deref())?;
+            let name = name.map(|name| format!("{name}-verity"));
+            let verity = of_slot(disk, verity, name.as_deref())?;
             Some(Choice { disk, root, verity, data })
         })
         .min_by_key(|choice| {
@@ -76,9 +78,9 @@ fn with_id(disk: &Disk, id: Guid) -> Option<&Partition> {
 }
 
 /// The partition with this id, of several the one with this name.
-fn of_slot(disk: &Disk, id: Guid, name: Option<String>) -> Option<&Partition> {
+fn of_slot<'a>(disk: &'a Disk, id: Guid, name: Option<&str>) -> Option<&'a Partition> {
     let mut found = partitions(disk).iter().filter(|partition| partition.id == id);
-    let named = |partition: &&Partition| name.as_ref().is_some_and(|name| partition.name == *name);
+    let named = |partition: &&Partition| name == Some(partition.name.as_str());
     found.clone().find(named).or_else(|| found.next())
 }
 
