@@ -10,9 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, Gid, Uid};
 
-use crate::{Error, accounts::Accounts, tree::Tree};
+use crate::{
+    Error,
+    accounts::Accounts,
+    tree::{Tree, hold, set_mode},
+};
 
 /// A single file for a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +102,8 @@ fn lay_file(tree: &Tree, source: &Path, at: &Path) -> Result<(), Error> {
     tree.write_from(at, &mut file, mode)
 }
 
-/// Sets the owner of something that is no symbolic link, and then its mode, which a change of owner
-/// may have narrowed.
+/// Sets the owner of something, and then its mode, which a change of owner may have narrowed. A
+/// symbolic link is refused.
 pub(crate) fn own(
     tree: &Tree,
     path: &Path,
@@ -108,12 +112,10 @@ pub(crate) fn own(
     mode: Option<u32>,
 ) -> io::Result<()> {
     let (folder, name) = tree.parent(path)?;
+    let handle = hold(folder, name)?;
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::fs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    if let Some(mode) = mode {
-        rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
-    }
-    Ok(())
+    rustix::fs::chownat(&handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    mode.map_or(Ok(()), |mode| set_mode(handle, mode))
 }
 
 #[cfg(test)]
@@ -175,5 +177,20 @@ mod tests {
         file.owner = "nobody-knows".into();
         let error = place(tree, &[file]).unwrap_err().to_string();
         assert!(error.contains("nobody-knows"), "{error}");
+    }
+
+    #[test]
+    fn no_owner_or_mode_goes_through_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, outside) = (place.path().join("tree"), place.path().join("outside"));
+        fs::create_dir_all(root.join("root")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).unwrap();
+        symlink(&outside, root.join("root/.ssh")).unwrap();
+        let own_ids = rustix::process::geteuid().as_raw();
+        let tree = Tree::open(&root).unwrap();
+        let error = own(&tree, Path::new("root/.ssh"), own_ids, own_ids, Some(0o700)).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        assert_eq!(outside.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
 }

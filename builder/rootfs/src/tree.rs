@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
@@ -223,6 +223,24 @@ impl Tree {
     }
 }
 
+/// A handle on what has this name in a folder, be it a file, a folder or a node: a link that has come
+/// there is refused, since what is done to it would be done to its target, anywhere on the host.
+pub(crate) fn hold(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = fs::openat(folder, name, flags, Mode::empty())?;
+    match fs::FileType::from_raw_mode(fs::fstat(&handle)?.st_mode) {
+        fs::FileType::Symlink => Err(io::Error::other("it is a symbolic link")),
+        _ => Ok(handle),
+    }
+}
+
+/// Sets the permission bits of what [`hold`] holds. No call takes such a handle itself before
+/// fchmodat2 (Linux 6.6); its name in /proc leads to it and nowhere else.
+pub(crate) fn set_mode(handle: impl AsFd, mode: u32) -> io::Result<()> {
+    let name = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
+    Ok(fs::chmod(name, Mode::from_raw_mode(mode))?)
+}
+
 /// A path below the tree as people know it.
 pub(crate) fn shown(path: &Path) -> PathBuf {
     Path::new("/").join(path)
@@ -252,8 +270,7 @@ impl Metadata {
     /// Applies all to something in a folder that is no symbolic link.
     pub(crate) fn apply_at(&self, folder: impl AsFd, name: &OsStr) -> io::Result<()> {
         self.apply_to_link(&folder, name)?;
-        fs::chmodat(&folder, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
-        Ok(())
+        set_mode(hold(folder, name)?, self.mode)
     }
 
     /// Applies owner and time to a symbolic link; it has no mode.

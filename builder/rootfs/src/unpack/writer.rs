@@ -215,21 +215,20 @@ impl<'a> Writer<'a> {
         let number = |value: io::Result<Option<u32>>| value.ok().flatten().unwrap_or(0);
         let device = fs::makedev(number(header.device_major()), number(header.device_minor()));
         let made = self.claim(place, || {
-            let mode = Mode::from_raw_mode(0o600);
-            match fs::mknodat(&place.folder.handle, &place.written, kind, mode, device) {
-                Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
-                other => other.map(|()| true),
+            let (folder, mode) = (&place.folder.handle, Mode::from_raw_mode(0o600));
+            match fs::mknodat(folder, &place.written, kind, mode, device) {
+                Err(Errno::PERM) if kind != FileType::Fifo => Ok(None),
+                other => other.map(|()| Some(place.metadata.apply_at(folder, &place.written))),
             }
         })?;
         match made {
-            Some(true) => place.metadata.apply_at(&place.folder.handle, &place.written),
-            Some(false) => {
+            Some(Some(applied)) => applied.map_err(|source| self.failed(&place.path, source)),
+            Some(None) => {
                 self.warn(format!("no right to make the device node /{}", place.path.display()));
                 Ok(())
             }
             None => Ok(()),
         }
-        .map_err(|source| self.failed(&place.path, source))
     }
 
     /// Claims a path and makes what is to be there, in place of what is there. `None`: it belongs
