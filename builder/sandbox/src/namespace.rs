@@ -22,26 +22,33 @@ const IDS_NEEDED: u32 = 65_535;
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process is root of a namespace of ours.
-pub fn is_entered() -> bool {
-    ENTERED.load(Ordering::Relaxed)
-}
-
 /// Makes this process root of a new user namespace with a mount namespace of its own, and sets
 /// the umask to 022. To be called before the first thread is started, once.
 ///
 /// # Errors
 /// Where the kernel or the host's settings do not allow it, with a remedy as hint.
 pub fn enter() -> Result<(), Error> {
-    if ENTERED.swap(true, Ordering::Relaxed) {
+    if ENTERED.load(Ordering::Relaxed) {
         return Ok(());
     }
     let maps = Maps::of_this_user()?;
     unshare_with(&maps)?;
+    check_enough("user", &maps.uids)?;
+    check_enough("group", &maps.gids)?;
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|e| failed("making mounts private", remedy_for_unshare(), e.into()))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    notice_children();
+    ENTERED.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// Who started this process may have had it ignore SIGCHLD, and then no end of a program can be
+/// waited for.
+#[allow(unsafe_code)] // signal(2)
+fn notice_children() {
+    // SAFETY: sets the default action, which runs no code of this process.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// The lines for uid_map and gid_map: id inside, id outside, count.
@@ -74,6 +81,28 @@ fn own_ids(map: &str) -> Vec<[u32; 3]> {
             Some([inside, inside, words.nth(1)??])
         })
         .collect()
+}
+
+/// Root of a namespace may have few ids, as `unshare -r` gives it one.
+fn check_enough(kind: &str, ids: &[[u32; 3]]) -> Result<(), Error> {
+    let end_of = |id: u32| {
+        let ends = ids.iter().map(|[first, _, count]| (*first, first.saturating_add(*count)));
+        ends.filter(|(first, end)| (*first..*end).contains(&id)).map(|(_, end)| end).max()
+    };
+    let mut mapped = 0;
+    while let Some(end) = end_of(mapped) {
+        mapped = end;
+    }
+    if mapped >= IDS_NEEDED {
+        return Ok(());
+    }
+    let remedy = format!(
+        "build as an ordinary user with subordinate ids, or give this container or namespace the \
+         {kind} ids 0 to {}",
+        IDS_NEEDED - 1
+    );
+    let source = io::Error::other(format!("only {mapped} are mapped without a gap"));
+    Err(failed(&format!("counting the {kind} ids"), Some(remedy), source))
 }
 
 fn user_name(uid: u32) -> String {
@@ -256,6 +285,21 @@ mod tests {
         assert_eq!(own_ids("         0          0 4294967295\n"), [[0, 0, 4_294_967_295]]);
         assert_eq!(own_ids("0 1000 1\n1 100000 65536\n"), [[0, 0, 1], [1, 1, 65_536]]);
         assert!(own_ids("junk\n").is_empty());
+    }
+
+    #[test]
+    fn root_needs_all_ids() {
+        for (ids, is_enough) in [
+            (vec![[0, 0, u32::MAX]], true),
+            (vec![[1, 1, 65_536], [0, 0, 1]], true),
+            (vec![[0, 0, 1]], false),
+            (vec![[0, 0, 1], [2, 2, 65_536]], false),
+            (vec![], false),
+        ] {
+            let found = check_enough("user", &ids);
+            assert_eq!(found.is_ok(), is_enough, "{ids:?}");
+            assert!(found.err().is_none_or(|error| error.hint().is_some()));
+        }
     }
 
     #[test]
