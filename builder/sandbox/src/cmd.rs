@@ -18,7 +18,7 @@ use std::{
 use crate::{
     Error, Sandbox,
     root::{Root, os_error},
-    spawn::{NAMESPACES, PIVOT, Spawn},
+    spawn::{CAPABILITIES, NAMESPACES, PIVOT, START_FOLDER, Spawn},
 };
 
 /// How many bytes of standard error an error message quotes.
@@ -198,12 +198,14 @@ impl Cmd {
             actions: self.sandbox.actions()?,
             network: self.sandbox.network,
             interactive: self.interactive,
+            builder: rustix::process::getpid(),
             report,
         };
         let described: Vec<String> =
             spawn.actions.iter().map(crate::root::Action::describe).collect();
         let mut command = self.command(out, input);
-        in_child(&mut command, spawn, self.folder.take());
+        let start_folder = self.folder.take();
+        in_child(&mut command, spawn, start_folder.clone());
         let result = command.spawn();
         drop(command); // and with it our end of the report's pipe
         match result {
@@ -211,7 +213,7 @@ impl Cmd {
             Err(source) => {
                 let mut message = Vec::new();
                 let _ = reports.read_to_end(&mut message);
-                Err(explained(program, &message, &described, source))
+                Err(explained(program, &message, &described, start_folder.as_deref(), source))
             }
         }
     }
@@ -247,13 +249,19 @@ fn in_child(command: &mut Command, spawn: Spawn, folder: Option<PathBuf>) {
     unsafe {
         command.pre_exec(move || {
             spawn.in_child()?;
-            folder.as_ref().map_or(Ok(()), |folder| Ok(rustix::process::chdir(folder)?))
+            folder.as_ref().map_or(Ok(()), |folder| spawn.start_in(folder))
         });
     }
 }
 
 /// Why a start failed: an action's number and errno where the child wrote them, else exec's errno.
-fn explained(program: String, message: &[u8], actions: &[String], source: io::Error) -> Error {
+fn explained(
+    program: String,
+    message: &[u8],
+    actions: &[String],
+    folder: Option<&Path>,
+    source: io::Error,
+) -> Error {
     let Some((number, errno)) = message.first_chunk::<8>().map(|bytes| {
         let [a, b, c, d, e, f, g, h] = *bytes;
         (u32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]))
@@ -263,6 +271,8 @@ fn explained(program: String, message: &[u8], actions: &[String], source: io::Er
     let operation = match number {
         NAMESPACES => "making its namespaces".to_owned(),
         PIVOT => "changing its root".to_owned(),
+        START_FOLDER => format!("starting in {}", folder.unwrap_or(Path::new("/")).display()),
+        CAPABILITIES => "limiting its capabilities".to_owned(),
         n => actions.get(n as usize).cloned().unwrap_or_default(),
     };
     Error::Prepare { program, operation, source: os_error(errno) }

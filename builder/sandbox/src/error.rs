@@ -96,7 +96,10 @@ impl Error {
                 Some("mounting an overlay in a user namespace needs Linux 5.11".into())
             }
             Self::Start { program, source } if source.kind() == io::ErrorKind::NotFound => {
-                Some(format!("{program} is not in the tree that it was to run from"))
+                Some(format!(
+                    "{program} is not in the tree that it was to run from, or is a script whose first \
+                     line names a program that is not"
+                ))
             }
             _ => None,
         }

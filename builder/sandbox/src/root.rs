@@ -36,16 +36,40 @@ struct Bind {
     writable: bool,
 }
 
-/// One action in making a root. Sources lie below `/old`, targets below `/new`.
+/// One action in making a root. Sources lie below `/old` and are canonical; targets are looked up
+/// in the new root as a program in it would, so that a link in a tree cannot lead out of it.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Folder(CString),
-    File(CString),
-    Link { to: CString, at: CString },
-    Bind { source: CString, target: CString, writable: bool },
-    Tmpfs { at: CString, mode: &'static std::ffi::CStr },
-    Proc { at: CString },
-    Terminals { at: CString },
+    Folder(At),
+    File(At),
+    Link { to: CString, at: At },
+    Bind { source: CString, target: At, writable: bool },
+    Tmpfs { at: At, mode: &'static std::ffi::CStr },
+    Proc { at: At },
+    Terminals { at: At },
+}
+
+/// A path from the new root's top, which is `.`, whole and in two parts: nothing can be taken apart
+/// after the fork.
+#[derive(Debug)]
+pub(crate) struct At {
+    pub(crate) path: CString,
+    pub(crate) above: CString,
+    pub(crate) name: CString,
+}
+
+impl At {
+    fn new(path: &Path) -> Self {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let or_top = |path: Option<&Path>| {
+            c_string(path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        };
+        Self {
+            path: or_top(Some(relative)),
+            above: or_top(relative.parent()),
+            name: or_top(relative.file_name().map(Path::new)),
+        }
+    }
 }
 
 impl Sandbox {
@@ -89,10 +113,11 @@ impl Sandbox {
         self.with(source, target, false)
     }
 
-    /// Adds a device node of the host, such as `/dev/kvm`.
+    /// Adds a device node of the host, such as `/dev/kvm`. It can be used as the host's rights on it
+    /// allow, and keeps its owner and mode.
     #[must_use]
     pub fn device(self, path: impl AsRef<Path>) -> Self {
-        self.with(path.as_ref(), path.as_ref(), true)
+        self.with(path.as_ref(), path.as_ref(), false)
     }
 
     /// Whether the host's network is reached (`true`) or there is none at all.
@@ -113,7 +138,7 @@ impl Sandbox {
         let mut plan = Plan::default();
         match &self.root {
             Root::Host => return Ok(Vec::new()),
-            Root::Tools(tree) => plan.tools(tree)?,
+            Root::Tools(tree) => plan.tools(&absolute(tree)?)?,
             Root::Tree(tree) => plan.bind(&absolute(tree)?, Path::new("/"), true)?,
         }
         plan.fresh_folders();
@@ -148,7 +173,7 @@ impl Plan {
             }
             match fs::read_link(entry.path()) {
                 Ok(to) => {
-                    self.actions.push(Action::Link { to: c_string(&to), at: below("/new", &at) });
+                    self.actions.push(Action::Link { to: c_string(&to), at: At::new(&at) });
                 }
                 Err(_) => self.bind(&entry.path(), &at, false)?,
             }
@@ -164,11 +189,12 @@ impl Plan {
         }
         self.folder(Path::new("/sys"));
         self.folder(Path::new("/proc"));
-        self.actions.push(Action::Proc { at: c"/new/proc".into() });
+        self.actions.push(Action::Proc { at: At::new(Path::new("/proc")) });
         for name in DEVICES {
-            self.actions.push(Action::File(c_string(Path::new(&format!("/new/dev/{name}")))));
             let path = PathBuf::from(format!("/dev/{name}"));
-            self.push_bind(&path, &path, true);
+            self.actions.push(Action::File(At::new(&path)));
+            // Written to all the same; what is read-only is the node's own owner, mode and times.
+            self.push_bind(&path, &path, false);
         }
         for (name, to) in [
             ("fd", "/proc/self/fd"),
@@ -177,13 +203,13 @@ impl Plan {
             ("stderr", "/proc/self/fd/2"),
             ("ptmx", "pts/ptmx"),
         ] {
-            let at = below("/new/dev", Path::new(name));
+            let at = At::new(&Path::new("/dev").join(name));
             self.actions.push(Action::Link { to: c_string(Path::new(to)), at });
         }
         self.folder(Path::new("/dev/shm"));
         self.push_tmpfs("/dev/shm", c"mode=1777");
         self.folder(Path::new("/dev/pts"));
-        self.actions.push(Action::Terminals { at: c"/new/dev/pts".into() });
+        self.actions.push(Action::Terminals { at: At::new(Path::new("/dev/pts")) });
     }
 
     /// A bind mount with the mount point it needs, which is a folder or a file as its source is.
@@ -194,36 +220,32 @@ impl Plan {
             self.folder(target);
         } else {
             self.folder(target.parent().unwrap_or(Path::new("/")));
-            self.actions.push(Action::File(below("/new", target)));
+            self.actions.push(Action::File(At::new(target)));
         }
         self.push_bind(source, target, writable);
         Ok(())
     }
 
     fn push_bind(&mut self, source: &Path, target: &Path, writable: bool) {
-        let (source, target) = (below("/old", source), below("/new", target));
+        let source = c_string(&Path::new("/old").join(source.strip_prefix("/").unwrap_or(source)));
+        let target = At::new(target);
         self.actions.push(Action::Bind { source, target, writable });
     }
 
     fn push_tmpfs(&mut self, at: &str, mode: &'static std::ffi::CStr) {
-        self.actions.push(Action::Tmpfs { at: below("/new", Path::new(at)), mode });
+        self.actions.push(Action::Tmpfs { at: At::new(Path::new(at)), mode });
     }
 
     /// The folder and all above it, as far as they are missing.
     fn folder(&mut self, path: &Path) {
-        let mut so_far = PathBuf::from("/new");
+        let mut so_far = PathBuf::new();
         for part in path.components() {
             if let Component::Normal(name) = part {
                 so_far.push(name);
-                self.actions.push(Action::Folder(c_string(&so_far)));
+                self.actions.push(Action::Folder(At::new(&so_far)));
             }
         }
     }
-}
-
-fn below(top: &str, path: &Path) -> CString {
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    c_string(&Path::new(top).join(relative))
 }
 
 /// A path for the kernel. A NUL cannot be in a path that was looked up; one that was only written
@@ -237,10 +259,9 @@ fn c_string(path: &Path) -> CString {
 impl Action {
     /// The action in a few words, for an error.
     pub(crate) fn describe(&self) -> String {
-        let inside = |path: &CString| {
-            let text = path.to_string_lossy();
-            let text = text.strip_prefix("/new").unwrap_or(&text);
-            if text.is_empty() { "/".to_owned() } else { text.to_owned() }
+        let inside = |at: &At| match at.path.to_string_lossy().as_ref() {
+            "." => "/".to_owned(),
+            path => format!("/{path}"),
         };
         match self {
             Self::Folder(at) => format!("making the folder {}", inside(at)),

@@ -1,7 +1,12 @@
 //! What programs see and what is left of them, tried on this kernel with the host's own `/usr` as
 //! the tools tree.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, process::ExitCode};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+    process::ExitCode,
+};
 
 use coremax_sandbox::{Cmd, Error, Overlay, Sandbox, enter};
 
@@ -9,7 +14,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 type Check = (&'static str, fn(&Path) -> Outcome);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 14] = [
     ("the tools tree is read-only and the rest is fresh", tools_are_read_only),
     ("a named folder is writable, another read-only", binds_are_as_asked),
     ("there is no network", no_network),
@@ -19,9 +24,19 @@ const CHECKS: [Check; 9] = [
     ("a missing folder is named", missing_folder),
     ("an overlay keeps changes apart", overlay_keeps_apart),
     ("files may belong to any user", any_owner),
+    ("what is read-only stays so", read_only_stays),
+    ("the kernel's settings and the host's devices stay as they are", host_stays),
+    ("no mount point leaves the tree by a link", links_stay_inside),
+    ("a missing starting folder is not a missing program", missing_start),
+    ("a program's end is known where SIGCHLD was ignored", end_is_known),
 ];
+/// The argument by which [`end_is_known`] starts this program.
+const STATUS: &str = "--status-of-three";
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(STATUS) {
+        return status_of_three();
+    }
     if let Err(error) = enter() {
         println!("skipped: no user namespaces here: {error}; {:?}", error.hint());
         println!("0 passed, 0 failed, {} skipped", CHECKS.len());
@@ -71,7 +86,8 @@ fn binds_are_as_asked(folder: &Path) -> Outcome {
     fs::create_dir(&closed)?;
     let sandbox = tools().bind(&open).bind_ro(&closed).bind_ro_at(&open, Path::new("/run/as"));
     let script = format!(
-        "touch {}/a; ! touch {}/b 2>/dev/null; test -e /run/as/a; ! touch /run/as/c 2>/dev/null",
+        "touch {}/a; if touch {}/b 2>/dev/null; then exit 7; fi; test -e /run/as/a; \
+         if touch /run/as/c 2>/dev/null; then exit 8; fi",
         open.display(),
         closed.display()
     );
@@ -143,4 +159,94 @@ fn any_owner(folder: &Path) -> Outcome {
     std::os::unix::fs::chown(&file, Some(33), Some(65534))?;
     let said = shell(&tools().bind_ro(folder), &format!("stat -c %u:%g {}", file.display()))?;
     expect(said == "33:65534", said)
+}
+
+fn read_only_stays(folder: &Path) -> Outcome {
+    let sandbox = tools().bind_ro(folder);
+    let remount = format!("mount -o remount,rw,bind {}", folder.display());
+    let touch = format!("touch {}/x", folder.display());
+    for attempt in [
+        format!("{remount} && {touch}"),
+        format!("umount -l {0} && {touch}", folder.display()),
+        format!("unshare -Urm sh -c '{remount} && {touch}'"),
+        "mount -o remount,rw /proc".to_owned(),
+        "mount -t tmpfs none /mnt".to_owned(),
+    ] {
+        let script = format!("if {attempt}; then exit 7; fi");
+        shell(&sandbox, &script).map_err(|error| format!("{attempt}: {error}"))?;
+        expect(!folder.join("x").exists(), attempt)?;
+    }
+    Ok(())
+}
+
+fn host_stays(_: &Path) -> Outcome {
+    // What is there, so that a sandbox that lets it pass does no harm.
+    let setting = fs::read_to_string("/proc/sys/vm/swappiness")?;
+    let mode = fs::metadata("/dev/null")?.mode() & 0o7777;
+    for attempt in [
+        format!("echo {} >/proc/sys/vm/swappiness", setting.trim()),
+        "test -w /proc/sysrq-trigger".to_owned(),
+        format!("chmod {mode:o} /dev/null"),
+    ] {
+        shell(&tools(), &format!("if ({attempt}) 2>/dev/null; then exit 7; fi"))
+            .map_err(|error| format!("{attempt}: {error}"))?;
+    }
+    shell(&tools(), "echo >/dev/null; echo >>/dev/full && exit 7 || true").map(drop)?;
+    Ok(())
+}
+
+/// A tree with the host's programs in it.
+fn tree(at: &Path) -> Result<Sandbox, Box<dyn std::error::Error>> {
+    fs::create_dir_all(at.join("usr"))?;
+    for name in ["bin", "lib", "lib64"] {
+        symlink(format!("usr/{name}"), at.join(name))?;
+    }
+    Ok(Sandbox::tree(at).bind_ro_at(Path::new("/usr"), Path::new("/usr")))
+}
+
+fn links_stay_inside(folder: &Path) -> Outcome {
+    let (root, outside, file) = (folder.join("tree"), folder.join("outside"), folder.join("file"));
+    fs::create_dir(&outside)?;
+    fs::write(&file, "bound")?;
+    let sandbox = tree(&root)?;
+    let old = Path::new("/old").join(outside.strip_prefix("/")?);
+    symlink(old.join("made"), root.join("file"))?;
+    symlink(&old, root.join("folder"))?;
+    fs::write(root.join("real"), "covered")?;
+    symlink("/real", root.join("alias"))?;
+    for sandbox in [
+        sandbox.clone().bind_ro_at(&file, Path::new("/file")),
+        sandbox.clone().bind_at(folder, Path::new("/folder/made")),
+        sandbox.clone().bind_ro_at(&file, Path::new("/folder/made")),
+    ] {
+        let ran = Cmd::new("true", &sandbox).run();
+        expect(matches!(ran, Err(Error::Prepare { .. })), format!("{ran:?}"))?;
+        expect(fs::read_dir(&outside)?.next().is_none(), "something was made outside")?;
+    }
+    let said = shell(&sandbox.bind_ro_at(&file, Path::new("/alias")), "cat /real")?;
+    expect(said == "bound" && fs::read(root.join("real"))? == b"covered", said)
+}
+
+fn missing_start(_: &Path) -> Outcome {
+    for sandbox in [tools(), Sandbox::host()] {
+        let error = Cmd::new("true", &sandbox).current_dir("/no/such").run().expect_err("missing");
+        expect(matches!(error, Error::Prepare { .. }), &error)?;
+        expect(error.to_string().ends_with("starting in /no/such"), &error)?;
+    }
+    Ok(())
+}
+
+fn end_is_known(_: &Path) -> Outcome {
+    let this = std::env::current_exe()?;
+    let env = Cmd::new("env", &Sandbox::host()).arg("--ignore-signal=CHLD");
+    let output = env.arg(this).arg(STATUS);
+    let said = String::from_utf8_lossy(&output.run()?.stdout).into_owned();
+    expect(said.trim() == "Some(3)", said)
+}
+
+fn status_of_three() -> ExitCode {
+    enter().expect("it could be entered before");
+    let ran = Cmd::new("sh", &tools()).args(["-c", "exit 3"]).output();
+    println!("{:?}", ran.expect("it runs").status.code());
+    ExitCode::SUCCESS
 }
