@@ -4,7 +4,7 @@
 //! checked, synced and renamed. So several builds may use one cache at once, a killed build leaves at worst
 //! a partial file that the next one resumes, and a file's presence means that it was right. What happened to
 //! it since is another matter: [`Cache::find`] compares the length alone, which costs nothing;
-//! [`Cache::verified`] reads it all, and throws away what does not match.
+//! [`Cache::verified`] reads it all, and who fetches the file anew throws away what does not match.
 
 use std::{
     collections::HashSet,
@@ -54,8 +54,7 @@ impl Cache {
         (metadata.is_file() && metadata.len() == input.size).then_some(path)
     }
 
-    /// The input's file, if it is there and right to the last byte (about 0.1 s for 100 MB). A file that is
-    /// not is removed.
+    /// The input's file, if it is there and right to the last byte (about 0.1 s for 100 MB).
     ///
     /// # Errors
     /// Where the file is there and cannot be read.
@@ -66,12 +65,7 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Read { path, source }),
         };
-        if digest == input.digest {
-            return Ok(Some(path));
-        }
-        // In a read-only cache it stays, and the fetch that follows says why it cannot be replaced.
-        let _ = fs::remove_file(&path);
-        Ok(None)
+        Ok((digest == input.digest).then_some(path))
     }
 
     /// How many bytes of `inputs` are not here yet. A file wanted twice counts once.

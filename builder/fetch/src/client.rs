@@ -92,7 +92,7 @@ impl Client {
     pub(crate) fn open(&self, url: &str, ask: &Ask<'_>) -> Result<Option<Answer>, Error> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let parts = Url::parse(&url).ok_or_else(|| Error::Url { url: url.clone() })?;
+            let parts = Url::parse(&url).ok_or_else(|| Error::Url { url: url::redact(&url) })?;
             let response = match parts.scheme {
                 "http" | "https" => self.request(&parts, ask)?,
                 "file" => return open_file(&parts, ask.offset).map(Some),

@@ -56,6 +56,14 @@ pub enum Error {
         /// The cache's folder.
         dir: PathBuf,
     },
+    /// A file of the cache is not what it was, and cannot be removed.
+    #[error("removing {}, which is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file is not the one that was pinned.
     #[error("fetching {name} from {url}: wanted SHA-256 {wanted}, got {got}")]
     Digest {
@@ -183,6 +191,7 @@ impl Error {
             Self::ReadOnly { .. } => {
                 "make the cache writable, or fill it by a build elsewhere first"
             }
+            Self::Damaged { .. } => "remove it yourself, or name another folder with --cache",
             Self::Digest { .. } | Self::Size { .. } => {
                 "the mirror may be in the middle of an update, or a proxy changes what it passes on: \
                  try again later, or name another mirror"

@@ -141,18 +141,25 @@ struct Download<'a> {
 
 impl Download<'_> {
     fn run(mut self, cache: &Cache, mut backoff: Backoff) -> Result<PathBuf, Error> {
+        let mut farthest = self.partial.length();
+        let mut restarted = false;
         loop {
             let before = self.partial.length();
             match self.attempt() {
                 Ok(()) => return self.partial.finish(cache, &self.input.digest),
                 // What was there before may have been another file's beginning: once more, from the start.
-                Err(Error::Digest { .. }) if before > 0 => self.partial.restart()?,
+                Err(Error::Digest { .. }) if before > 0 && !restarted => {
+                    restarted = true;
+                    self.partial.restart()?;
+                }
                 Err(error @ (Error::Digest { .. } | Error::Size { .. })) => {
                     self.partial.discard();
                     return Err(error);
                 }
                 Err(error) => {
-                    if self.partial.length() > before {
+                    // A server that begins anew again and again gets nowhere, however much it sends.
+                    if self.partial.length() > farthest {
+                        farthest = self.partial.length();
                         backoff.progressed();
                     }
                     backoff.after(error)?;

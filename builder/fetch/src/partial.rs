@@ -45,10 +45,12 @@ impl Partial {
         };
         loop {
             let mut file = open_locked(&path).map_err(failed)?;
-            if let Some(finished) = cache.find(input) {
+            if let Some(finished) = cache.verified(input)? {
                 return Ok(Opened::Finished(finished));
             }
             if is_still_at(&file, &path) {
+                // Under the lock, so that it is not one that another build puts there now.
+                remove_damaged(&cache.path(&input.digest))?;
                 let (hasher, length) = hash(&mut file).map_err(failed)?;
                 let mut partial = Self { path, file, hasher, length };
                 if length > input.size {
@@ -106,6 +108,15 @@ impl Partial {
     }
 }
 
+fn remove_damaged(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Damaged { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn open_locked(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
@@ -122,4 +133,32 @@ fn hash(file: &mut File) -> io::Result<(Hasher, u64)> {
     let mut hasher = Hasher::default();
     let length = io::copy(file, &mut hasher)?;
     Ok((hasher, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_is_an_error_with_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_damaged(&folder.path().join("missing")).unwrap();
+        // Root may remove any file, so it is a folder that stays.
+        let error = remove_damaged(folder.path()).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }) && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_taken_for_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let digest = Digest::of("good");
+        let input = Input { name: "a".into(), url: String::new(), size: 4, digest };
+        let path = cache.path(&digest);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "evil").unwrap();
+        assert!(matches!(Partial::open(&cache, &input), Ok(Opened::Ours(_))) && !path.exists());
+        fs::write(&path, "good").unwrap();
+        assert!(matches!(Partial::open(&cache, &input), Ok(Opened::Finished(_))));
+    }
 }

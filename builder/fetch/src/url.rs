@@ -63,7 +63,9 @@ pub(crate) fn redact(url: &str) -> String {
         Some(Url { scheme, login: Some(_), authority, path }) => {
             format!("{scheme}://{authority}{path}")
         }
-        _ => url.to_owned(),
+        Some(_) => url.to_owned(),
+        // No URL, but it may have been meant as one: `user:password@host/path`.
+        None => url.rsplit_once('@').map_or(url, |(_, rest)| rest).to_owned(),
     }
 }
 
@@ -130,6 +132,7 @@ mod tests {
     #[test]
     fn hides_logins_and_encodes() {
         assert_eq!(redact("https://a:b@m.example/x"), "https://m.example/x");
+        assert_eq!(redact("a:b/c@m.example/x"), "m.example/x");
         let url = "http://m.example/a b~%3a+é";
         assert_eq!(Url::parse(url).unwrap().bare(), "http://m.example/a%20b~%3a+%C3%A9");
         assert_eq!(decode("p%40ss%3a%zz%4"), b"p@ss:%zz%4");

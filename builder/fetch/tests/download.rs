@@ -142,6 +142,31 @@ fn a_liar_is_refused_at_once_with_both_digests() {
     assert!(fetch(dir.path(), &input(&server, "/cut-lie", &file)).unwrap() == file);
 }
 
+fn twenty_times(replies: &[Reply]) -> Vec<Reply> {
+    replies.iter().cycle().take(20 * replies.len()).cloned().collect()
+}
+
+#[test]
+fn who_lies_or_begins_anew_for_ever_is_given_up() {
+    let file = file();
+    let mut lie = file.clone();
+    lie[1_000_000] ^= 1;
+    let (long, short) = (file.len() / 2, file.len() / 4);
+    let cuts =
+        [Reply::CutWithoutRange(file.clone(), short), Reply::CutWithoutRange(file.clone(), long)];
+    let lies = [Reply::Cut(file.clone(), long), Reply::File(lie)];
+    let server = Server::start([("/cuts", twenty_times(&cuts)), ("/lies", twenty_times(&lies))]);
+    let dir = tempfile::tempdir().unwrap();
+    let error = fetch(dir.path(), &input(&server, "/cuts", &file)).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { .. }), "{error}");
+    let before = server.requests().len();
+    assert!(before < 10, "{before}");
+    let other = tempfile::tempdir().unwrap();
+    let error = fetch(other.path(), &input(&server, "/lies", &file)).unwrap_err();
+    assert!(matches!(error, Error::Digest { .. }), "{error}");
+    assert_eq!(server.requests().len() - before, 4, "begun anew once");
+}
+
 #[test]
 fn what_a_killed_build_left_is_resumed() {
     let file = file();

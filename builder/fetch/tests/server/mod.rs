@@ -17,7 +17,9 @@ pub(crate) enum Reply {
     WithoutRange(Vec<u8>),
     /// Announces the whole file, sends so many bytes from where it was asked, and hangs up.
     Cut(Vec<u8>, usize),
-    /// The same, but says nothing more and keeps the connection open.
+    /// The same, but always from the start.
+    CutWithoutRange(Vec<u8>, usize),
+    /// As `Cut`, but says nothing more and keeps the connection open.
     Stall(Vec<u8>, usize),
     /// A status, with a header line if not empty.
     Status(u16, String),
@@ -82,6 +84,10 @@ fn serve(mut stream: &TcpStream, script: &Mutex<Script>, log: &Mutex<Vec<String>
         Reply::WithoutRange(file) => send(stream, &file, None, file.len()),
         Reply::Cut(file, length) => {
             send(stream, &file, first, length);
+            None
+        }
+        Reply::CutWithoutRange(file, length) => {
+            send(stream, &file, None, length);
             None
         }
         Reply::Stall(file, length) => {
