@@ -54,7 +54,8 @@ fn write_info(tree: &Tree, package: &Package, list: &[u8]) -> Result<(), Error> 
     let record = package.record_name();
     let path = |suffix: &str| PathBuf::from(format!("{FOLDER}/info/{record}.{suffix}"));
     tree.write(&path("list"), list, 0o644)?;
-    for file in &package.control.files {
+    // A control file called list would take the place of dpkg's own.
+    for file in package.control.files.iter().filter(|file| file.name != "list") {
         tree.write(&path(&file.name), &file.content, file.mode)?;
     }
     Ok(())

@@ -47,8 +47,8 @@ pub(super) struct Claimant<'a> {
 
 /// What a path is.
 enum Claim {
-    /// Anything that belongs to one package.
-    File { by: usize },
+    /// Anything that belongs to one package, as that package writes its path.
+    File { by: usize, path: PathBuf },
     /// A folder, with the metadata that the first package in the order gives it.
     Folder { by: usize, path: PathBuf, metadata: Metadata },
 }
@@ -73,23 +73,24 @@ impl Claims {
         let mut shard = self.shard(&key);
         let taken_over = match shard.entry(key) {
             Entry::Vacant(entry) => {
-                entry.insert(Claim::File { by: claimant.by });
+                entry.insert(claimant.file());
                 false
             }
             Entry::Occupied(mut entry) => {
-                let Claim::File { by: other } = *entry.get() else {
+                let Claim::File { by: other, path: theirs } = entry.get() else {
                     return Err(claimant.conflict(entry.get().by()));
                 };
+                let other = *other;
                 if other != claimant.by {
                     let Some(winner) = claimant.winner(other) else {
                         return Err(claimant.conflict(other));
                     };
-                    let loser = if winner == other { claimant.by } else { other };
-                    self.lose(loser, claimant.path);
-                    entry.insert(Claim::File { by: winner });
                     if winner == other {
+                        self.lose(claimant.by, claimant.path);
                         return Ok(None);
                     }
+                    self.lose(other, theirs);
+                    entry.insert(claimant.file());
                 }
                 true
             }
@@ -119,10 +120,10 @@ impl Claims {
                 }
                 Claim::Folder { .. } => {}
                 // A link of base-files was there before all others, whatever the threads' timing.
-                Claim::File { by: other } if claimant.is_settled(*other) => {
+                Claim::File { by: other, .. } if claimant.is_settled(*other) => {
                     make()?;
                 }
-                Claim::File { by: other } => return Err(claimant.conflict(*other)),
+                Claim::File { by: other, .. } => return Err(claimant.conflict(*other)),
             },
         }
         Ok(())
@@ -179,12 +180,16 @@ impl Claims {
 impl Claim {
     fn by(&self) -> usize {
         match self {
-            Self::File { by } | Self::Folder { by, .. } => *by,
+            Self::File { by, .. } | Self::Folder { by, .. } => *by,
         }
     }
 }
 
 impl Claimant<'_> {
+    fn file(&self) -> Claim {
+        Claim::File { by: self.by, path: self.path.into() }
+    }
+
     /// Which of this package and the other a file goes to: the one that replaces the other, and the
     /// later one where both do or where they are one package for two architectures.
     fn winner(&self, other: usize) -> Option<usize> {

@@ -89,7 +89,12 @@ pub(crate) struct Conffile<'a> {
 pub(crate) fn conffiles(control: &Control) -> impl Iterator<Item = Conffile<'_>> {
     let content = control.file("conffiles").map_or(&[][..], |file| &file.content);
     str::from_utf8(content).unwrap_or_default().lines().filter_map(|line| {
-        let (flag, path) = line.trim().rsplit_once(' ').unwrap_or(("", line.trim()));
+        // A path may have blanks in it; a line that begins otherwise begins with a flag.
+        let line = line.trim();
+        let (flag, path) = match line.split_once(' ') {
+            Some((flag, path)) if !line.starts_with('/') => (flag, path.trim_start()),
+            _ => ("", line),
+        };
         let remove_on_upgrade = flag == "remove-on-upgrade";
         path.starts_with('/').then_some(Conffile { path, remove_on_upgrade })
     })

@@ -125,6 +125,22 @@ fn a_package_is_unpacked_as_dpkg_does() {
 }
 
 #[test]
+fn control_files_are_read_as_dpkg_does() {
+    let entries: &[Entry] = &[("./etc/a b.conf", FILE, 0o644, "x")];
+    let control = [
+        ("./conffiles", "/etc/a b.conf\nremove-on-upgrade /etc/c d.conf\n"),
+        ("./list", "/not/of/the/package\n"),
+    ];
+    let Some((place, unpacked)) = unpack_made(&[Made("a", "", &control, entries)]) else { return };
+    unpacked.unwrap();
+    let read = |path: &str| fs::read_to_string(place.path().join("tree").join(path)).unwrap();
+    assert_eq!(read("etc/a b.conf.dpkg-new"), "x");
+    assert_eq!(read("var/lib/dpkg/info/a.list"), "/etc/a b.conf\n");
+    let status = read("var/lib/dpkg/status");
+    assert!(status.contains(" /etc/a b.conf newconffile\n"), "{status}");
+}
+
+#[test]
 fn the_first_package_decides_a_folder_whoever_is_faster() {
     // The second is bigger, and so begun first.
     let big = "x".repeat(100_000).leak();
@@ -160,6 +176,24 @@ fn a_path_of_two_packages_goes_by_replaces() {
         assert_eq!(read("var/lib/dpkg/info/old.list"), "/usr/y\n");
         assert_eq!(read("var/lib/dpkg/info/new.list"), "/usr/x\n");
         assert!(!read("var/lib/dpkg/status").contains("newconffile"));
+    }
+}
+
+#[test]
+fn a_lost_path_leaves_the_list_as_its_package_writes_it() {
+    let old: &[Entry] = &[("./lib/x", FILE, 0o644, "old")];
+    let new: &[Entry] = &[("./usr/lib/x", FILE, 0o644, "new")];
+    let big = "x".repeat(500_000).leak();
+    // What is bigger is begun first.
+    for (old_more, new_more) in [(big as &str, ""), ("", big as &str)] {
+        let old = [old, &[("./usr/y", FILE, 0o644, old_more)]].concat();
+        let new = [new, &[("./usr/z", FILE, 0o644, new_more)]].concat();
+        let packages = [Made("old", "", &[], &old), Made("new", "Replaces: old\n", &[], &new)];
+        let Some((place, unpacked)) = unpack_made(&packages) else { return };
+        unpacked.unwrap();
+        let read = |path: &str| fs::read_to_string(place.path().join("tree").join(path)).unwrap();
+        assert_eq!(read("usr/lib/x"), "new");
+        assert_eq!(read("var/lib/dpkg/info/old.list"), "/usr/y\n");
     }
 }
 
