@@ -152,6 +152,9 @@ impl Tree {
 
     /// Whether there is anything of this path, a symbolic link to nowhere included.
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, Error> {
+        if path.as_os_str().is_empty() {
+            return Ok(true); // the tree itself, which has no name
+        }
         let found = self
             .parent(path)
             .and_then(|(folder, name)| Ok(fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
@@ -325,6 +328,7 @@ mod tests {
         symlink("loop", root.join("loop")).unwrap();
         symlink("/etc", root.join("out")).unwrap();
         let tree = Tree::open(&root).unwrap();
+        assert!(tree.exists(Path::new("")).unwrap());
         let inode = |fd: OwnedFd| fs::fstat(fd).unwrap().st_ino;
         let expected =
             |path| std::os::unix::fs::MetadataExt::ino(&root.join(path).metadata().unwrap());

@@ -22,7 +22,7 @@ pub(super) fn make(tree: &Tree, accounts: &Accounts, user: &User) -> Result<(), 
         source,
     };
     let wanted = !user.system || user.home.is_some() || !user.authorized_keys.is_empty();
-    if !tree.exists(&home)? && wanted {
+    if wanted && !tree.exists(&home)? {
         tree.make_folders(&home).map_err(failed)?;
         overlay::own(tree, &home, uid, gid, Some(HOME_MODE)).map_err(failed)?;
         copy_skeleton(tree, &home, uid, gid)?;
