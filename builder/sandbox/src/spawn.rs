@@ -80,7 +80,7 @@ impl Spawn {
             return Ok(());
         }
         let supervisor = process::pidfd_open(process::getpid(), PidfdFlags::empty())
-            .or_else(|e| Err(self.fail(NAMESPACES, e.into())))?;
+            .map_err(|e| self.fail(NAMESPACES, e.into()))?;
         match self.clone_into_namespaces() {
             0 => {}
             child if child > 0 => supervise(child),
