@@ -102,10 +102,10 @@ impl Files {
     /// What the recipe itself names is followed if it is a link, as those who lay it do.
     fn add_named(&mut self, name: &str, path: &Path) -> Result<()> {
         let found = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
-        self.add(name.to_owned(), path, &found)
+        self.add(name, path, &found)
     }
 
-    fn add(&mut self, name: String, path: &Path, found: &Metadata) -> Result<()> {
+    fn add(&mut self, name: &str, path: &Path, found: &Metadata) -> Result<()> {
         let failed = || format!("reading {}", path.display());
         let what = if found.is_dir() {
             What::Folder
@@ -118,8 +118,8 @@ impl Files {
         } else {
             bail!("{} is no file, folder or symbolic link", path.display());
         };
-        self.0.push(Found { path: name.clone(), what });
-        if found.is_dir() { self.add_folder(&name, path) } else { Ok(()) }
+        self.0.push(Found { path: name.to_owned(), what });
+        if found.is_dir() { self.add_folder(name, path) } else { Ok(()) }
     }
 
     fn add_folder(&mut self, name: &str, path: &Path) -> Result<()> {
@@ -129,7 +129,8 @@ impl Files {
         entries.sort_by_key(fs::DirEntry::file_name);
         entries.iter().try_for_each(|entry| {
             let found = entry.metadata().with_context(failed)?;
-            self.add(format!("{name}/{}", text(&entry.file_name())), &entry.path(), &found)
+            let name = format!("{name}/{}", text(&entry.file_name()));
+            self.add(&name, &entry.path(), &found)
         })
     }
 }

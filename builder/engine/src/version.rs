@@ -57,7 +57,7 @@ impl Version {
             let taken =
                 || [&*text, &format!("{text}.untested")].iter().any(|v| shelf.join(v).exists());
             if reserved.is_some() && !taken() {
-                return Ok(Self { text, reserved: reserved });
+                return Ok(Self { text, reserved });
             }
         }
     }
