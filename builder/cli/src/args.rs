@@ -45,6 +45,13 @@ pub(crate) struct Global {
     pub(crate) progress: Progress,
 }
 
+impl Global {
+    /// How to show progress, where a verb's own `--json` is another word for `--progress json`.
+    pub(crate) fn progress_or_json(&self, json: bool) -> Progress {
+        if json { Progress::Json } else { self.progress }
+    }
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {

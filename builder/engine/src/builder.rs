@@ -267,15 +267,19 @@ impl Builder {
         let missing = self.fetcher.cache().missing(&inputs);
         let room = to_run.iter().map(|step| step.room()).sum::<u64>() + missing;
         space::check(&[&[(self.cache.as_path(), room)], needs].concat())?;
-        let fetched = self.fetch(&inputs, observer)?;
+        let fetched = self.fetch(&inputs, missing, observer)?;
         let mut outputs = run::run(steps, wanted, &self.store, observer)?;
         outputs.fetched = fetched;
         Ok(outputs)
     }
 
-    /// Fetches what is missing. Returns what that took, if it took anything.
-    fn fetch(&self, inputs: &[Input], observer: Observer<'_>) -> Result<Option<Record>> {
-        let missing = self.fetcher.cache().missing(inputs);
+    /// Fetches the `missing` bytes of the inputs. Returns what that took, if it took anything.
+    fn fetch(
+        &self,
+        inputs: &[Input],
+        missing: u64,
+        observer: Observer<'_>,
+    ) -> Result<Option<Record>> {
         let stage = Stage::new("fetch", observer);
         let watch = Stopwatch::start("fetch");
         if missing > 0 {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use coremax_node_api::update::key::{self, SecretKey};
+use coremax_node_api::update::key::{self, PublicKey, SecretKey};
 use coremax_recipe::Recipe;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -55,18 +55,20 @@ pub(crate) fn load(file: &Path, recipe: &Recipe) -> Result<SecretKey> {
         let why = "an update is made of a sealed root, and this one is not".to_owned();
         return Err(mendable(why, "leave out --sign-key, or [root] verity = false".to_owned()));
     }
-    let known = match &recipe.root.update_key_source {
-        Some(source) => key::parse_public(&fs::read_to_string(source)?)
-            .with_context(|| format!("reading the update key {}", source.display()))?,
-        None => Vec::new(),
-    };
-    if !known.iter().any(|public| public.id() == key.public().id()) {
+    if !believed(recipe)?.iter().any(|public| public.id() == key.public().id()) {
         let why = format!("no node of {} would believe the key {}", recipe.name, file.display());
         let public = public_half(file);
         let hint = format!("name its public half in the recipe: [root] update-key = {public:?}");
         return Err(mendable(why, hint));
     }
     Ok(key)
+}
+
+/// The keys whose updates the nodes of a recipe believe.
+pub(crate) fn believed(recipe: &Recipe) -> Result<Vec<PublicKey>> {
+    let Some(source) = &recipe.root.update_key_source else { return Ok(Vec::new()) };
+    let read = || -> Result<_> { Ok(key::parse_public(&fs::read_to_string(source)?)?) };
+    read().with_context(|| format!("reading the update key {}", source.display()))
 }
 
 fn public_half(file: &Path) -> PathBuf {

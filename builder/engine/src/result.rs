@@ -292,17 +292,10 @@ struct Told {
 fn told(plan: &Plan, outputs: &Outputs, proof: Option<&Proof>) -> Vec<Told> {
     let now = |record: &Record| Told { record: record.clone(), stored: false };
     let step = |entry: &Entry| Told { record: entry.record.clone(), stored: entry.stored };
-    let boots = proof.map(|proof| Told {
-        record: Record {
-            step: "boot".to_owned(),
-            summary: verify::summary(&proof.boots),
-            seconds: proof.seconds,
-            cpu_seconds: proof.cpu_seconds,
-        },
-        stored: false,
-    });
+    let boots = proof.map(|proof| &proof.took);
     let steps = plan.steps.iter().filter_map(|step| outputs.entry(step.id()));
-    plan.took.iter().chain(&outputs.fetched).map(now).chain(steps.map(step)).chain(boots).collect()
+    let before = plan.took.iter().chain(&outputs.fetched);
+    before.map(now).chain(steps.map(step)).chain(boots.map(now)).collect()
 }
 
 impl Told {

@@ -120,7 +120,10 @@ fn run_waiting(
                 let Some(step) = take_ready(&mut waiting, &done) else { break };
                 let (tell, needed, meter) = (tell.clone(), done.clone(), &meter);
                 scope.spawn(move || {
-                    let _ = tell.send((step, caught(step, &needed, store, meter, observer)));
+                    let run = || run_one(step, &needed, store, meter, observer);
+                    let result = caught(step, run);
+                    meter.end(step.id()); // of one that failed
+                    let _ = tell.send((step, result));
                 });
                 running += 1;
             }
@@ -148,17 +151,8 @@ fn take_ready<'a>(waiting: &mut Vec<&'a dyn Step>, done: &Outputs) -> Option<&'a
 }
 
 /// Runs a step. One that panics has failed: whoever waits for it must hear of it.
-fn caught(
-    step: &dyn Step,
-    needed: &Outputs,
-    store: &Store,
-    meter: &Meter,
-    observer: Observer<'_>,
-) -> Result<Entry> {
-    let run = AssertUnwindSafe(|| run_one(step, needed, store, meter, observer));
-    let result = panic::catch_unwind(run);
-    meter.end(step.id());
-    result.unwrap_or_else(|panic| {
+fn caught(step: &dyn Step, run: impl FnOnce() -> Result<Entry>) -> Result<Entry> {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         Err(anyhow!("{}: a mistake in coremax itself: {said}", step.description()))

@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -19,7 +18,8 @@ use coremax_sandbox::Sandbox;
 
 use crate::{
     event::{Observer, Stage, Unit},
-    usage::cpu_seconds,
+    store::Record,
+    usage::Stopwatch,
 };
 
 /// Where firmware comes from; the file is part of this repository.
@@ -62,8 +62,7 @@ pub struct Console {
 pub(crate) struct Proof {
     pub(crate) verified: Vec<Verified<Artefact>>,
     pub(crate) boots: Vec<report::Boot>,
-    pub(crate) seconds: f64,
-    pub(crate) cpu_seconds: f64,
+    pub(crate) took: Record,
     pub(crate) kept: tempfile::TempDir,
 }
 
@@ -78,11 +77,7 @@ impl BootSettings {
     /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
     pub(crate) fn are_met(&self, artefacts: &[publishing::Artefact], boots: &[Boot]) -> bool {
         let booted = |artefact: &publishing::Artefact, firmware: Firmware| {
-            boots.iter().any(|boot| {
-                boot.artefact == artefact.name
-                    && boot.sha256 == artefact.sha256
-                    && boot.firmware == firmware.scenario()
-            })
+            boots.iter().any(|boot| boot.is_of(artefact) && boot.firmware == firmware.scenario())
         };
         let firmwares = self.firmwares();
         artefacts.iter().all(|artefact| firmwares.iter().all(|&by| booted(artefact, by)))
@@ -167,7 +162,7 @@ impl Known {
 /// not is the error.
 pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Result<Proof> {
     let stage = Stage::new("boot", bench.observer);
-    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    let watch = Stopwatch::start("boot");
     stage.started("asking for an accelerator", None, Unit::Count);
     let kept = work_folder(bench.cache)?;
     let sandbox = sandbox(&bench.tools);
@@ -193,9 +188,9 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
         let proven = Verified::by(artefact, &of_this);
         verified.push(proven.map_err(|error| failed(&error, &boots, kept.path(), bench))?);
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    stage.ended(summary(&boots), Some(seconds));
-    Ok(Proof { verified, boots, seconds, cpu_seconds: cpu_seconds() - cpu, kept })
+    let took = watch.stop(summary(&boots));
+    stage.ended(took.summary.clone(), Some(took.seconds));
+    Ok(Proof { verified, boots, took, kept })
 }
 
 /// Starts an image with its console in this terminal.
@@ -342,7 +337,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// How long each boot took, and how many checks there were.
-pub(crate) fn summary(boots: &[report::Boot]) -> String {
+fn summary(boots: &[report::Boot]) -> String {
     let each: Vec<_> = boots
         .iter()
         .map(|boot| format!("{} {:.0} s", boot.report.scenario, boot.report.seconds))

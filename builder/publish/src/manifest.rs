@@ -154,6 +154,13 @@ pub struct Boot {
     pub checks: Vec<String>,
 }
 
+impl Boot {
+    /// Whether it was this artefact that was booted, in the very form it has.
+    pub fn is_of(&self, artefact: &Artefact) -> bool {
+        self.artefact == artefact.name && self.sha256 == artefact.sha256
+    }
+}
+
 impl Manifest {
     /// The manifest of a result folder; none if the folder has none.
     ///

@@ -46,8 +46,8 @@ pub struct Receipt {
 
 /// Publishes what boot tests proved, as `images/RECIPE/VERSION`. The draft is read again: each artefact must have
 /// the digest that the manifest says and that a boot of `proof` says. It is used up, unless the version is taken: then
-/// it can be published under another. `latest` stays where it is: whether all that
-/// should be proven was is the caller's to say, see [`point_latest`].
+/// it can be published under another. `latest` stays where it is: whether all that should be proven was is the
+/// caller's to say, see [`point_latest`].
 ///
 /// # Errors
 /// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
@@ -76,10 +76,7 @@ pub fn publish_untested(draft: &Draft, build: Build, existing: Existing) -> Resu
 
 /// The first artefact that no boot covers in the very form it has.
 fn unproven(build: &Build, proof: &Proof) -> Option<String> {
-    let booted = |artefact: &&Artefact| {
-        let mut boots = proof.boots.iter();
-        boots.any(|boot| boot.artefact == artefact.name && boot.sha256 == artefact.sha256)
-    };
+    let booted = |artefact: &&Artefact| proof.boots.iter().any(|boot| boot.is_of(artefact));
     let missing = build.artefacts.iter().find(|artefact| !booted(artefact));
     missing.map(|artefact| artefact.name.clone())
 }

@@ -35,8 +35,8 @@ pub fn load(path: &Path) -> Result<Recipe, Mistakes> {
 ///
 /// # Errors
 /// Whatever is wrong with the recipe and its parts, each with its place: see [`Error`]. How they go together is
-/// looked at when nothing is wrong with them by themselves, and there the first mistake is told. A recipe that is returned names only parts,
-/// folders and files that exist.
+/// looked at when nothing is wrong with them by themselves, and there the first mistake is told. A recipe that is
+/// returned names only parts, folders and files that exist.
 pub fn load_on(path: &Path, base: Option<Base>) -> Result<Recipe, Mistakes> {
     let (recipe, mut found) = read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -19,6 +19,7 @@ const TICK: Duration = Duration::from_millis(120);
 const FIGURES: usize = 34;
 /// Columns of the time that a stage has run.
 const ELAPSED: usize = 5;
+
 /// What shows events as bars on standard error.
 pub(super) fn show() -> Show {
     let screen = Screen { bars: MultiProgress::new(), running: Mutex::default() };

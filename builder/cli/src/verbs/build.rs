@@ -4,14 +4,13 @@ use anyhow::Result;
 use coremax_engine::{Output, Testing};
 
 use crate::{
-    args::{Build, Global, Progress},
+    args::{Build, Global},
     progress,
 };
 
 pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
     let builder = super::open(global, build.from.mirrors.clone())?;
-    let how = if build.json { Progress::Json } else { global.progress };
-    let show = progress::show(how);
+    let show = progress::show(global.progress_or_json(build.json));
     let plan = builder.plan(&super::request(build.from), &*show)?;
     let testing = match build.no_test {
         true => Testing::Skipped,

@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use anyhow::{Context as _, Result, bail};
 use coremax_disk::layer;
 use coremax_fetch::Digest;
-use coremax_node_api::update::key;
+use coremax_node_api::update::key::{ON_NODE, PublicKey};
 use coremax_recipe::{Content, Recipe};
 use coremax_rootfs::{
     Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, overlay, place,
@@ -25,6 +25,7 @@ use crate::{
     files::Files,
     fingerprint::Fingerprint,
     identity::Identity,
+    key,
     run::{Outputs, Step},
 };
 
@@ -155,8 +156,8 @@ impl Site {
             file("/etc/fstab", self.fstab.as_bytes(), 0o644),
         ];
         place(tree, &own)?;
-        if let Some(source) = &self.recipe.root.update_key_source {
-            place(tree, &[file(key::ON_NODE, update_keys(source)?.as_bytes(), 0o644)])?;
+        if self.recipe.root.update_key.is_some() {
+            place(tree, &[file(ON_NODE, self.update_keys()?.as_bytes(), 0o644)])?;
         }
         for folder in &self.recipe.overlays {
             overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
@@ -204,6 +205,11 @@ impl Site {
         }
     }
 
+    /// The keys that sign updates, in the words that the node reads.
+    fn update_keys(&self) -> Result<String> {
+        Ok(key::believed(&self.recipe)?.iter().map(PublicKey::to_line).collect())
+    }
+
     /// By this a node knows which updates are its own, see os-release(5). The version stands on the
     /// kernel's command line: another one alone is no other layer.
     fn name_image(&self, tree: &Path) -> Result<()> {
@@ -212,13 +218,6 @@ impl Site {
         let text = os_release(&text, self.recipe.name.as_str());
         Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
     }
-}
-
-/// The keys that sign updates, in the words that the node reads.
-fn update_keys(source: &Path) -> Result<String> {
-    let read = || -> Result<_> { Ok(key::parse_public(&fs::read_to_string(source)?)?) };
-    let keys = read().with_context(|| format!("reading the update key {}", source.display()))?;
-    Ok(keys.iter().map(key::PublicKey::to_line).collect())
 }
 
 /// The distribution's own text with the image's name in it.
@@ -257,14 +256,17 @@ fn need_for_health<'a>(tree: &Path, units: impl Iterator<Item = &'a str>) -> Res
 
 /// The container engines among the enabled units.
 fn engines(enabled: &str) -> impl Iterator<Item = &str> {
-    let units = enabled.lines().filter_map(|line| line.split_whitespace().next());
-    units.filter(|unit| ENGINES.contains(unit))
+    names(enabled).filter(|unit| ENGINES.contains(unit))
 }
 
-/// The preset that keeps what `listed` (a unit and its state on each line) says.
+/// The preset that keeps what `listed` says.
 fn presets(listed: &str) -> String {
-    let units = listed.lines().filter_map(|line| line.split_whitespace().next());
-    units.map(|unit| format!("enable {unit}\n")).chain(["disable *\n".to_owned()]).collect()
+    names(listed).map(|unit| format!("enable {unit}\n")).chain(["disable *\n".to_owned()]).collect()
+}
+
+/// The units in a list, which has one and its state on each line.
+fn names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.split_whitespace().next())
 }
 
 /// File systems by partition, so that no label of another disk is mistaken for ours.
