@@ -43,6 +43,8 @@ fn main() -> ExitCode {
     let output = folder.join("images");
     let _ = fs::remove_dir_all(&output);
     fs::create_dir_all(&output).expect("a folder for the images");
+    // Downloads may be there from an earlier run; what is made is made now.
+    let _ = fs::remove_dir_all(cache().join("store"));
     tell(&STORY, &Stage { cache: cache(), output })
 }
 
