@@ -165,8 +165,9 @@ pub(crate) struct Build {
 #[derive(ClapArgs, Clone)]
 #[command(next_help_heading = "Boot test")]
 pub(crate) struct Boot {
-    /// Firmware to boot with; may be given again [default: both]
-    #[arg(long, value_name = "FIRMWARE", value_parser = ["bios", "uefi"])]
+    /// Firmware to boot with, `secure` being UEFI with Secure Boot on; may be given again [default:
+    /// all that the image is made for]
+    #[arg(long, value_name = "FIRMWARE", value_parser = ["bios", "uefi", "secure"])]
     pub(crate) firmware: Vec<String>,
     /// Multiply all deadlines by this, for a slow machine
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
@@ -213,7 +214,7 @@ pub(crate) struct Run {
     /// A folder that a build made, such as images/node/latest, or the recipe of one in images/
     pub(crate) image: PathBuf,
     /// Firmware to boot with
-    #[arg(long, value_name = "FIRMWARE", default_value = "uefi", value_parser = ["bios", "uefi"])]
+    #[arg(long, value_name = "FIRMWARE", default_value = "uefi", value_parser = ["bios", "uefi", "secure"])]
     pub(crate) firmware: String,
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048)]

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use coremax_fetch::{Cache, Fetcher, Input};
-use coremax_recipe::Base;
+use coremax_recipe::{Base, SecureBoot};
 
 use crate::{
     event::{Observer, Stage, Unit},
@@ -23,7 +23,7 @@ use crate::{
     store::{Record, Store},
     update,
     usage::Stopwatch,
-    verify::{self, Bench, BootSettings, Console, Known},
+    verify::{self, Bench, BootSettings, Console, Firmware, Known},
     version::{self, Version},
 };
 
@@ -139,6 +139,8 @@ impl Builder {
                 let tools = outputs.path(MACHINE, TREE);
                 let shelf = output.folder.join(name.as_str());
                 let bench = self.bench(tools, &shelf, settings, observer);
+                let firmware = Firmware::of(plan.recipe.root.secure_boot);
+                let bench = Bench { firmware, ..bench };
                 let images = Image::made(&outputs)?.into_iter().map(|image| Known {
                     path: outputs.path(IMAGE, &image.name),
                     sha256: image.sha256,
@@ -182,7 +184,7 @@ impl Builder {
         }
         let tools = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
-        let bench = Bench { report, ..bench };
+        let bench = Bench { report, firmware: stored.firmware(), ..bench };
         let proof = verify::prove(&stored.images(folder), &stored.expect, &bench)?;
         report.map_or(Ok(()), |report| stored.report(&proof, report))
     }
@@ -207,7 +209,8 @@ impl Builder {
         observer: Observer<'a>,
     ) -> Bench<'a> {
         let failures = shelf.join("failed");
-        Bench { tools, cache: &self.cache, failures, report: None, settings, observer }
+        let firmware = Firmware::of(SecureBoot::Off);
+        Bench { tools, cache: &self.cache, failures, report: None, settings, firmware, observer }
     }
 
     /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one from the archive of

@@ -10,7 +10,7 @@ use coremax_machine::{Expect, report};
 use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
 use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package};
-use coremax_recipe::{Recipe, Version};
+use coremax_recipe::{Recipe, SecureBoot, Version};
 
 use crate::{
     event::{Event, Observer, Stage},
@@ -19,7 +19,7 @@ use crate::{
     steps::Image,
     store::{Entry, Record},
     update,
-    verify::{self, BootSettings, Known, Proof},
+    verify::{self, BootSettings, Firmware, Known, Proof},
     version::{Version as Chosen, named},
 };
 
@@ -77,6 +77,11 @@ impl Stored {
         artefacts.map(known).collect()
     }
 
+    /// What its images are made for.
+    pub(crate) fn firmware(&self) -> &'static [Firmware] {
+        Firmware::of(secure_boot(&self.manifest.build))
+    }
+
     /// Lays the report of a new proof into a folder.
     pub(crate) fn report(&self, proof: &Proof, folder: &Path) -> Result<()> {
         // What its build took is in its own report.
@@ -128,10 +133,17 @@ impl Equal {
 fn is_as_proven(manifest: &Manifest, wanted: &Testing) -> bool {
     match (&manifest.verified, wanted) {
         (Some(proof), Testing::Boot(settings)) => {
-            settings.are_met(&manifest.build.artefacts, &proof.boots)
+            let made_for = Firmware::of(secure_boot(&manifest.build));
+            settings.are_met(&manifest.build.artefacts, &proof.boots, made_for)
         }
         (verified, _) => verified.is_none() && matches!(wanted, Testing::Skipped),
     }
+}
+
+/// What its recipe said of Secure Boot; a build that does not tell is of a time when there was nothing to say.
+fn secure_boot(build: &Build) -> SecureBoot {
+    let said = build.secure_boot.as_deref().and_then(|text| text.parse().ok());
+    said.unwrap_or(SecureBoot::Off)
 }
 
 /// Points `latest` at a result that a build has come to, new or old, if all boot tests prove it.
@@ -231,6 +243,7 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[To
         machine: plan.steps.iter().find(|step| step.id() == MACHINE).map(|step| step.fingerprint()),
         created: plan.epoch,
         packages: packages.collect(),
+        secure_boot: Some(plan.recipe.root.secure_boot.to_string()),
         files: [plan.files.inputs(), plan.keys.inputs()].concat(),
         artefacts,
         update: None,
@@ -377,6 +390,7 @@ mod tests {
             fingerprint: String::new(),
             machine: None,
             created: 0,
+            secure_boot: None,
             packages: Vec::new(),
             files: Vec::new(),
             artefacts: vec![Artefact { name, format, size, sha256, virtual_size: 1 }],

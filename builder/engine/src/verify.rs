@@ -14,6 +14,7 @@ use coremax_machine::{
 };
 use coremax_publish as publishing;
 use coremax_publish::Boot;
+use coremax_recipe::SecureBoot;
 use coremax_sandbox::Sandbox;
 
 use crate::{
@@ -31,7 +32,7 @@ pub(crate) const WORK: &str = "machines";
 /// How images are booted.
 #[derive(Debug, Clone)]
 pub struct BootSettings {
-    /// The firmwares; all if empty.
+    /// The firmwares; if none is named, all that the image is made for.
     pub firmware: Vec<Firmware>,
     /// What every deadline is multiplied by.
     pub patience: f64,
@@ -45,6 +46,8 @@ pub enum Firmware {
     /// OVMF.
     #[default]
     Uefi,
+    /// OVMF with Secure Boot on.
+    Secure,
 }
 
 /// How `run` starts an image.
@@ -67,19 +70,24 @@ pub(crate) struct Proof {
 }
 
 impl BootSettings {
-    fn firmwares(&self) -> Vec<Firmware> {
+    fn firmwares(&self, made_for: &[Firmware]) -> Vec<Firmware> {
         match self.firmware.as_slice() {
-            [] => Firmware::ALL.to_vec(),
+            [] => made_for.to_vec(),
             some => some.to_vec(),
         }
     }
 
     /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
-    pub(crate) fn are_met(&self, artefacts: &[publishing::Artefact], boots: &[Boot]) -> bool {
+    pub(crate) fn are_met(
+        &self,
+        artefacts: &[publishing::Artefact],
+        boots: &[Boot],
+        made_for: &[Firmware],
+    ) -> bool {
         let booted = |artefact: &publishing::Artefact, firmware: Firmware| {
             boots.iter().any(|boot| boot.is_of(artefact) && boot.firmware == firmware.scenario())
         };
-        let firmwares = self.firmwares();
+        let firmwares = self.firmwares(made_for);
         artefacts.iter().all(|artefact| firmwares.iter().all(|&by| booted(artefact, by)))
     }
 }
@@ -92,37 +100,45 @@ impl Default for BootSettings {
 }
 
 impl Firmware {
-    const ALL: [Self; 2] = [Self::Bios, Self::Uefi];
+    const ALL: [Self; 3] = [Self::Bios, Self::Uefi, Self::Secure];
+
+    /// What an image boots by whose recipe has this.
+    pub(crate) fn of(secure_boot: SecureBoot) -> &'static [Self] {
+        match secure_boot {
+            SecureBoot::Shim => &Self::ALL,
+            SecureBoot::Off => &[Self::Bios, Self::Uefi],
+        }
+    }
 
     /// What a report calls a boot by it.
     fn scenario(self) -> &'static str {
         match self {
             Self::Bios => "BIOS",
             Self::Uefi => "UEFI",
+            Self::Secure => "UEFI + Secure Boot",
         }
     }
 
-    /// The firmware called `bios` or `uefi`.
+    /// The firmware called `bios`, `uefi` or `secure`.
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "bios" => Some(Self::Bios),
-            "uefi" => Some(Self::Uefi),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|firmware| firmware.id() == name)
     }
 
     fn id(self) -> &'static str {
         match self {
             Self::Bios => "bios",
             Self::Uefi => "uefi",
+            Self::Secure => "secure",
         }
     }
 
     fn load(self, tools: &Path, cache: &Path) -> Result<Loaded> {
-        match self {
-            Self::Bios => Ok(Loaded::Bios),
-            Self::Uefi => Ok(Loaded::Uefi(Sources::parse(FIRMWARE)?.locate(tools, cache)?)),
-        }
+        let sources = || Sources::parse(FIRMWARE);
+        Ok(match self {
+            Self::Bios => Loaded::Bios,
+            Self::Uefi => Loaded::Uefi(sources()?.locate(tools, cache)?),
+            Self::Secure => Loaded::SecureBoot(sources()?.locate_secure_boot(tools)?),
+        })
     }
 }
 
@@ -137,6 +153,8 @@ pub(crate) struct Bench<'a> {
     /// Where the report goes that was asked for, whatever comes of the boots.
     pub(crate) report: Option<&'a Path>,
     pub(crate) settings: &'a BootSettings,
+    /// What the images are made for.
+    pub(crate) firmware: &'static [Firmware],
     pub(crate) observer: Observer<'a>,
 }
 
@@ -173,7 +191,7 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
     for image in images {
         let (artefact, path) = (image.open()?, &image.path);
         let mut of_this = Vec::new();
-        for firmware in bench.settings.firmwares() {
+        for firmware in bench.settings.firmwares(bench.firmware) {
             let id = format!("{}-{}", artefact.format().name(), firmware.id());
             let scenario = Scenario {
                 patience: bench.settings.patience,
@@ -373,9 +391,11 @@ mod tests {
         let (a, b) = ([artefact("a", "1")], [artefact("a", "1"), artefact("b", "2")]);
         let by_bios = vec![boot("a", "1", "BIOS")];
         let by_both = vec![boot("a", "1", "BIOS"), boot("a", "1", "UEFI")];
+        let by_all = [&by_both[..], &[boot("a", "1", "UEFI + Secure Boot")]].concat();
         let other = vec![boot("a", "2", "BIOS"), boot("a", "1", "UEFI")];
         for (settings, artefacts, boots, met) in [
-            (&all, &a[..], &by_both, true),
+            (&all, &a[..], &by_both, false),
+            (&all, &a[..], &by_all, true),
             (&all, &a[..], &by_bios, false),
             (&all, &a[..], &other, false),
             (&all, &b[..], &by_both, false),
@@ -383,19 +403,22 @@ mod tests {
             (&bios, &a[..], &by_both, true),
             (&bios, &a[..], &other, false),
         ] {
-            assert_eq!(settings.are_met(artefacts, boots), met, "{settings:?} {boots:?}");
+            let made_for = Firmware::of(SecureBoot::Shim);
+            assert_eq!(settings.are_met(artefacts, boots, made_for), met, "{settings:?} {boots:?}");
         }
+        assert!(all.are_met(&a, &by_both, Firmware::of(SecureBoot::Off)));
     }
 
     #[test]
     fn a_report_calls_firmware_as_the_machine_does() {
-        let located = coremax_machine::Located {
+        let located = || coremax_machine::Located {
             code: PathBuf::new(),
             vars: PathBuf::new(),
             origin: String::new(),
         };
         assert_eq!(Firmware::Bios.scenario(), Loaded::Bios.name());
-        assert_eq!(Firmware::Uefi.scenario(), Loaded::Uefi(located).name());
+        assert_eq!(Firmware::Uefi.scenario(), Loaded::Uefi(located()).name());
+        assert_eq!(Firmware::Secure.scenario(), Loaded::SecureBoot(located()).name());
     }
 
     #[test]

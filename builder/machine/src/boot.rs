@@ -5,7 +5,9 @@ mod exchange;
 use std::{fs, path::Path};
 
 use coremax_fetch::Digest;
-use coremax_node_api::boot_test::{self, Answer, Check, Expect, Facts, Nonce, PROTOCOL, Request};
+use coremax_node_api::boot_test::{
+    self, Answer, Check, Expect, Facts, Kind, Nonce, PROTOCOL, Request,
+};
 use coremax_sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +208,7 @@ impl Findings<'_> {
         }
         let (mut checks, facts) =
             answer.map_or_else(Default::default, |answer| (answer.checks, Some(answer.facts)));
+        checks.extend(facts.as_ref().and_then(|facts| secure_boot(&self.scenario.firmware, facts)));
         checks.extend(self.power_off);
         (checks, facts, fault.map_or(Outcome::Passed, Outcome::Failed))
     }
@@ -216,7 +219,8 @@ impl Findings<'_> {
             problems.extend(answer.problems(self.request));
             problems.extend(other_firmware(&self.scenario.firmware, &answer.facts));
         }
-        if let Some(check) = self.power_off.iter().find(|check| !check.ok) {
+        let secure = answer.and_then(|a| secure_boot(&self.scenario.firmware, &a.facts));
+        for check in secure.iter().chain(&self.power_off).filter(|check| !check.ok) {
             problems.push(format!("{}: {}", check.name, check.detail));
         }
         if !self.unchanged {
@@ -228,9 +232,22 @@ impl Findings<'_> {
 
 fn other_firmware(asked: &Firmware, facts: &Facts) -> Option<String> {
     let by_efi = facts.firmware == boot_test::Firmware::Efi;
-    let asked_efi = matches!(asked, Firmware::Uefi(_));
+    let asked_efi = asked.located().is_some();
     (asked_efi != by_efi)
         .then(|| format!("it was to boot by {}, and the guest says it did not", asked.name()))
+}
+
+/// Firmware that enforces nothing boots as well: only the guest's kernel tells.
+fn secure_boot(asked: &Firmware, facts: &Facts) -> Option<Check> {
+    let Firmware::SecureBoot(_) = asked else { return None };
+    let detail = match facts.secure_boot {
+        Some(true) => "on",
+        Some(false) => "off, says the guest",
+        None => "the guest cannot tell",
+    };
+    let (name, kind, ok) =
+        ("Secure Boot".to_owned(), Kind::System, facts.secure_boot == Some(true));
+    Some(Check { name, kind, ok, detail: detail.to_owned() })
 }
 
 fn not_as_promised(problems: Vec<String>) -> Fault {
@@ -256,10 +273,7 @@ fn deadlines(scenario: &Scenario) -> Deadlines {
 }
 
 fn origin(firmware: &Firmware) -> String {
-    match firmware {
-        Firmware::Bios => "SeaBIOS".to_owned(),
-        Firmware::Uefi(located) => located.origin.clone(),
-    }
+    firmware.located().map_or_else(|| "SeaBIOS".to_owned(), |located| located.origin.clone())
 }
 
 fn nonce() -> Result<Nonce, Error> {
@@ -312,8 +326,6 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use coremax_node_api::boot_test::Kind;
-
     use super::*;
 
     pub(crate) fn report(scenario: &str, digest: Digest, outcome: Outcome) -> BootReport {

@@ -38,6 +38,8 @@ pub enum Firmware {
     Bios,
     /// EDK II.
     Uefi(Located),
+    /// EDK II with Secure Boot on: it starts what the keys in its variables have signed, and nothing else.
+    SecureBoot(Located),
 }
 
 impl Firmware {
@@ -46,6 +48,15 @@ impl Firmware {
         match self {
             Self::Bios => "BIOS",
             Self::Uefi(_) => "UEFI",
+            Self::SecureBoot(_) => "UEFI + Secure Boot",
+        }
+    }
+
+    /// The files it is loaded from; SeaBIOS comes with QEMU.
+    pub const fn located(&self) -> Option<&Located> {
+        match self {
+            Self::Bios => None,
+            Self::Uefi(located) | Self::SecureBoot(located) => Some(located),
         }
     }
 }
@@ -99,7 +110,14 @@ impl Config {
     pub fn arguments(&self, sockets: &Path) -> Vec<String> {
         let mut args = Arguments::default();
         args.words("-name coremax -no-user-config -nodefaults -display none");
-        args.words("-machine q35 -vga std");
+        args.words(match self.firmware {
+            // Its variables are written in system management mode alone, so that no guest changes its keys.
+            Firmware::SecureBoot(_) => {
+                "-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on"
+            }
+            _ => "-machine q35",
+        });
+        args.words("-vga std");
         args.words(self.accelerator.arguments());
         args.pair("-smp", self.cpus.to_string());
         args.pair("-m", format!("{}M", self.memory));
@@ -114,7 +132,7 @@ impl Config {
     }
 
     fn firmware_arguments(&self, args: &mut Arguments, folder: &Path) {
-        if self.firmware == Firmware::Bios {
+        if self.firmware.located().is_none() {
             return;
         }
         let code = escaped(&folder.join(CODE));
@@ -243,6 +261,16 @@ mod tests {
         -drive if=none,id=disk,file=/images/a,,b.qcow2,format=qcow2,snapshot=on,cache=unsafe
         -device virtio-blk-pci,drive=disk,bootindex=1
         ");
+    }
+
+    #[test]
+    fn secure_boot_keeps_its_variables_to_itself() {
+        let located = Located { code: "c".into(), vars: "v".into(), origin: "here".into() };
+        let firmware = Firmware::SecureBoot(located);
+        assert_eq!(firmware.name(), "UEFI + Secure Boot");
+        let shown = shown(&Config::bare(firmware, Accelerator::Tcg));
+        let wanted = "-machine q35,smm=on\n-global driver=cfi.pflash01,property=secure,value=on\n";
+        assert!(shown.contains(wanted) && shown.contains("vars.fd"), "{shown}");
     }
 
     #[test]

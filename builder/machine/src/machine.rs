@@ -147,7 +147,7 @@ fn short_folder() -> Result<TempDir, Error> {
 }
 
 fn copy_firmware(firmware: &Firmware, folder: &Path) -> Result<(), Error> {
-    let Firmware::Uefi(located) = firmware else { return Ok(()) };
+    let Some(located) = firmware.located() else { return Ok(()) };
     for (from, name) in [(&located.code, config::CODE), (&located.vars, config::VARS)] {
         // Content alone: a template may be read-only, and the variables are written.
         let content = fs::read(from).map_err(file("reading", from))?;

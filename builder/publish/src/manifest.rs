@@ -43,6 +43,9 @@ pub struct Build {
     pub machine: Option<Digest>,
     /// The date of its sources (SOURCE_DATE_EPOCH): seconds since 1970, UTC.
     pub created: u64,
+    /// By whose signatures a machine with Secure Boot on starts the images: `shim`, `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<String>,
     /// Every package installed.
     pub packages: Vec<Package>,
     /// Every file and link that the recipe laid into the image from the host, and every key that its own archives were

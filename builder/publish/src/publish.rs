@@ -248,6 +248,7 @@ mod tests {
             fingerprint: "f".repeat(64),
             machine: None,
             created: 1_700_000_000,
+            secure_boot: Some("shim".to_owned()),
             packages: vec![Package {
                 name: "less".to_owned(),
                 version: "590-2.1~deb12u2".to_owned(),

@@ -41,8 +41,8 @@ pub use schema::schema;
 pub use values::{
     AbsolutePath, ArchiveName, BadValue, Base, Bytes, ComponentName, Compression, Format, Gecos,
     GroupName, HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName,
-    PartName, Protocol, RecipeName, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName,
-    Version,
+    PartName, Protocol, RecipeName, SecureBoot, SourcePath, SshKey, SuiteName, TimeZone, UnitName,
+    UserName, Version,
 };
 
 #[cfg(test)]
@@ -97,6 +97,7 @@ mask = ["systemd-firstboot.service"]
 verity = false
 size = "2GiB"
 compression = "small"
+secure-boot = "off"
 update-key = "keys/update.pub"
 [data]
 size = "64MiB"

@@ -55,6 +55,7 @@ pub fn merge(
             verity: files.last(|w| &w.root.verity).unwrap_or(true),
             size: files.last(|w| &w.root.size),
             compression: files.last(|w| &w.root.compression).unwrap_or_default(),
+            secure_boot: files.last(|w| &w.root.secure_boot).unwrap_or_default(),
             update_key_source: update_key.as_ref().map(|key| project.join(key.as_str())),
             update_key,
         },

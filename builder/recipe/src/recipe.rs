@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::values::{
     AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Compression, Format, Gecos, GroupName,
     HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, RecipeName,
-    SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
+    SecureBoot, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
 };
 
 /// What an image is.
@@ -173,6 +173,8 @@ pub struct Root {
     pub size: Option<Bytes>,
     /// How hard it is compressed, where it is sealed.
     pub compression: Compression,
+    /// By whose signatures a machine with Secure Boot on starts it.
+    pub secure_boot: SecureBoot,
     /// The file of keys that sign updates as written; if none, no update is taken.
     pub update_key: Option<SourcePath>,
     /// Where that file lies on this machine.

@@ -11,7 +11,7 @@ use serde_spanned::Spanned;
 use crate::values::{
     AbsolutePath, ArchiveName, Base, Bytes, ComponentName, Compression, Format, Gecos, GroupName,
     HostName, KernelArgument, Listen, Locale, MirrorUrl, Mode, Modules, PackageName, PartName,
-    RecipeName, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
+    RecipeName, SecureBoot, SourcePath, SshKey, SuiteName, TimeZone, UnitName, UserName, Version,
 };
 
 /// A value and where in its file it stands.
@@ -221,6 +221,8 @@ pub(crate) struct RootTable {
     pub(crate) size: Option<Located<Bytes>>,
     /// How hard a sealed root is compressed. Default: fast.
     pub(crate) compression: Option<Located<Compression>>,
+    /// By whose signatures a machine with Secure Boot on starts the image. Default: shim.
+    pub(crate) secure_boot: Option<Located<SecureBoot>>,
     /// The file with the public halves of the keys that sign updates, as `coremax key new` makes them.
     /// Default: none, and no update is taken. Relative to the folder that holds `recipes/`.
     pub(crate) update_key: Option<Located<SourcePath>>,

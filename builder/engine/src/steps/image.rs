@@ -16,7 +16,7 @@ use coremax_node_api::slot::{
     grub::{Description, SLOT},
 };
 use coremax_publish::Artefact;
-use coremax_recipe::{Format, Recipe, RecipeName};
+use coremax_recipe::{Format, Recipe, RecipeName, SecureBoot};
 use coremax_sandbox::Sandbox;
 
 use serde::Serialize;
@@ -64,6 +64,7 @@ pub(crate) struct Image {
     base: String,
     version: String,
     command_line: Vec<String>,
+    secure_boot: SecureBoot,
     made_of: [Digest; 4],
     holds: u64,
     identity: Identity,
@@ -86,6 +87,7 @@ impl Image {
             version: String::new(),
             base: distribution.name.to_owned(),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
+            secure_boot: recipe.root.secure_boot,
             made_of,
             holds,
             identity,
@@ -127,6 +129,7 @@ impl Step for Image {
             .with("base", &self.base)
             .with("version", &self.version)
             .with_json("command line", &self.command_line)
+            .with_json("secure boot", &self.secure_boot)
             .with_json("identity", &self.identity);
         self.made_of.iter().fold(start, |print, part| print.with("part", part.as_bytes())).finish()
     }
@@ -206,7 +209,7 @@ impl Image {
                 command_line: self.arguments(parts),
             }],
         })?;
-        let mut files = grub::efi::signed(tools, &config)?;
+        let mut files = self.loader(tools, &config)?;
         files.extend(
             [kernel, initrd].map(|name| fat::File::copy(name, needed.path("initrd", name))),
         );
@@ -224,10 +227,18 @@ impl Image {
         let [kernel, initrd] = [kernel::KERNEL, kernel::INITRD]
             .map(|name| fat::Content::Path(needed.path("initrd", name)));
         let config = grub::slots::render(&grub::slots::Config { timeout: TIMEOUT, command_line });
-        let mut files = grub::efi::signed(tools, &config)?;
+        let mut files = self.loader(tools, &config)?;
         files.extend(grub::slots::state_files(&State::NEW));
         files.extend(grub::slots::slot_files(Slot::A, &description, kernel, initrd)?);
         Ok(files)
+    }
+
+    /// What UEFI firmware starts, with the configuration that a BIOS's GRUB reads too.
+    fn loader(&self, tools: &Sandbox, config: &str) -> Result<Vec<fat::File>> {
+        Ok(match self.secure_boot {
+            SecureBoot::Shim => grub::efi::signed(tools, config)?,
+            SecureBoot::Off => grub::efi::unsigned(tools, config)?,
+        })
     }
 
     /// What the loader is told of the slot that this version is in.

@@ -22,7 +22,7 @@ pub use names::{
     UnitName, UserName, Version,
 };
 pub use size::Bytes;
-pub use words::{Base, Compression, Format, Modules};
+pub use words::{Base, Compression, Format, Modules, SecureBoot};
 
 /// A text that is not a value of the kind it stands for. Displays the text, the kind, and the kind's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -103,6 +103,53 @@ pub enum Compression {
     Small,
 }
 
+/// Who a machine with Secure Boot on trusts to start this image.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum SecureBoot {
+    /// Microsoft, by the distribution's signed shim, GRUB and kernel: boots on any machine. What GRUB reads beside the
+    /// kernel (grub.cfg, initrd, the root's hash) is not authenticated.
+    #[default]
+    Shim,
+    /// Nobody: GRUB is not signed, and such a machine does not start it.
+    Off,
+}
+
+impl SecureBoot {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Shim, Self::Off];
+}
+
+impl FromStr for SecureBoot {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        word(text, "a way of Secure Boot", &Self::ALL)
+    }
+}
+
+impl fmt::Display for SecureBoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shim => "shim",
+            Self::Off => "off",
+        })
+    }
+}
+
 /// The form of a disk image.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -158,6 +205,10 @@ mod tests {
         for format in Format::ALL {
             assert_eq!(serde_json::to_value(format).unwrap(), format.to_string());
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+        }
+        for secure_boot in SecureBoot::ALL {
+            assert_eq!(serde_json::to_value(secure_boot).unwrap(), secure_boot.to_string());
+            assert_eq!(secure_boot.to_string().parse::<SecureBoot>().unwrap(), secure_boot);
         }
         let error = "vhd".parse::<Format>().unwrap_err().to_string();
         assert_eq!(error, "`vhd` is not an image's format: write qcow2 or raw");
