@@ -12,7 +12,7 @@ mod triggers;
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, tree::Tree, unpack::Package};
+use crate::{Error, deb::ControlFile, tree::Tree, unpack::Package};
 
 /// Where dpkg keeps its records.
 pub(crate) const FOLDER: &str = "var/lib/dpkg";
@@ -56,9 +56,15 @@ fn write_info(tree: &Tree, package: &Package, list: &[u8]) -> Result<(), Error> 
     tree.write(&path("list"), list, 0o644)?;
     // A control file called list would take the place of dpkg's own.
     for file in package.control.files.iter().filter(|file| file.name != "list") {
-        tree.write(&path(&file.name), &file.content, file.mode)?;
+        tree.write(&path(&file.name), &file.content, mode(file))?;
     }
     Ok(())
+}
+
+/// The mode in the archive, but for the preinst, which is run here and not by dpkg: one that not
+/// everybody may read and run, dpkg makes so before it runs it (`setexecute`).
+fn mode(file: &ControlFile) -> u32 {
+    if file.name == "preinst" && file.mode & 0o555 != 0o555 { 0o755 } else { file.mode }
 }
 
 fn lines(items: &[&str]) -> String {

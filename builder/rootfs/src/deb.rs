@@ -8,6 +8,7 @@
 
 mod ar;
 mod compression;
+mod entries;
 
 use std::{
     fs::File,
@@ -16,6 +17,8 @@ use std::{
 };
 
 use crate::{Error, stanza::Stanza};
+
+pub(crate) use entries::{Entries, Item};
 
 /// The most that all control files of one package may hold. Set here: the largest in Debian are
 /// lists of checksums of some 10 MiB.
@@ -116,23 +119,30 @@ fn read_control(mut deb: impl Read + Seek + Send + 'static) -> io::Result<Contro
     let mut files = Vec::new();
     // One byte more than is allowed: whoever reaches it, gets an error and no short file.
     let mut archive = tar::Archive::new(plain.take(MAX_CONTROL_BYTES + 1));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_dir() {
+    for item in Entries::of(&mut archive)? {
+        let item = item?;
+        if item.entry.header().entry_type().is_dir() {
             continue;
         }
-        let file = control_file(&mut entry)?;
+        let file = control_file(item)?;
+        if files.iter().any(|before: &ControlFile| before.name == file.name) {
+            return Err(invalid(format!("{} comes twice", file.name)));
+        }
         match file.name.as_str() {
+            "control" if stanza.is_some() => return Err(invalid("control comes twice")),
             "control" => stanza = Some(control_stanza(file.content)?),
             _ => files.push(file),
         }
     }
+    // The rest is padding, and the checksum of all.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     let stanza = stanza.ok_or_else(|| invalid("there is no control file in it"))?;
     Ok(Control { stanza, files })
 }
 
-fn control_file(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<ControlFile> {
-    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+fn control_file(item: Item<'_, impl Read>) -> io::Result<ControlFile> {
+    let mut entry = item.entry;
+    let path = String::from_utf8_lossy(&item.path).into_owned();
     let name = path.strip_prefix("./").unwrap_or(&path).to_owned();
     let plain_name = !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
@@ -180,13 +190,18 @@ pub(crate) mod tests {
         file
     }
 
-    /// A tar file of plain files.
+    /// A tar file of plain files that all may run.
     pub(crate) fn tar_file(files: &[(&str, &str)]) -> Vec<u8> {
+        tar_file_of_mode(files, 0o755)
+    }
+
+    /// A tar file of plain files.
+    pub(crate) fn tar_file_of_mode(files: &[(&str, &str)], mode: u32) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (path, content) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
-            header.set_mode(0o755);
+            header.set_mode(mode);
             builder.append_data(&mut header, path, content.as_bytes()).unwrap();
         }
         builder.into_inner().unwrap()

@@ -12,7 +12,10 @@
 //! [`configure`](crate::configure). (Essential packages divert nothing but their own files.)
 
 mod claims;
+#[cfg(test)]
+mod hostile;
 mod layout;
+mod links;
 mod package;
 mod paths;
 #[cfg(test)]
@@ -31,6 +34,7 @@ use std::{
 use crate::{Error, database, deb::Deb, tree::Tree};
 
 use claims::Claims;
+use links::HardLink;
 pub(crate) use package::{Package, conffiles};
 use writer::Writer;
 
@@ -63,8 +67,6 @@ pub struct Unpacked {
     pub bytes: u64,
     /// Packages that were left for dpkg.
     pub left: Vec<Deb>,
-    /// What could not be done and does no harm, such as a device node without the right to make it.
-    pub warnings: Vec<String>,
 }
 
 /// What all threads share.
@@ -73,15 +75,15 @@ struct Job<'a> {
     packages: Vec<Package>,
     options: &'a Unpack,
     claims: Claims,
-    warnings: Mutex<Vec<String>>,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// The files of one package, as its `.list` names them, and their bytes.
+/// The files of one package, as its `.list` names them, their bytes, and the links yet to be made.
 #[derive(Debug, Default)]
 struct Files {
     list: Vec<u8>,
     bytes: u64,
+    links: Vec<HardLink>,
 }
 
 /// Unpacks packages below `tree`, a folder that exists. The process must be root, be it of a user
@@ -97,26 +99,20 @@ pub fn unpack(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Unpacked, Error> {
     let (packages, left) = package::read(debs, options.leave_diverting)?;
-    let mut job = Job {
-        tree: Tree::open(tree)?,
-        packages,
-        options,
-        claims: Claims::default(),
-        warnings: Mutex::default(),
-        progress,
-    };
+    let job =
+        Job { tree: Tree::open(tree)?, packages, options, claims: Claims::default(), progress };
     if options.merged_usr {
         layout::merge_usr(&job.tree)?;
     }
-    let files = unpack_all(&job)?;
+    let mut files = unpack_all(&job)?;
+    links::make(&job, &mut files)?;
     job.claims.settle_folders(&job.tree, &job.packages)?;
 
     let bytes = files.iter().map(|files| files.bytes).sum();
-    let lists = job.claims.without_lost(files.into_iter().map(|files| files.list).collect());
+    let lists = files.into_iter().map(|files| files.list).collect();
+    let lists = job.claims.without_lost(lists, &job.packages);
     database::write(&job.tree, &job.packages, &lists)?;
-    let mut warnings = std::mem::take(job.warnings.get_mut().expect("no thread panicked"));
-    warnings.sort();
-    Ok(Unpacked { packages: job.packages.len(), bytes, left, warnings })
+    Ok(Unpacked { packages: job.packages.len(), bytes, left })
 }
 
 /// base-files alone, for it brings links such as /var/run that others unpack through; then all

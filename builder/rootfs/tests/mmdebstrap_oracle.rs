@@ -165,9 +165,6 @@ fn make_tree(debs: &[Deb], tree: &Path, log: &Path) {
     let unpacked = unpack(debs, tree, &Unpack::default(), &|_| ()).expect("unpacking");
     let seconds = started.elapsed().as_secs_f64();
     println!("  {} packages, {} bytes unpacked: {seconds:.1} s", unpacked.packages, unpacked.bytes);
-    for warning in &unpacked.warnings {
-        println!("  {warning}");
-    }
 
     let started = Instant::now();
     let options = Configure { epoch: EPOCH, left: unpacked.left, ..Configure::default() };

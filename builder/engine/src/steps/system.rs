@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changes when the same packages make another tree.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 /// The tree's name in the step's output.
 pub(crate) const TREE: &str = "tree";
 /// The log of the maintainer scripts, beside the tree.
@@ -58,7 +58,6 @@ impl Step for System {
         stage.started("unpacking", Some(self.packages.installed_bytes()), Unit::Bytes);
         let progress = |bytes| stage.progressed(bytes);
         let unpacked = unpack(&self.packages.debs, &tree, &Unpack::default(), &progress)?;
-        unpacked.warnings.iter().for_each(|warning| stage.warned(warning));
         let packages = self.packages.debs.len();
         stage.started("configuring", Some(packages as u64), Unit::Count);
         let options = Configure { epoch: self.epoch, left: unpacked.left, ..Configure::default() };

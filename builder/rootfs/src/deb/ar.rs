@@ -27,6 +27,7 @@ pub(super) fn find(deb: &mut (impl Read + Seek), stem: &str) -> io::Result<(Stri
     for _ in 0..MAX_MEMBERS {
         let Some((name, size)) = next_member(deb)? else { break };
         if name.starts_with(stem) {
+            check_whole(deb, size)?;
             return Ok((name, size));
         }
         forward(deb, size.saturating_add(size % 2))?;
@@ -48,6 +49,17 @@ fn check_version(deb: &mut (impl Read + Seek)) -> io::Result<()> {
         return Err(invalid(format!("it has the format version {version}, not 2.0")));
     }
     forward(deb, size % 2)
+}
+
+/// A tar file that is not compressed does not tell where it was cut.
+fn check_whole(deb: &mut impl Seek, size: u64) -> io::Result<()> {
+    let here = deb.stream_position()?;
+    let end = deb.seek(SeekFrom::End(0))?;
+    deb.seek(SeekFrom::Start(here))?;
+    if end.saturating_sub(here) < size {
+        return Err(invalid("it is cut short"));
+    }
+    Ok(())
 }
 
 fn forward(deb: &mut impl Seek, bytes: u64) -> io::Result<()> {

@@ -8,6 +8,9 @@ use super::invalid;
 
 /// The most memory an xz stream may ask for. Set by xz itself: -9, its highest preset, needs 65 MiB.
 const MAX_XZ_MEMORY: u64 = 96 << 20;
+/// The most memory a zstd stream may ask for, as a power of two. Set by zstd itself: what it decodes
+/// unless told otherwise, and what every preset up to --ultra -22 keeps to.
+const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 /// How much of the file is read at a time.
 const READ_BYTES: usize = 256 << 10;
 
@@ -24,7 +27,11 @@ pub(super) fn decoder(
             let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, 0)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
         }
-        ".zst" => Box::new(zstd::Decoder::with_buffer(packed)?),
+        ".zst" => {
+            let mut decoder = zstd::Decoder::with_buffer(packed)?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
         other => {
             let other = other.trim_start_matches('.');
             return Err(invalid(format!("it is compressed by {other}, which is not supported")));

@@ -27,7 +27,6 @@ const SHARDS: usize = 32;
 #[derive(Default)]
 pub(super) struct Claims {
     shards: [Mutex<HashMap<Key, Claim>>; SHARDS],
-    lost: Mutex<HashSet<(usize, PathBuf)>>,
 }
 
 /// A path, however it was written: its folder's device and inode, and its name there.
@@ -45,12 +44,26 @@ pub(super) struct Claimant<'a> {
     pub(super) path: &'a Path,
 }
 
+/// A package that ships a path, and how it writes the path.
+struct Shipper {
+    by: usize,
+    path: PathBuf,
+}
+
 /// What a path is.
 enum Claim {
-    /// Anything that belongs to one package, as that package writes its path.
-    File { by: usize, path: PathBuf },
+    /// Anything that belongs to one package, and those that ship it too and gave way.
+    File { owner: Shipper, gave_way: Vec<Shipper> },
     /// A folder, with the metadata that the first package in the order gives it.
     Folder { by: usize, path: PathBuf, metadata: Metadata },
+}
+
+/// Whose a path is, as a package sees it that ships it.
+pub(super) enum Owner {
+    /// That package's own.
+    Itself,
+    /// A package's that took it; this is how the one that lost it writes it.
+    Other { by: usize, lost: PathBuf },
 }
 
 /// What was found where a folder is to be.
@@ -73,24 +86,19 @@ impl Claims {
         let mut shard = self.shard(&key);
         let taken_over = match shard.entry(key) {
             Entry::Vacant(entry) => {
-                entry.insert(claimant.file());
+                entry.insert(Claim::File { owner: claimant.shipper(), gave_way: Vec::new() });
                 false
             }
             Entry::Occupied(mut entry) => {
-                let Claim::File { by: other, path: theirs } = entry.get() else {
+                let Claim::File { owner, gave_way } = entry.get_mut() else {
                     return Err(claimant.conflict(entry.get().by()));
                 };
-                let other = *other;
-                if other != claimant.by {
-                    let Some(winner) = claimant.winner(other) else {
-                        return Err(claimant.conflict(other));
-                    };
-                    if winner == other {
-                        self.lose(claimant.by, claimant.path);
+                if owner.by != claimant.by {
+                    if !claimant.wins(owner, gave_way)? {
+                        gave_way.push(claimant.shipper());
                         return Ok(None);
                     }
-                    self.lose(other, theirs);
-                    entry.insert(claimant.file());
+                    gave_way.push(std::mem::replace(owner, claimant.shipper()));
                 }
                 true
             }
@@ -120,18 +128,24 @@ impl Claims {
                 }
                 Claim::Folder { .. } => {}
                 // A link of base-files was there before all others, whatever the threads' timing.
-                Claim::File { by: other, .. } if claimant.is_settled(*other) => {
+                Claim::File { owner, .. } if claimant.is_settled(owner.by) => {
                     make()?;
                 }
-                Claim::File { by: other, .. } => return Err(claimant.conflict(*other)),
+                Claim::File { owner, .. } => return Err(claimant.conflict(owner.by)),
             },
         }
         Ok(())
     }
 
-    /// Whether a path belongs to this package.
-    pub(super) fn holds(&self, key: &Key, by: usize) -> bool {
-        self.shard(key).get(key).is_some_and(|claim| claim.by() == by)
+    /// Whose a path is that this package ships, and is no folder. `None`: it does not ship it.
+    pub(super) fn owner(&self, key: &Key, by: usize) -> Option<Owner> {
+        let shard = self.shard(key);
+        let Claim::File { owner, gave_way } = shard.get(key)? else { return None };
+        if owner.by == by {
+            return Some(Owner::Itself);
+        }
+        let lost = gave_way.iter().find(|shipper| shipper.by == by)?.path.clone();
+        Some(Owner::Other { by: owner.by, lost })
     }
 
     /// Gives every folder its metadata, now that nothing is made in them any more.
@@ -150,23 +164,27 @@ impl Claims {
     }
 
     /// The packages' lists of paths without those that went to another package.
-    pub(super) fn without_lost(&self, mut lists: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let lost = self.lost.lock().expect("no thread panicked");
-        let losers: HashSet<usize> = lost.iter().map(|(loser, _)| *loser).collect();
-        for loser in losers {
+    pub(super) fn without_lost(
+        &self,
+        mut lists: Vec<Vec<u8>>,
+        packages: &[Package],
+    ) -> Vec<Vec<u8>> {
+        let mut lost: HashMap<usize, HashSet<PathBuf>> = HashMap::new();
+        for shard in &self.shards {
+            for claim in shard.lock().expect("no thread panicked").values() {
+                for (loser, path) in claim.lost(packages) {
+                    lost.entry(loser).or_default().insert(path.to_owned());
+                }
+            }
+        }
+        for (loser, lost) in lost {
             let kept = lists[loser].split_inclusive(|&byte| byte == b'\n').filter(|line| {
                 let path = line.strip_prefix(b"/").and_then(|line| line.strip_suffix(b"\n"));
-                path.is_none_or(|path| {
-                    !lost.contains(&(loser, PathBuf::from(OsStr::from_bytes(path))))
-                })
+                path.is_none_or(|path| !lost.contains(Path::new(OsStr::from_bytes(path))))
             });
             lists[loser] = kept.collect::<Vec<_>>().concat();
         }
         lists
-    }
-
-    fn lose(&self, loser: usize, path: &Path) {
-        self.lost.lock().expect("no thread panicked").insert((loser, path.to_owned()));
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Claim>> {
@@ -180,14 +198,41 @@ impl Claims {
 impl Claim {
     fn by(&self) -> usize {
         match self {
-            Self::File { by, .. } | Self::Folder { by, .. } => *by,
+            Self::File { owner, .. } => owner.by,
+            Self::Folder { by, .. } => *by,
         }
+    }
+
+    /// Who lost this path for good. One package for two architectures shares it instead.
+    fn lost(&self, packages: &[Package]) -> impl Iterator<Item = (usize, &Path)> {
+        let (owner, gave_way) = match self {
+            Self::File { owner, gave_way } => (owner.by, gave_way.as_slice()),
+            Self::Folder { by, .. } => (*by, &[][..]),
+        };
+        let owner = &packages[owner];
+        let losers =
+            gave_way.iter().filter(|loser| !packages[loser.by].is_other_architecture_of(owner));
+        losers.map(|loser| (loser.by, loser.path.as_path()))
     }
 }
 
 impl Claimant<'_> {
-    fn file(&self) -> Claim {
-        Claim::File { by: self.by, path: self.path.into() }
+    fn shipper(&self) -> Shipper {
+        Shipper { by: self.by, path: self.path.into() }
+    }
+
+    /// Whether a file goes to this package and not to its owner so far. Every two that ship it must
+    /// be clear about it, and so must all be together: else the threads' timing would decide.
+    fn wins(&self, owner: &Shipper, gave_way: &[Shipper]) -> Result<bool, Error> {
+        let mut winners = Vec::new();
+        for other in gave_way.iter().chain([owner]) {
+            winners.push(self.winner(other.by).ok_or_else(|| self.conflict(other.by))?);
+        }
+        let wins = winners.pop() == Some(self.by);
+        match gave_way.iter().zip(winners).find(|(_, winner)| wins && *winner != self.by) {
+            Some((stronger, _)) => Err(self.conflict(stronger.by)),
+            None => Ok(wins),
+        }
     }
 
     /// Which of this package and the other a file goes to: the one that replaces the other, and the

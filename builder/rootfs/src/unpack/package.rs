@@ -1,6 +1,12 @@
 //! What has to be known of every package before any is unpacked.
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::HashSet,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use debversion::Version;
 
@@ -10,13 +16,16 @@ use crate::{
     replaces::{self, Replaces},
 };
 
+/// What is appended to a configuration file's name until its package is configured. Set by dpkg.
+pub(super) const NEW_CONFFILE: &str = ".dpkg-new";
+
 /// A package that is about to be unpacked.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) deb: Deb,
     pub(crate) control: Control,
     /// Paths without the leading slash.
-    pub(super) conffiles: HashSet<Vec<u8>>,
+    conffiles: HashSet<Vec<u8>>,
     /// The size of the .deb.
     pub(super) packed_bytes: u64,
     replaces: Vec<Replaces>,
@@ -48,6 +57,15 @@ impl Package {
 
     pub(crate) fn is_essential(&self) -> bool {
         self.control.field("Essential") == "yes"
+    }
+
+    /// By what name this package's file is written, until it is configured.
+    pub(super) fn written_name(&self, path: &Path, name: &OsStr) -> OsString {
+        let mut written = name.to_owned();
+        if self.conffiles.contains(path.as_os_str().as_bytes()) {
+            written.push(NEW_CONFFILE);
+        }
+        written
     }
 
     /// Whether files of `other` give way to this package's.

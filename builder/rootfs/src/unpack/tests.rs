@@ -9,7 +9,7 @@ use std::{
 use tar::EntryType;
 
 use super::*;
-use crate::deb::tests::{ar_file, tar_file};
+use crate::deb::tests::{ar_file, tar_file, tar_file_of_mode};
 
 /// An entry of data.tar: path, type, mode, and content or target.
 type Entry = (&'static str, EntryType, u32, &'static str);
@@ -22,8 +22,12 @@ struct Made<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [Entry]);
 
 impl Made<'_> {
     fn write(&self, folder: &Path) -> Deb {
+        self.write_for("amd64", folder)
+    }
+
+    fn write_for(&self, architecture: &str, folder: &Path) -> Deb {
         let Self(name, stanza, control, entries) = self;
-        let stanza = format!("Package: {name}\nVersion: 1\nArchitecture: amd64\n{stanza}");
+        let stanza = format!("Package: {name}\nVersion: 1\nArchitecture: {architecture}\n{stanza}");
         let mut files = vec![("./control", stanza.as_str())];
         files.extend_from_slice(control);
         let members = [
@@ -31,10 +35,10 @@ impl Made<'_> {
             ("control.tar", &tar_file(&files)),
             ("data.tar", &data(entries)),
         ];
-        let path = folder.join(format!("{name}.deb"));
+        let path = folder.join(format!("{name}_{architecture}.deb"));
         fs::write(&path, ar_file(&members)).unwrap();
         let text = |text: &str| text.to_owned();
-        Deb { name: text(name), version: text("1"), architecture: text("amd64"), path }
+        Deb { name: text(name), version: text("1"), architecture: text(architecture), path }
     }
 }
 
@@ -63,6 +67,14 @@ fn data(entries: &[Entry]) -> Vec<u8> {
 /// Unpacks packages into a new tree. `None`: the tests do not run as root, who alone may give files
 /// to root.
 fn unpack_made(packages: &[Made<'_>]) -> Option<(tempfile::TempDir, Result<Unpacked, Error>)> {
+    unpack_made_by(4, packages)
+}
+
+/// One thread alone begins with the biggest package and ends with the smallest.
+fn unpack_made_by(
+    threads: usize,
+    packages: &[Made<'_>],
+) -> Option<(tempfile::TempDir, Result<Unpacked, Error>)> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: giving files to root needs root");
         return None;
@@ -71,7 +83,7 @@ fn unpack_made(packages: &[Made<'_>]) -> Option<(tempfile::TempDir, Result<Unpac
     let debs: Vec<Deb> = packages.iter().map(|made| made.write(place.path())).collect();
     let tree = place.path().join("tree");
     fs::create_dir(&tree).unwrap();
-    let options = Unpack { threads: 4, ..Unpack::default() };
+    let options = Unpack { threads, ..Unpack::default() };
     let unpacked = unpack(&debs, &tree, &options, &|_| ());
     Some((place, unpacked))
 }
@@ -198,6 +210,115 @@ fn a_lost_path_leaves_the_list_as_its_package_writes_it() {
 }
 
 #[test]
+fn a_link_to_a_lost_file_is_as_dpkg_leaves_it() {
+    let links: &[Entry] = &[
+        ("./usr/x", FILE, 0o640, "old"),
+        ("./usr/same", EntryType::Link, 0o640, "./usr/x"),
+        ("./usr/third", EntryType::Link, 0o640, "./usr/same"),
+    ];
+    let big = "x".repeat(500_000).leak();
+    for (old_more, new_more) in [(big as &str, ""), ("", big as &str)] {
+        let old = [links, &[("./usr/y", FILE, 0o644, old_more)]].concat();
+        let new = [("./usr/x", FILE, 0o644, "new"), ("./usr/z", FILE, 0o644, new_more)];
+        let [old, new] = [Made("old", "", &[], &old), Made("new", "Replaces: old\n", &[], &new)];
+        // The links have what was there when dpkg made them.
+        for (packages, content, linked) in [([&old, &new], "old", 2), ([&new, &old], "new", 3)] {
+            let packages = packages.map(|made| Made(made.0, made.1, made.2, made.3));
+            let Some((place, unpacked)) = unpack_made_by(1, &packages) else { return };
+            unpacked.unwrap();
+            let tree = place.path().join("tree");
+            assert_eq!(fs::read_to_string(tree.join("usr/x")).unwrap(), "new");
+            for path in ["usr/same", "usr/third"] {
+                assert_eq!(fs::read_to_string(tree.join(path)).unwrap(), content, "{path}");
+                assert_eq!(tree.join(path).metadata().unwrap().nlink(), linked, "{path}");
+            }
+            let list = fs::read_to_string(tree.join("var/lib/dpkg/info/old.list")).unwrap();
+            assert_eq!(list, "/usr/same\n/usr/third\n/usr/y\n");
+        }
+    }
+}
+
+#[test]
+fn a_lost_configuration_file_leaves_nothing_whoever_is_faster() {
+    let big = "x".repeat(500_000).leak();
+    for (old_more, new_more) in [(big as &str, ""), ("", big as &str)] {
+        let old = [("./etc/x", FILE, 0o644, "old"), ("./etc/y", FILE, 0o644, old_more)];
+        let new = [("./etc/x", FILE, 0o644, "new"), ("./etc/z", FILE, 0o644, new_more)];
+        let conffiles = [("./conffiles", "/etc/x\n")];
+        let packages =
+            [Made("old", "", &conffiles, &old), Made("new", "Replaces: old\n", &[], &new)];
+        let Some((place, unpacked)) = unpack_made_by(1, &packages) else { return };
+        unpacked.unwrap();
+        let etc = place.path().join("tree/etc");
+        assert_eq!(fs::read_to_string(etc.join("x")).unwrap(), "new");
+        assert!(!etc.join("x.dpkg-new").exists());
+    }
+}
+
+#[test]
+fn what_three_packages_ship_does_not_go_by_speed() {
+    // Not all are clear about each other: whoever comes last, it is refused.
+    let big: &str = "x".repeat(500_000).leak();
+    for faster in 0..3 {
+        let entries: Vec<_> = (0..3)
+            .map(|at| {
+                let (own, more) = (["./a", "./b", "./c"][at], if at == faster { big } else { "" });
+                [("./usr/x", FILE, 0o644, ""), (own, FILE, 0o644, more as &'static str)]
+            })
+            .collect();
+        let made = |name, replaces, at: usize| Made(name, replaces, &[], &entries[at]);
+        let packages =
+            [made("a", "Replaces: b\n", 0), made("b", "Replaces: c\n", 1), made("c", "", 2)];
+        let Some((_place, unpacked)) = unpack_made_by(1, &packages) else { return };
+        let error = unpacked.unwrap_err().to_string();
+        assert!(error.contains("a and c both ship /usr/x"), "{error}");
+    }
+}
+
+#[test]
+fn two_architectures_of_a_package_share_its_files() {
+    let entries: &[Entry] = &[("./usr/shared", FILE, 0o644, "x")];
+    let made = Made("a", "Multi-Arch: same\n", &[], entries);
+    if unpack_made(&[]).is_none() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let debs = ["amd64", "i386"].map(|architecture| made.write_for(architecture, place.path()));
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    unpack(&debs, &tree, &Unpack::default(), &|_| ()).unwrap();
+    for name in ["a:amd64.list", "a:i386.list"] {
+        let list = fs::read_to_string(tree.join("var/lib/dpkg/info").join(name)).unwrap();
+        assert_eq!(list, "/usr/shared\n", "{name}");
+    }
+}
+
+#[test]
+fn scripts_have_the_modes_that_dpkg_gives_them() {
+    let Some((place, _)) = unpack_made(&[]) else { return };
+    let stanza = "Package: a\nVersion: 1\nArchitecture: all\n";
+    let control = [("control", stanza), ("preinst", "#!/bin/sh\n"), ("prerm", "#!/bin/sh\n")];
+    // dpkg runs the preinst, and makes it fit to be run before.
+    for (mode, preinst) in [(0o644, 0o755), (0o700, 0o755), (0o755, 0o755), (0o555, 0o555)] {
+        let members = [
+            ("debian-binary", &b"2.0\n"[..]),
+            ("control.tar", &tar_file_of_mode(&control, mode)),
+            ("data.tar", &data(&[])),
+        ];
+        let (path, tree) = (place.path().join("a.deb"), place.path().join(format!("{mode:o}")));
+        fs::write(&path, ar_file(&members)).unwrap();
+        fs::create_dir(&tree).unwrap();
+        let deb = Deb { name: "a".into(), version: "1".into(), architecture: "all".into(), path };
+        unpack(&[deb], &tree, &Unpack::default(), &|_| ()).unwrap();
+        for (name, expected) in [("preinst", preinst), ("prerm", mode)] {
+            let found = tree.join("var/lib/dpkg/info").join(format!("a.{name}"));
+            let found = found.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(found, expected, "{name} of mode {mode:o}");
+        }
+    }
+}
+
+#[test]
 fn what_has_no_place_is_refused() {
     let file: &[Entry] = &[("./usr/x", FILE, 0o644, "")];
     let aliased: &[Entry] = &[("./lib/x", FILE, 0o644, "")];
@@ -205,6 +326,9 @@ fn what_has_no_place_is_refused() {
     let folder: &[Entry] = &[("./usr/x/", FOLDER, 0o755, "")];
     let climbing: &[Entry] = &[("./../x", FILE, 0o644, "")];
     let stolen: &[Entry] = &[("./usr/z", EntryType::Link, 0o644, "./etc/absent")];
+    let device: &[Entry] = &[("./dev/x", EntryType::Char, 0o644, "")];
+    let pax: &[Entry] = &[("./x", EntryType::XHeader, 0o644, ""), ("./usr/x", FILE, 0o644, "")];
+    let sparse: &[Entry] = &[("./usr/x", EntryType::GNUSparse, 0o644, "")];
     let replaces_later = "Replaces: a (<< 1)\n";
     for (packages, expected) in [
         (vec![Made("a", "", &[], file), Made("b", "", &[], file)], "a and b both ship /usr/x"),
@@ -213,9 +337,14 @@ fn what_has_no_place_is_refused() {
         (vec![Made("a", "", &[], file), Made("b", "", &[], folder)], "both ship /usr/x"),
         (vec![Made("a", "", &[], climbing)], "has .. in it"),
         (vec![Made("a", "", &[], stolen)], "which is not its own"),
+        (vec![Made("a", "", &[], device)], "no package may ship a device node"),
+        (vec![Made("a", "", &[], pax)], "pax records"),
+        (vec![Made("a", "", &[], sparse)], "sparse file"),
     ] {
         let Some((_place, unpacked)) = unpack_made(&packages) else { return };
-        let error = unpacked.unwrap_err().to_string();
+        let error = unpacked.unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let error = format!("{error}: {}", source.unwrap_or_default());
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -23,41 +23,46 @@ use tar::{Entry, EntryType};
 use super::{
     Files, Job, Package,
     claims::{Claimant, Key, Made},
-    layout, paths,
+    layout,
+    links::HardLink,
+    package::NEW_CONFFILE,
+    paths,
 };
-use crate::{Error, tree::Metadata};
+use crate::{
+    Error,
+    deb::{Entries, Item},
+    tree::Metadata,
+};
 
 /// How much of a file is written at a time.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;
-/// What is appended to a configuration file's name until its package is configured. Set by dpkg.
-const NEW_CONFFILE: &str = ".dpkg-new";
 
 /// Writes one package.
 pub(super) struct Writer<'a> {
-    job: &'a Job<'a>,
-    index: usize,
-    package: &'a Package,
+    pub(super) job: &'a Job<'a>,
+    pub(super) index: usize,
+    pub(super) package: &'a Package,
     buffer: &'a mut [u8],
     /// The folder of the entry before, which is mostly that of the next.
     here: Option<(PathBuf, Rc<Folder>)>,
-    files: Files,
+    pub(super) files: Files,
 }
 
 /// A folder held open, and its device and inode.
-struct Folder {
-    handle: OwnedFd,
-    id: (u64, u64),
+pub(super) struct Folder {
+    pub(super) handle: OwnedFd,
+    pub(super) id: (u64, u64),
 }
 
 /// Where an entry goes.
-struct Place {
+pub(super) struct Place {
     /// From the tree's top.
-    path: PathBuf,
-    folder: Rc<Folder>,
+    pub(super) path: PathBuf,
+    pub(super) folder: Rc<Folder>,
     /// In the folder, as the package has it.
     name: OsString,
     /// In the folder, as it is written.
-    written: OsString,
+    pub(super) written: OsString,
     metadata: Metadata,
 }
 
@@ -72,48 +77,70 @@ impl<'a> Writer<'a> {
         let deb = &self.package.deb;
         let failed = |source| deb.failed("data.tar", source);
         let mut data = deb.data()?;
-        for entry in data.entries().map_err(failed)? {
-            let mut entry = entry.map_err(failed)?;
-            if entry.header().entry_type() != EntryType::XGlobalHeader {
-                self.write(&mut entry)?;
-            }
+        for item in Entries::of(&mut data).map_err(failed)? {
+            self.write(&mut item.map_err(failed)?)?;
         }
         // The rest is padding, and the checksum of all.
         io::copy(&mut data.into_inner(), &mut io::sink()).map_err(failed)?;
         Ok(self.files)
     }
 
-    fn write(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), Error> {
-        let place = self.place(entry)?;
-        self.list(&place.path);
-        match entry.header().entry_type() {
-            EntryType::Directory => self.folder(&place),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.file(entry, &place)
+    fn write(&mut self, item: &mut Item<'_, impl Read>) -> Result<(), Error> {
+        let path = self.relative(&item.path)?;
+        self.list(&path);
+        let metadata = self.metadata(item, &path)?;
+        if item.entry.header().entry_type() == EntryType::Link {
+            let target = self.relative(&item.target)?;
+            self.files.links.push(HardLink { path, target, metadata });
+            return Ok(());
+        }
+        let place = self.place(path, metadata)?;
+        self.make(item, &place)
+    }
+
+    /// Makes what an entry is, other than a hard link, at a place of its own or another's.
+    pub(super) fn make(
+        &mut self,
+        item: &mut Item<'_, impl Read>,
+        place: &Place,
+    ) -> Result<(), Error> {
+        match item.entry.header().entry_type() {
+            EntryType::Directory => self.folder(place),
+            // So said the tar of Unix version 7.
+            EntryType::Regular if item.path.ends_with(b"/") => self.folder(place),
+            EntryType::Regular | EntryType::Continuous => self.file(&mut item.entry, place),
+            EntryType::Symlink => self.symlink(&item.target, place),
+            EntryType::Fifo => self.pipe(place),
+            // Policy 10.6; besides, a user namespace may make none.
+            EntryType::Char | EntryType::Block => {
+                Err(self.refused(&place.path, "no package may ship a device node".into()))
             }
-            EntryType::Symlink => self.symlink(entry, &place),
-            EntryType::Link => self.hard_link(entry, &place),
-            EntryType::Char | EntryType::Block | EntryType::Fifo => self.node(entry, &place),
             other => Err(self.refused(&place.path, format!("its type is {other:?}"))),
         }
     }
 
-    fn place(&mut self, entry: &Entry<'_, impl Read>) -> Result<Place, Error> {
-        let path = self.relative(&entry.path_bytes())?;
-        let header = entry.header();
+    pub(super) fn metadata(
+        &self,
+        item: &Item<'_, impl Read>,
+        path: &Path,
+    ) -> Result<Metadata, Error> {
+        let header = item.entry.header();
         let number = |value: io::Result<u64>, what| {
             let value = value.ok().and_then(|value| u32::try_from(value).ok());
-            value.ok_or_else(|| self.refused(&path, format!("its {what} is no number")))
+            value.ok_or_else(|| self.refused(path, format!("its {what} is no number")))
         };
-        let metadata = Metadata {
+        Ok(Metadata {
             uid: number(header.uid(), "owner")?,
             gid: number(header.gid(), "group")?,
             mode: number(header.mode().map(u64::from), "mode")? & 0o7777,
             mtime: i64::from(number(header.mtime(), "time")?),
-        };
+        })
+    }
+
+    pub(super) fn place(&mut self, path: PathBuf, metadata: Metadata) -> Result<Place, Error> {
         let folder = self.folder_of(&path)?;
         let name = path.file_name().unwrap_or(OsStr::new(".")).to_owned();
-        let written = self.written_name(&path, &name);
+        let written = self.package.written_name(&path, &name);
         Ok(Place { path, folder, name, written, metadata })
     }
 
@@ -171,12 +198,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn symlink(&self, entry: &Entry<'_, impl Read>, place: &Place) -> Result<(), Error> {
-        let target = entry.link_name_bytes().unwrap_or_default();
+    fn symlink(&self, target: &[u8], place: &Place) -> Result<(), Error> {
         if target.is_empty() || target.contains(&0) {
             return Err(self.refused(&place.path, "it is a link to nothing".into()));
         }
-        let target = OsStr::from_bytes(&target);
+        let target = OsStr::from_bytes(target);
         self.claim(place, || {
             fs::symlinkat(target, &place.folder.handle, &place.written)?;
             Ok(place.metadata.apply_to_link(&place.folder.handle, &place.written))
@@ -185,55 +211,19 @@ impl<'a> Writer<'a> {
         .map_err(|source| self.failed(&place.path, source))
     }
 
-    fn hard_link(&mut self, entry: &Entry<'_, impl Read>, place: &Place) -> Result<(), Error> {
-        let target = self.relative(&entry.link_name_bytes().unwrap_or_default())?;
-        let folder = self.folder_of(&target)?;
-        let Some(name) = target.file_name() else {
-            return Err(self.refused(&place.path, "it is a link to nothing".into()));
-        };
-        let key = Key { folder: folder.id, name: name.into() };
-        if !self.job.claims.holds(&key, self.index) {
-            let problem = format!("it is a link to {}, which is not its own", target.display());
-            return Err(self.refused(&place.path, problem));
-        }
-        let written = self.written_name(&target, name);
+    fn pipe(&self, place: &Place) -> Result<(), Error> {
         self.claim(place, || {
-            let (from, to) = (&folder.handle, &place.folder.handle);
-            fs::linkat(from, &written, to, &place.written, AtFlags::empty())
-        })?;
-        Ok(())
-    }
-
-    /// A device node or a named pipe. A user namespace may make pipes alone.
-    fn node(&self, entry: &Entry<'_, impl Read>, place: &Place) -> Result<(), Error> {
-        let header = entry.header();
-        let kind = match header.entry_type() {
-            EntryType::Char => FileType::CharacterDevice,
-            EntryType::Block => FileType::BlockDevice,
-            _ => FileType::Fifo,
-        };
-        let number = |value: io::Result<Option<u32>>| value.ok().flatten().unwrap_or(0);
-        let device = fs::makedev(number(header.device_major()), number(header.device_minor()));
-        let made = self.claim(place, || {
             let (folder, mode) = (&place.folder.handle, Mode::from_raw_mode(0o600));
-            match fs::mknodat(folder, &place.written, kind, mode, device) {
-                Err(Errno::PERM) if kind != FileType::Fifo => Ok(None),
-                other => other.map(|()| Some(place.metadata.apply_at(folder, &place.written))),
-            }
-        })?;
-        match made {
-            Some(Some(applied)) => applied.map_err(|source| self.failed(&place.path, source)),
-            Some(None) => {
-                self.warn(format!("no right to make the device node /{}", place.path.display()));
-                Ok(())
-            }
-            None => Ok(()),
-        }
+            fs::mknodat(folder, &place.written, FileType::Fifo, mode, 0)?;
+            Ok(place.metadata.apply_at(folder, &place.written))
+        })?
+        .unwrap_or(Ok(()))
+        .map_err(|source| self.failed(&place.path, source))
     }
 
     /// Claims a path and makes what is to be there, in place of what is there. `None`: it belongs
     /// to another package.
-    fn claim<T>(
+    pub(super) fn claim<T>(
         &self,
         place: &Place,
         make: impl Fn() -> Result<T, Errno>,
@@ -253,7 +243,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The folder that holds a path. Those that no package ships are made.
-    fn folder_of(&mut self, path: &Path) -> Result<Rc<Folder>, Error> {
+    pub(super) fn folder_of(&mut self, path: &Path) -> Result<Rc<Folder>, Error> {
         let above = path.parent().unwrap_or(Path::new(""));
         if let Some((here, folder)) = &self.here
             && here == above
@@ -273,14 +263,6 @@ impl<'a> Writer<'a> {
         Ok(folder)
     }
 
-    fn written_name(&self, path: &Path, name: &OsStr) -> OsString {
-        let mut written = name.to_owned();
-        if self.package.conffiles.contains(path.as_os_str().as_bytes()) {
-            written.push(NEW_CONFFILE);
-        }
-        written
-    }
-
     fn list(&mut self, path: &Path) {
         let path = path.as_os_str().as_bytes();
         self.files.list.push(b'/');
@@ -288,7 +270,7 @@ impl<'a> Writer<'a> {
         self.files.list.push(b'\n');
     }
 
-    fn relative(&self, path: &[u8]) -> Result<PathBuf, Error> {
+    pub(super) fn relative(&self, path: &[u8]) -> Result<PathBuf, Error> {
         let shown = || Path::new(OsStr::from_bytes(path));
         paths::relative(path).map_err(|problem| self.refused(shown(), problem.to_owned()))
     }
@@ -300,11 +282,7 @@ impl<'a> Writer<'a> {
         Claimant { packages: &self.job.packages, by: self.index, path }
     }
 
-    fn warn(&self, warning: String) {
-        self.job.warnings.lock().expect("no thread panicked").push(warning);
-    }
-
-    fn refused(&self, path: &Path, problem: String) -> Error {
+    pub(super) fn refused(&self, path: &Path, problem: String) -> Error {
         Error::Entry { package: self.package.deb.name.clone(), path: path.into(), problem }
     }
 
@@ -319,9 +297,11 @@ impl Place {
         Key { folder: self.folder.id, name: self.name.as_os_str().into() }
     }
 
-    /// Takes away what is there, by the written name and by the plain one.
+    /// Takes away what is there, be it a package's configuration file or another's plain one.
     fn remove(&self) -> Result<(), Errno> {
-        for name in [&self.name, &self.written] {
+        let mut conffile = self.name.clone();
+        conffile.push(NEW_CONFFILE);
+        for name in [&self.name, &conffile] {
             match fs::unlinkat(&self.folder.handle, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
