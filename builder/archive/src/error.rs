@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use jiff::Timestamp;
 
-use crate::host::{ConfError, SourcesError};
+use crate::{
+    Side,
+    host::{ConfError, SourcesError},
+};
 
 /// An archive that cannot be used, or does not say what it should.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +29,9 @@ pub enum Error {
     /// A sources.list file is malformed.
     #[error("reading {}", path.display())]
     Sources { path: PathBuf, source: SourcesError },
-    /// The host's apt knows no Debian archive.
-    #[error("the host's apt configuration names no Debian archive")]
-    NoMirror,
+    /// The host's apt knows no Debian archive, or only in files that cannot be read.
+    #[error("the host's apt configuration names no Debian {}{}", described(*side), unread_among(unread))]
+    NoMirror { side: Side, unread: Vec<String> },
     /// The host's Debian archive is of a kind that only apt can use.
     #[error("the host's Debian archive {uri:?} is neither http, https nor file")]
     Scheme { uri: String },
@@ -88,10 +91,16 @@ impl Error {
         let hint = match self {
             Self::Fetch { source, .. } => return source.hint(),
             Self::UnknownDistribution { .. } => return Some(known_distributions()),
-            Self::Read { .. } | Self::Conf { .. } | Self::Sources { .. } => {
-                "mend the file, or name an archive with --mirror"
+            Self::Conf { .. } => "mend the file, which says how the network is reached",
+            Self::Sources { .. } => "mend the file, or name an archive with --mirror",
+            Self::Read { .. } => "see that the file is there and may be read",
+            Self::NoMirror { side: Side::Security, .. } => {
+                "mend that file, or name the archive with --security-mirror"
             }
-            Self::NoMirror | Self::Scheme { .. } => {
+            Self::NoMirror { unread, .. } if !unread.is_empty() => {
+                "mend that file, or name an archive with --mirror"
+            }
+            Self::NoMirror { .. } | Self::Scheme { .. } => {
                 "name an archive with --mirror, as http://, https:// or file:/"
             }
             Self::Key { .. } | Self::NoKey { .. } | Self::Fingerprint { .. } => {
@@ -125,6 +134,20 @@ impl Error {
 fn known_distributions() -> String {
     let ids: Vec<_> = crate::distributions().iter().map(|d| d.id).collect();
     format!("known are {}", ids.join(", "))
+}
+
+fn described(side: Side) -> &'static str {
+    match side {
+        Side::Main => "archive",
+        Side::Security => "security archive",
+    }
+}
+
+fn unread_among(unread: &[String]) -> String {
+    match unread {
+        [] => String::new(),
+        files => format!(" that can be read ({})", files.join("; ")),
+    }
 }
 
 fn describe(reasons: &[String]) -> String {

@@ -1,12 +1,13 @@
 //! What the host's apt is configured to: where Debian is served, and how the network is reached.
 //!
 //! Read are `etc/apt/sources.list`, `sources.list.d/*.{list,sources}`, `apt.conf.d/*`, `apt.conf`,
-//! `auth.conf` and `auth.conf.d/*.conf` below a root. Of the sources only Debian's own archive matters: an
-//! entry whose suite is one of Debian's and which has the component `main`, so that third parties, who like to
-//! name their suites after Debian's, do not count unless they copy both.
+//! `auth.conf` and `auth.conf.d/*.conf` below a root. Of the sources only Debian's own archive matters (see the
+//! module `debian`), so a file of sources that cannot be read is no error until Debian's archive is missing.
 
 mod auth;
 mod conf;
+mod debian;
+mod mirror_list;
 mod sources;
 
 use std::{
@@ -18,26 +19,12 @@ use std::{
 
 use coremax_fetch::{ProxyRules, TlsRules, Transport};
 
-use crate::{Error, Mirrors};
+use crate::{Distribution, Error, Keyring, Side};
 
 pub use auth::parse as parse_auth;
 pub use conf::{ConfError, Configuration};
 pub use sources::{Entry, SourcesError, parse_deb822, parse_list};
 
-/// What Debian's suites are called, without their pockets.
-const DEBIAN_SUITES: &[&str] = &[
-    "oldoldstable",
-    "oldstable",
-    "stable",
-    "testing",
-    "unstable",
-    "sid",
-    "buster",
-    "bullseye",
-    "bookworm",
-    "trixie",
-    "forky",
-];
 /// A file of apt's configuration is not longer; ours.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -46,60 +33,68 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Host {
     /// All archives that are switched on.
     pub entries: Vec<Entry>,
+    /// Files of archives that cannot be read, each with what is wrong.
+    pub unread: Vec<String>,
     /// How the network is reached.
     pub transport: Transport,
     /// Whether expired Release files are refused.
     pub check_valid_until: bool,
     /// Settings that are there and not followed, in words.
     pub ignored: Vec<String>,
+    root: PathBuf,
 }
 
 /// Reads the host's configuration below `root` (`/`). What is not there is not configured.
 ///
 /// # Errors
-/// Where a file cannot be read or is malformed.
+/// Where a file that says how the network is reached cannot be read or is malformed.
 pub fn load(root: &Path) -> Result<Host, Error> {
     let apt = root.join("etc/apt");
     let configuration = load_configuration(&apt)?;
     let mut transport = transport(&configuration);
     for path in files(&apt, "auth.conf", "auth.conf.d", &["conf"])? {
-        transport.logins.extend(parse_auth(&read(&path)?));
+        transport.logins.extend(parse_auth(&read_allowed(&path)?));
     }
-    let mut entries = Vec::new();
-    for path in files(&apt, "sources.list", "sources.list.d", &["list", "sources"])? {
-        let text = read(&path)?;
-        let parsed = match path.extension().is_some_and(|extension| extension == "sources") {
-            true => parse_deb822(&text),
-            false => parse_list(&text),
-        };
-        entries.extend(parsed.map_err(|source| Error::Sources { path, source })?);
-    }
+    let (entries, unread) = load_sources(&apt);
     let check = |name| configuration.flag(name).unwrap_or(true);
     Ok(Host {
         entries,
+        unread,
         transport,
         check_valid_until: check("Acquire::Check-Valid-Until") && check("Acquire::Check-Date"),
         ignored: ignored(&configuration),
+        root: root.to_owned(),
     })
 }
 
 impl Host {
-    /// Where the host gets Debian from.
+    /// The root of the archive that the host gets Debian from, the one with `base`'s suite first. Archives of third
+    /// parties, signed by none of `keys` nor Debian's own, do not count.
     ///
     /// # Errors
-    /// Where it does not, or by a method that only apt has.
-    pub fn debian_mirrors(&self) -> Result<Mirrors, Error> {
-        let debian = || self.entries.iter().filter(|entry| is_debian(entry));
-        let usable = |security: bool| {
-            let mut entries = debian().filter(move |entry| is_security(&entry.suite) == security);
-            entries.find(|entry| is_fetchable(&entry.uri)).map(|entry| entry.uri.clone())
-        };
-        match (usable(false), debian().next()) {
-            (Some(main), _) => Ok(Mirrors { main, security: usable(true) }),
-            (None, Some(entry)) if !is_fetchable(&entry.uri) => {
-                Err(Error::Scheme { uri: entry.uri.clone() })
-            }
-            _ => Err(Error::NoMirror),
+    /// Where there is none, or only by a method that apt alone has.
+    pub fn debian_mirror(&self, base: &Distribution, keys: &Keyring) -> Result<String, Error> {
+        let ranked = debian::rank(&self.root, &self.entries, base, keys, Side::Main)?;
+        match (self.first_fetchable(&ranked), ranked.first()) {
+            (Some(uri), _) => Ok(uri),
+            (None, Some(entry)) => Err(Error::Scheme { uri: entry.uri.clone() }),
+            (None, None) => Err(self.missing(Side::Main)),
+        }
+    }
+
+    /// The same for Debian's security archive; `None` where the host has none.
+    ///
+    /// # Errors
+    /// Where a file that cannot be read may hide it.
+    pub fn debian_security_mirror(
+        &self,
+        base: &Distribution,
+        keys: &Keyring,
+    ) -> Result<Option<String>, Error> {
+        let ranked = debian::rank(&self.root, &self.entries, base, keys, Side::Security)?;
+        match self.first_fetchable(&ranked) {
+            None if !self.unread.is_empty() => Err(self.missing(Side::Security)),
+            uri => Ok(uri),
         }
     }
 
@@ -108,21 +103,55 @@ impl Host {
         let entry = self.entries.iter().find(|entry| entry.uri == uri);
         entry.and_then(|entry| entry.check_valid_until).unwrap_or(self.check_valid_until)
     }
-}
 
-fn is_debian(entry: &Entry) -> bool {
-    let suite = entry.suite.trim_end_matches("/updates");
-    let pockets = ["-proposed-updates", "-updates", "-security", "-backports"];
-    let suite = pockets.iter().find_map(|pocket| suite.strip_suffix(pocket)).unwrap_or(suite);
-    DEBIAN_SUITES.contains(&suite) && entry.components.iter().any(|name| name == "main")
-}
+    fn first_fetchable(&self, ranked: &[&Entry]) -> Option<String> {
+        ranked.iter().find_map(|entry| match entry.uri.strip_prefix("mirror+file:") {
+            Some(list) => {
+                let list = read(&self.root.join(list.trim_start_matches('/'))).ok()?;
+                mirror_list::parse(&list).into_iter().find(|uri| is_fetchable(uri))
+            }
+            None => Some(entry.uri.clone()).filter(|uri| is_fetchable(uri)),
+        })
+    }
 
-fn is_security(suite: &str) -> bool {
-    suite.ends_with("-security") || suite.ends_with("/updates")
+    fn missing(&self, side: Side) -> Error {
+        Error::NoMirror { side, unread: self.unread.clone() }
+    }
 }
 
 fn is_fetchable(uri: &str) -> bool {
     ["http:", "https:", "file:"].iter().any(|scheme| uri.starts_with(scheme))
+}
+
+/// The archives of all files that can be read, and what is wrong with the others.
+fn load_sources(apt: &Path) -> (Vec<Entry>, Vec<String>) {
+    let paths = files(apt, "sources.list", "sources.list.d", &["list", "sources"]);
+    let (mut entries, mut unread) = (Vec::new(), Vec::new());
+    for loaded in match paths {
+        Ok(paths) => paths.iter().map(|path| load_entries(path)).collect(),
+        Err(error) => vec![Err(error)],
+    } {
+        match loaded {
+            Ok(more) => entries.extend(more),
+            Err(error) => unread.push(described(&error)),
+        }
+    }
+    (entries, unread)
+}
+
+fn load_entries(path: &Path) -> Result<Vec<Entry>, Error> {
+    let text = read(path)?;
+    let parsed = match path.extension().is_some_and(|extension| extension == "sources") {
+        true => parse_deb822(&text),
+        false => parse_list(&text),
+    };
+    parsed.map_err(|source| Error::Sources { path: path.to_owned(), source })
+}
+
+/// With its cause, as one line.
+fn described(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(", {cause}"));
+    error.to_string() + &cause.unwrap_or_default()
 }
 
 fn load_configuration(apt: &Path) -> Result<Configuration, Error> {
@@ -131,7 +160,7 @@ fn load_configuration(apt: &Path) -> Result<Configuration, Error> {
     let mut paths = files(apt, "apt.conf", "apt.conf.d", &["conf", ""])?;
     paths.sort_by_key(|path| path.parent() == Some(apt));
     for path in paths {
-        let text = read(&path)?;
+        let text = read_allowed(&path)?;
         configuration.read(&text).map_err(|source| Error::Conf { path, source })?;
     }
     Ok(configuration)
@@ -215,16 +244,22 @@ fn files(apt: &Path, name: &str, parts: &str, extensions: &[&str]) -> Result<Vec
     Ok(paths)
 }
 
+/// What root alone may read counts as empty: it may hold logins. The archive then asks for one, and the error says so.
+fn read_allowed(path: &Path) -> Result<String, Error> {
+    match read(path) {
+        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(String::new())
+        }
+        text => text,
+    }
+}
+
 fn read(path: &Path) -> Result<String, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
         return Err(failed(io::ErrorKind::FileTooLarge.into()));
     }
-    let bytes = match fs::read(path) {
-        // Logins are readable by root alone; the archive then asks for one, and the error says so.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Vec::new(),
-        bytes => bytes.map_err(failed)?,
-    };
+    let bytes = fs::read(path).map_err(failed)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -232,47 +267,164 @@ fn read(path: &Path) -> Result<String, Error> {
 mod tests {
     use super::*;
 
-    fn host(files: &[(&str, &str)]) -> Result<Host, Error> {
-        let root = tempfile::tempdir().unwrap();
+    fn write(root: &Path, files: &[(&str, &str)]) {
         for (path, text) in files {
-            let path = root.path().join("etc/apt").join(path);
+            let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
+    }
+
+    fn host(files: &[(&str, &str)]) -> Result<Host, Error> {
+        let root = tempfile::tempdir().unwrap();
+        write(&root.path().join("etc/apt"), files);
         load(root.path())
+    }
+
+    /// The main and the security archive that a build of Debian 12 takes, or why it takes none.
+    fn mirrors(files: &[(&str, &str)]) -> Result<(String, Option<String>), Error> {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), files);
+        let host = load(root.path())?;
+        let base = crate::distribution("debian-12").unwrap();
+        let keys = base.keyring().unwrap();
+        Ok((host.debian_mirror(base, &keys)?, host.debian_security_mirror(base, &keys)?))
+    }
+
+    const DEBIAN: (&str, &str) = (
+        "etc/apt/sources.list.d/debian.sources",
+        "Types: deb\nURIs: http://m.example/debian\nSuites: bookworm bookworm-updates\n\
+         Components: main contrib\n\n\
+         Types: deb\nURIs: http://m.example/security\nSuites: bookworm-security\nComponents: main\n",
+    );
+
+    fn is_debians(files: &[(&str, &str)]) {
+        let wanted = ("http://m.example/debian".into(), Some("http://m.example/security".into()));
+        assert_eq!(mirrors(files).unwrap(), wanted, "{files:?}");
     }
 
     #[test]
     fn third_parties_are_not_debian() {
-        let mirrors = host(&[
-            ("sources.list", "deb cdrom:[Debian 12]/ bookworm main\n# deb http://off.example/ sid main\n"),
-            ("sources.list.d/a.list", "deb https://docker.example/linux/debian bookworm stable\n"),
-            ("sources.list.d/b.list", "deb https://cloud.example/apt cloud-sdk-bookworm main\n"),
-            ("sources.list.d/c.list", "deb https://pg.example/apt bookworm-pgdg main\n"),
-            ("sources.list.d/d.list.save", "deb http://old.example/debian bookworm main\n"),
-            ("sources.list.d/debian.sources", "Types: deb\nURIs: http://m.example/debian\n\
-              Suites: trixie trixie-updates\nComponents: main contrib\n\n\
-              Types: deb\nURIs: http://m.example/debian-security\nSuites: trixie-security\nComponents: main\n"),
-        ])
-        .and_then(|host| host.debian_mirrors());
-        let wanted = Mirrors {
-            main: "http://m.example/debian".into(),
-            security: Some("http://m.example/debian-security".into()),
+        let vendor = crate::distribution("ubuntu-22.04").unwrap().keys[0].armored;
+        let key = |armored: &str| {
+            armored.lines().fold(String::new(), |text, line| {
+                text + "\n " + if line.is_empty() { "." } else { line }
+            })
         };
-        assert_eq!(mirrors.unwrap(), wanted);
+        let fingerprint = "F6ECB3762474EDA9D21B7022871920D1991BC93C";
+        let block = format!(
+            "Types: deb\nURIs: https://v.example/debian\nSuites: bookworm bookworm-security\n\
+                             Components: main\nSigned-By:{}\n",
+            key(vendor)
+        );
+        let by = |keys: &str| {
+            format!(
+                "deb [signed-by={keys}] https://v.example/debian bookworm main\n\
+             deb [arch=amd64 signed-by={keys}] https://v.example/debian bookworm-security main\n"
+            )
+        };
+        let release = |origin: &str| format!("-----BEGIN\n\nOrigin: {origin}\nSuite: stable\n");
+        let unsigned = "deb https://v.example/debian bookworm main\ndeb https://v.example/debian bookworm-security main\n";
+        let copy = "var/lib/apt/lists/v.example_debian_dists_bookworm_InRelease";
+        let of_security = "var/lib/apt/lists/v.example_debian_dists_bookworm-security_Release";
+        // apt reads sources.list first, so a vendor there comes before Debian.
+        for vendors in [
+            &[
+                ("etc/apt/sources.list", by("/usr/share/keyrings/v.asc").as_str()),
+                ("usr/share/keyrings/v.asc", vendor),
+            ][..],
+            &[("etc/apt/sources.list", &by("/usr/share/keyrings/gone.gpg"))],
+            &[("etc/apt/sources.list", &by(fingerprint))],
+            &[("etc/apt/sources.list.d/a.sources", &block)],
+            &[
+                ("etc/apt/sources.list", unsigned),
+                (copy, &release("vendor")),
+                (of_security, &release("vendor")),
+            ],
+            &[(
+                "etc/apt/sources.list",
+                "deb cdrom:[Debian 12]/ bookworm main\n# deb http://off.example/ sid main\n",
+            )],
+            &[(
+                "etc/apt/sources.list.d/a.list",
+                "deb https://docker.example/linux/debian bookworm stable\n",
+            )],
+            &[(
+                "etc/apt/sources.list.d/a.list",
+                "deb https://cloud.example/apt cloud-sdk-bookworm main\n",
+            )],
+            &[("etc/apt/sources.list.d/a.list", "deb https://pg.example/apt bookworm-pgdg main\n")],
+            &[(
+                "etc/apt/sources.list.d/a.list.save",
+                "deb http://old.example/debian bookworm main\n",
+            )],
+            &[("etc/apt/sources.list", "deb http://archive.example/debian buster main\n")],
+        ] {
+            is_debians(&[&[DEBIAN], vendors].concat());
+        }
+    }
+
+    #[test]
+    fn debian_is_known_by_its_keys_and_its_origin() {
+        let unsigned = ("etc/apt/sources.list", "deb http://v.example/debian bookworm main\n");
+        let ours = crate::distribution("debian-13").unwrap().keys[0].armored;
+        let release = "Origin: Debian\nLabel: Debian\n";
+        let by =
+            |keys: &str| format!("deb [signed-by={keys}] http://m.example/debian bookworm main\n");
+        let list = "etc/apt/sources.list.d/debian.list";
+        for files in [
+            &[(list, by("/usr/share/keyrings/debian-archive-keyring.gpg").as_str())][..],
+            &[(list, &by("/own.asc")), ("own.asc", ours)],
+            &[(list, &by("04B54C3CDCA79751B16BC6B5225629DF75B188BD!"))],
+            &[
+                (list, "deb http://m.example/debian/ bookworm main"),
+                ("var/lib/apt/lists/m.example_debian_dists_bookworm_InRelease", release),
+            ],
+            &[
+                (
+                    "etc/apt/sources.list.d/cloud.list",
+                    "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] mirror+file:///etc/apt/mirrors/debian.list bookworm main",
+                ),
+                ("etc/apt/mirrors/debian.list", "http://m.example/debian\n"),
+            ],
+        ] {
+            let found = mirrors(&[&[unsigned], files].concat()).unwrap();
+            assert_eq!(found.0.trim_end_matches('/'), "http://m.example/debian", "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_file_counts_only_where_it_may_hide_the_archive() {
+        let broken = (
+            "etc/apt/sources.list.d/vendor.list",
+            "deb [signed-by=/v.gpg http://v.example/ x main\n",
+        );
+        is_debians(&[DEBIAN, broken]);
+        is_debians(&[DEBIAN, ("etc/apt/sources.list.d/vendor.sources", "nonsense\n")]);
+        let main = ("etc/apt/sources.list", "deb http://m.example/debian bookworm main\n");
+        for (files, option) in [(&[broken][..], "--mirror"), (&[main, broken], "--security-mirror")]
+        {
+            let error = mirrors(files).unwrap_err();
+            assert!(error.to_string().contains("vendor.list, line 1: the options"), "{error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("mend that file") && hint.ends_with(option), "{hint}");
+        }
+        let unread = host(&[("sources.list.d/vendor.list", "deb\n")]).unwrap().unread;
+        assert!(unread.len() == 1 && unread[0].contains("vendor.list"), "{unread:?}");
     }
 
     #[test]
     fn hosts_without_a_usable_archive_get_a_hint() {
-        let tor = [("sources.list", "deb tor+http://m.example/debian sid main\n")];
-        let ubuntu = [("sources.list", "deb http://m.example/ubuntu jammy main\n")];
+        let list = |text| [("etc/apt/sources.list", text)];
+        let tor = list("deb tor+http://m.example/debian sid main\n");
+        let ubuntu = list("deb http://m.example/ubuntu jammy main\n");
         for (files, scheme) in [(&tor[..], true), (&ubuntu, false), (&[], false)] {
-            let error = host(files).unwrap().debian_mirrors().unwrap_err();
+            let error = mirrors(files).unwrap_err();
             assert_eq!(matches!(error, Error::Scheme { .. }), scheme, "{error}");
             assert!(error.hint().unwrap().contains("--mirror"));
         }
-        let error = host(&[("sources.list.d/x.list", "deb\n")]).unwrap_err();
-        assert!(error.to_string().ends_with("x.list"), "{error}");
+        let error = host(&[("apt.conf", "}")]).unwrap_err();
+        assert!(matches!(error, Error::Conf { .. }) && error.hint().is_some(), "{error}");
     }
 
     #[test]

@@ -84,6 +84,14 @@ impl Keyring {
         self.keys.iter().map(fingerprint).collect()
     }
 
+    /// Whether a key or subkey has this fingerprint (hex digits of either case).
+    pub fn holds(&self, wanted: &str) -> bool {
+        self.keys.iter().any(|key| {
+            let subkeys = key.public_subkeys.iter().map(|subkey| fingerprint(&subkey.key));
+            subkeys.chain([fingerprint(key)]).any(|own| own.eq_ignore_ascii_case(wanted))
+        })
+    }
+
     /// Whether `signature` over `data` is by one of the keys, which must be in force at `now`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Instant,
 };
 
@@ -47,24 +48,40 @@ pub struct ArchiveSettings {
 pub struct Builder {
     pub(crate) cache: PathBuf,
     pub(crate) store: Store,
-    pub(crate) fetcher: Fetcher,
+    pub(crate) inputs: Cache,
+    archive: ArchiveSettings,
+    remote: OnceLock<Remote>,
+}
+
+/// The archives, and how they are reached.
+pub(crate) struct Remote {
     pub(crate) sources: Sources,
+    pub(crate) fetcher: Fetcher,
 }
 
 impl Builder {
     /// A builder that keeps everything it may keep below `cache`.
     ///
     /// # Errors
-    /// Where the folder cannot be made or the host's apt configuration cannot be read.
+    /// Where the folder cannot be made.
     pub fn open(cache: &Path, archive: ArchiveSettings) -> Result<Self> {
         fs::create_dir_all(cache)
             .with_context(|| format!("making the cache {}", cache.display()))?;
         let cache = fs::canonicalize(cache)?;
-        let (sources, transport) = Sources::load(archive)?;
-        let fetcher = Fetcher::new(Cache::open(cache.join("inputs"))?, transport);
+        let inputs = Cache::open(cache.join("inputs"))?;
         let store = Store::open(&cache.join("store"))?;
         store.sweep();
-        Ok(Self { cache, store, fetcher, sources })
+        Ok(Self { cache, store, inputs, archive, remote: OnceLock::new() })
+    }
+
+    /// Reads the host's apt configuration when an archive is first needed: its faults are none of `clean`'s.
+    pub(crate) fn remote(&self) -> Result<&Remote> {
+        if let Some(remote) = self.remote.get() {
+            return Ok(remote);
+        }
+        let (sources, transport) = Sources::load(self.archive.clone())?;
+        let fetcher = Fetcher::new(self.inputs.clone(), transport);
+        Ok(self.remote.get_or_init(|| Remote { sources, fetcher }))
     }
 
     /// Reads the recipe and resolves it. Nothing is written but the cache.
@@ -78,7 +95,7 @@ impl Builder {
         let stage = Stage::new("plan", observer);
         let watch = Stopwatch::start("plan");
         stage.started("asking the archive", None, Unit::Count);
-        self.sources.warn_of_ignored(&stage);
+        self.remote()?.sources.warn_of_ignored(&stage);
         let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
         let mut plan = Plan::new(recipe, resolved)?;
         plan.set_version(&version::planned(&plan.recipe));
@@ -104,7 +121,7 @@ impl Builder {
     /// How many steps a tested build would run, and how many bytes it would fetch.
     fn pending(&self, plan: &Plan) -> (usize, u64) {
         let to_run = run::to_run(&plan.steps, &[IMAGE, MACHINE], &self.store);
-        (to_run.len(), self.fetcher.cache().missing(&inputs(&to_run)))
+        (to_run.len(), self.inputs.missing(&inputs(&to_run)))
     }
 
     /// Makes the images of a plan, boots them, and lays the result into its folder, which is
@@ -222,7 +239,7 @@ impl Builder {
         }
         let base: Base = stored.manifest.build.base.parse()?;
         let stage = Stage::new("plan", observer);
-        self.sources.warn_of_ignored(&stage);
+        self.remote()?.sources.warn_of_ignored(&stage);
         let packages = self.resolve_machine(base, &stage)?;
         let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
         let needs = [(self.cache.as_path(), GUEST)];
@@ -267,7 +284,7 @@ impl Builder {
     ) -> Result<Outputs> {
         let to_run = run::to_run(steps, wanted, &self.store);
         let inputs = inputs(&to_run);
-        let missing = self.fetcher.cache().missing(&inputs);
+        let missing = self.inputs.missing(&inputs);
         let room = to_run.iter().map(|step| step.room()).sum::<u64>() + missing;
         space::check(&[&[(self.cache.as_path(), room)], needs].concat())?;
         let fetched = self.fetch(&inputs, missing, observer)?;
@@ -288,7 +305,10 @@ impl Builder {
         if missing > 0 {
             stage.started(format!("{} packages", inputs.len()), Some(missing), Unit::Bytes);
         }
-        self.fetcher.fetch_all(inputs, &|bytes| stage.progressed(bytes)).context("fetching")?;
+        if !inputs.is_empty() {
+            let fetcher = &self.remote()?.fetcher;
+            fetcher.fetch_all(inputs, &|bytes| stage.progressed(bytes)).context("fetching")?;
+        }
         if missing == 0 {
             return Ok(None);
         }

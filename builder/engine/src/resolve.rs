@@ -82,23 +82,41 @@ impl Sources {
         security: Option<String>,
         stage: &Stage<'_>,
     ) -> Result<Vec<Source>> {
-        let mirrors = match (self.settings.mirror.clone().or(archive), base.default_mirrors()) {
-            (Some(main), _) => Mirrors { main, security: None },
-            (None, Some(own)) => own,
-            (None, None) => self.host.debian_mirrors()?,
-        };
+        let keyring = self.keyring()?.map_or_else(|| base.keyring(), Ok)?;
         let named = self.settings.security_mirror.clone().or(security);
-        let mirrors = Mirrors { security: named.or(mirrors.security), ..mirrors };
+        let mirrors = match (self.settings.mirror.clone().or(archive), base.default_mirrors()) {
+            (Some(main), _) => Mirrors { main, security: named },
+            (None, Some(own)) => Mirrors { security: named.or(own.security), ..own },
+            (None, None) => self.of_host(base, &keyring, named, stage)?,
+        };
         if mirrors.security.is_none() {
             stage.warned("no security archive is named: its updates are left out");
         }
         let mut sources = base.sources(&mirrors)?;
-        let keyring = self.keyring()?;
         for source in &mut sources {
-            source.keyring = keyring.clone().unwrap_or(source.keyring.clone());
+            source.keyring = keyring.clone();
             source.check_valid_until = self.host.checks_valid_until(&source.mirror);
         }
         Ok(sources)
+    }
+
+    /// The archives of the host's apt configuration; `security` instead of the host's, where it is named.
+    fn of_host(
+        &self,
+        base: &Distribution,
+        keyring: &Keyring,
+        security: Option<String>,
+        stage: &Stage<'_>,
+    ) -> Result<Mirrors> {
+        let main = self.host.debian_mirror(base, keyring)?;
+        let security = match security {
+            None => self.host.debian_security_mirror(base, keyring)?,
+            named => named,
+        };
+        for fault in &self.host.unread {
+            stage.warned(format!("in this host's apt configuration, passed over: {fault}"));
+        }
+        Ok(Mirrors { main, security })
     }
 
     /// The keys that the command line names, if it names any.
@@ -112,7 +130,7 @@ impl Sources {
 impl Builder {
     /// Everything that a plan needs to know of the archive.
     pub(crate) fn resolve(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Resolved> {
-        let sources = self.sources.of_recipe(recipe, stage)?;
+        let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
         let distribution = distribution(recipe.base.as_str())?;
         let mut archive = Archive::open(self, sources)?;
         let epoch = archive.epoch();
@@ -132,7 +150,7 @@ impl Builder {
     /// be asked.
     pub(crate) fn resolve_machine(&self, base: Base, stage: &Stage<'_>) -> Result<Packages> {
         let base = distribution(base.as_str())?;
-        let sources = self.sources.of_base(base, None, None, stage)?;
+        let sources = self.remote()?.sources.of_base(base, None, None, stage)?;
         let mut archive = match Archive::open(self, sources.clone()) {
             Err(error) if is_unreachable(&error) => {
                 // Where nothing is kept, it is the mirror that the user must hear of.
@@ -181,7 +199,7 @@ struct Archive<'a> {
 impl<'a> Archive<'a> {
     fn open(builder: &'a Builder, sources: Vec<Source>) -> Result<Self> {
         let mut freshness = Freshness::default();
-        if builder.sources.settings.refresh {
+        if builder.remote()?.sources.settings.refresh {
             freshness.max_age = std::time::Duration::ZERO;
         }
         Self::open_as(builder, sources, &freshness)
@@ -193,7 +211,7 @@ impl<'a> Archive<'a> {
     }
 
     fn open_as(builder: &'a Builder, sources: Vec<Source>, freshness: &Freshness) -> Result<Self> {
-        let snapshot = Snapshot::open(&sources, &builder.fetcher, freshness)?;
+        let snapshot = Snapshot::open(&sources, &builder.remote()?.fetcher, freshness)?;
         Ok(Self { builder, sources, snapshot, universe: None })
     }
 
@@ -215,7 +233,7 @@ impl<'a> Archive<'a> {
                 set
             }
         };
-        Ok(Packages::new(set, &self.sources, self.builder.fetcher.cache()))
+        Ok(Packages::new(set, &self.sources, &self.builder.inputs))
     }
 
     fn solve(&mut self, request: &Request, stage: &Stage<'_>) -> Result<PackageSet> {
@@ -231,7 +249,8 @@ impl<'a> Archive<'a> {
     fn load(&self, stage: &Stage<'_>) -> Result<Universe> {
         stage.busy_with("reading the package indexes");
         let progress = |bytes| stage.progressed(bytes);
-        self.snapshot.load(&self.builder.fetcher, &progress).context("reading the archive")
+        let fetcher = &self.builder.remote()?.fetcher;
+        self.snapshot.load(fetcher, &progress).context("reading the archive")
     }
 
     fn kept(&self, request: &Request) -> PathBuf {

@@ -225,6 +225,16 @@ impl Error {
         Some(hint.to_owned())
     }
 
+    /// Whether nothing was heard of the server: it is not there, or the network does not lead to it.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::GaveUp { source, .. } => source.is_unreachable(),
+            Self::Connection { source, .. } => !is_untrusted(source) && !is_misuse(source),
+            Self::Stalled { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -258,6 +258,19 @@ fn refusals_are_final_and_carry_hints() {
 }
 
 #[test]
+fn only_who_is_not_there_is_unreachable() {
+    let replies = |reply| vec![Reply::Status(reply, String::new())];
+    let server = Server::start([("/missing", replies(404)), ("/busy", replies(503))]);
+    let [missing, busy] = ["/missing", "/busy"].map(|path| format!("{}{path}", server.url));
+    let nobody = "http://127.0.0.1:1/".to_owned();
+    for (url, unreachable) in [(missing, false), (busy, false), (nobody, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let error = fetcher(dir.path()).get(&url, 1, None).unwrap_err();
+        assert_eq!(error.is_unreachable(), unreachable, "{error}");
+    }
+}
+
+#[test]
 fn redirects_logins_and_proxies() {
     let file = file();
     let login = "Basic YXB0OmRlYmlhbg==";

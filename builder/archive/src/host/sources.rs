@@ -131,7 +131,10 @@ impl Paragraph {
     }
 
     fn entries(self) -> Result<Vec<Entry>, &'static str> {
-        let wanted = !self.disabled && self.types.iter().any(|kind| kind == "deb");
+        if self.disabled {
+            return Ok(Vec::new());
+        }
+        let wanted = self.types.iter().any(|kind| kind == "deb");
         if self.types.is_empty() || self.uris.is_empty() || self.suites.is_empty() {
             return Err("the paragraph lacks Types, URIs or Suites");
         }
@@ -212,7 +215,7 @@ mod tests {
     fn deb822_form() {
         let text = "# head\nTypes: deb deb-src\nURIs: http://a.example http://b.example\n\
             suites: x\n# between\n y\nComponents: main\nEnabled: yes\nSigned-By:\n -----BEGIN\n .\n abc\n\n\
-            Types: deb\nURIs: http://off.example\nSuites: x\nEnabled: no\n\n\
+            Types: deb\nURIs: http://off.example\nEnabled: no\n\n\
             Types: deb-src\nURIs: http://src.example\nSuites: x\n";
         let entries = parse_deb822(text).unwrap();
         let pairs: Vec<_> = entries.iter().map(|e| (e.uri.as_str(), e.suite.as_str())).collect();
