@@ -2,10 +2,12 @@
 //!
 //! The last Release of every suite is kept below the cache in `release/<digest of its address>.json`, as it was
 //! signed, and its signature is checked again at every use. It is also what tells a mirror that falls behind,
-//! or someone who replays an old state, from one that moves on.
+//! or someone who replays an old state, from one that moves on. So the address is without a login, which may
+//! change; of two builds that store at once the newer state stays; and it is on the disk before it counts.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +16,10 @@ use coremax_fetch::{Digest, Error as FetchError, Fetcher, Got, Validator};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Release, SignedRelease, Source, release::Expectation, signature::MAX_RELEASE};
+use crate::{
+    Error, Release, SignedRelease, Source, release::Expectation, signature::MAX_RELEASE,
+    universe::without_login,
+};
 
 /// How new an archive's state must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +82,35 @@ pub(crate) fn release(
     check(source, &release, freshness)?;
     refuse_rollback(source, &release, seen.as_ref().map(|(release, _)| release))?;
     new.asked = freshness.now.as_second();
+    Ok(remember(&new, release, &place, source, freshness))
+}
+
+/// Keeps `new`, unless another build has kept something newer meanwhile: that is the state then.
+fn remember(
+    new: &Kept,
+    release: Release,
+    place: &Path,
+    source: &Source,
+    freshness: &Freshness,
+) -> Release {
     // A read-only cache keeps nothing, and needs not.
-    let _ = new.store(&place);
-    Ok(release)
+    let Ok(_lock) = lock(place) else { return release };
+    let other = Kept::load(place).and_then(|kept| kept.verify(source, freshness).ok());
+    let newer = other
+        .filter(|other| other.date() > release.date() && check(source, other, freshness).is_ok());
+    if newer.is_none() {
+        let _ = new.store(place);
+    }
+    newer.unwrap_or(release)
+}
+
+/// Held while one build compares and stores. On the folder, so that no lock file is left behind.
+fn lock(place: &Path) -> io::Result<File> {
+    let folder = place.parent().unwrap_or(place);
+    fs::create_dir_all(folder)?;
+    let folder = File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 fn check(source: &Source, release: &Release, freshness: &Freshness) -> Result<(), Error> {
@@ -127,7 +158,8 @@ fn fetch(
 }
 
 fn place(cache: &Path, source: &Source) -> PathBuf {
-    cache.join("release").join(format!("{}.json", Digest::of(source.base())))
+    let address = without_login(&source.base());
+    cache.join("release").join(format!("{}.json", Digest::of(address)))
 }
 
 impl Kept {
@@ -136,14 +168,14 @@ impl Kept {
         serde_json::from_slice(&fs::read(place).ok()?).ok()
     }
 
-    /// Written beside and renamed, since another build may read it now.
+    /// Written beside, synced and renamed, since another build may read it now and the power may fail.
     fn store(&self, place: &Path) -> io::Result<()> {
         let folder = place.parent().unwrap_or(place);
-        fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, self)?;
+        file.as_file().sync_all()?;
         file.persist(place)?;
-        Ok(())
+        File::open(folder)?.sync_all()
     }
 
     fn verify(&self, source: &Source, freshness: &Freshness) -> Result<Release, Error> {

@@ -51,17 +51,17 @@ impl Source {
 impl fmt::Display for Source {
     /// The address and the suite, without a login.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mirror = self.mirror.trim_end_matches('/');
-        let shown = match mirror.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-                format!("{scheme}://{host}{path}")
-            }
-            None => mirror.to_owned(),
-        };
+        let shown = without_login(self.mirror.trim_end_matches('/'));
         write!(f, "{shown} {}", self.suite)
     }
+}
+
+/// `url` as it may be shown and compared.
+pub(crate) fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 impl Distribution {
