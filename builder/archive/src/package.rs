@@ -53,7 +53,7 @@ pub struct Package {
     pub phased: Option<u8>,
     /// Which of the sources it came from: an index into the list the universe was opened with.
     pub source: usize,
-    /// The pin priority of that source (apt_preferences(5); 500 unless the recipe says otherwise).
+    /// The pin priority of that source (apt_preferences(5)): the recipe's, else what its Release asks for.
     pub pin: i32,
 }
 

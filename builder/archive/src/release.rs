@@ -33,6 +33,8 @@ pub struct Release {
     date: Timestamp,
     valid_until: Option<Timestamp>,
     by_hash: bool,
+    not_automatic: bool,
+    automatic_upgrades: bool,
     architectures: Vec<String>,
     components: Vec<String>,
     no_packages_for_all: bool,
@@ -77,6 +79,17 @@ impl Release {
     /// Whether indexes are to be fetched by their digests.
     pub fn by_hash(&self) -> bool {
         self.by_hash
+    }
+
+    /// The pin priority of its packages where no one sets another: 500, 100 for an archive like Debian's backports
+    /// and 1 for one like experimental (apt_preferences(5)). As with apt, `ButAutomaticUpgrades` needs no
+    /// `NotAutomatic` beside it.
+    pub fn priority(&self) -> i32 {
+        match (self.not_automatic, self.automatic_upgrades) {
+            (_, true) => 100,
+            (true, false) => 1,
+            (false, false) => 500,
+        }
     }
 
     /// The architectures it serves; may name `all`.
@@ -157,6 +170,8 @@ struct Fields {
     date: Option<Timestamp>,
     valid_until: Option<Timestamp>,
     by_hash: bool,
+    not_automatic: bool,
+    automatic_upgrades: bool,
     architectures: Vec<String>,
     components: Vec<String>,
     no_packages_for_all: bool,
@@ -173,7 +188,9 @@ impl Fields {
             "Codename" => self.codename = value.to_owned(),
             "Date" => self.date = Some(date()?),
             "Valid-Until" => self.valid_until = Some(date()?),
-            "Acquire-By-Hash" => self.by_hash = value.eq_ignore_ascii_case("yes"),
+            "Acquire-By-Hash" => self.by_hash = is_yes(value),
+            "NotAutomatic" => self.not_automatic = is_yes(value),
+            "ButAutomaticUpgrades" => self.automatic_upgrades = is_yes(value),
             "Architectures" => self.architectures = words(),
             "Components" => self.components = words(),
             "No-Support-for-Architecture-all" => self.no_packages_for_all = value == "Packages",
@@ -192,12 +209,19 @@ impl Fields {
             codename: self.codename,
             valid_until: self.valid_until,
             by_hash: self.by_hash,
+            not_automatic: self.not_automatic,
+            automatic_upgrades: self.automatic_upgrades,
             architectures: self.architectures,
             components: self.components,
             no_packages_for_all: self.no_packages_for_all,
             files: self.files,
         }
     }
+}
+
+/// As apt reads the flags of a Release.
+fn is_yes(value: &str) -> bool {
+    ["yes", "true", "with", "on", "enable", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
 fn parse_files(value: &str) -> Result<HashMap<String, (u64, Digest)>, String> {
@@ -259,6 +283,20 @@ mod tests {
             assert!(error.contains(why), "{error}");
         }
         assert!(Release::parse("Suite: x\n", "test").is_err());
+    }
+
+    #[test]
+    fn priorities_are_apt_s() {
+        for (extra, priority) in [
+            ("", 500),
+            ("ButAutomaticUpgrades: yes\n", 100),
+            ("NotAutomatic: no\n", 500),
+            ("NotAutomatic: yes\n", 1),
+            ("NotAutomatic: yes\nButAutomaticUpgrades: no\n", 1),
+            ("ButAutomaticUpgrades: yes\nNotAutomatic: yes\n", 100),
+        ] {
+            assert_eq!(release(extra).unwrap().priority(), priority, "{extra}");
+        }
     }
 
     #[test]

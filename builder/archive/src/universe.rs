@@ -11,9 +11,6 @@ use crate::{
     Distribution, Error, Freshness, Keyring, Mirrors, Package, Release, Side, index::Index, refresh,
 };
 
-/// The pin priority of a source that nothing else is said of: apt_preferences(5).
-const DEFAULT_PIN: i32 = 500;
-
 /// One suite of one archive.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -27,8 +24,8 @@ pub struct Source {
     pub architecture: String,
     /// Who may sign it.
     pub keyring: Keyring,
-    /// The pin priority of its packages.
-    pub pin: i32,
+    /// The pin priority of its packages; `None` leaves it to the Release ([`Release::priority`]).
+    pub pin: Option<i32>,
     /// Whether a Release that has expired, or is from the future, is refused.
     pub check_valid_until: bool,
 }
@@ -82,7 +79,7 @@ impl Distribution {
                 components: self.components.iter().map(ToString::to_string).collect(),
                 architecture: "amd64".to_owned(),
                 keyring: keyring.clone(),
-                pin: DEFAULT_PIN,
+                pin: None,
                 check_valid_until: true,
             })
         });
@@ -120,7 +117,7 @@ impl Snapshot {
     pub fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         for (number, index) in &self.indexes {
-            let pin = self.sources[*number].pin;
+            let pin = self.pin(*number);
             hasher.update(format!("{number} {} {pin}\n", index.digest()).as_bytes());
         }
         hasher.finish().0
@@ -148,7 +145,7 @@ impl Snapshot {
         let paths = self.fetch(fetcher, progress)?;
         let jobs: Vec<_> = self.indexes.iter().zip(paths).collect();
         let packages = parallel(&jobs, |((number, index), path)| {
-            index.load(path, *number, self.sources[*number].pin)
+            index.load(path, *number, self.pin(*number))
         })?;
         Ok(Universe {
             packages: packages.into_iter().flatten().collect(),
@@ -156,6 +153,10 @@ impl Snapshot {
             releases: self.releases.clone(),
             mirrors: self.sources.iter().map(|source| source.mirror.clone()).collect(),
         })
+    }
+
+    fn pin(&self, source: usize) -> i32 {
+        self.sources[source].pin.unwrap_or_else(|| self.releases[source].priority())
     }
 
     fn fetch(

@@ -66,7 +66,7 @@ impl Sources {
                 components: archive.components.iter().map(ToString::to_string).collect(),
                 architecture: "amd64".to_owned(),
                 keyring: keyring.clone(),
-                pin: i32::from(archive.pin),
+                pin: archive.pin.map(i32::from),
                 check_valid_until: self.host.check_valid_until,
             }));
         }

@@ -217,8 +217,8 @@ pub struct Archive {
     /// Where the key file lies on this machine.
     #[serde(skip)]
     pub key_source: Option<PathBuf>,
-    /// Priority of its packages, apt_preferences(5); never 0.
-    pub pin: i16,
+    /// Priority of its packages, apt_preferences(5); never 0. If none, what its Release files ask for.
+    pub pin: Option<i16>,
 }
 
 /// What a boot test must find.

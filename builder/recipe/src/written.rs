@@ -259,7 +259,8 @@ pub(crate) struct ArchiveTable {
     /// The file with the OpenPGP keys its indexes are signed with. Default: the base's own keys. Relative
     /// to the folder that holds `recipes/`.
     pub(crate) key: Option<Located<SourcePath>>,
-    /// Priority of its packages as in apt_preferences(5). Default: 500, as of the base's own.
+    /// Priority of its packages as in apt_preferences(5). Default: apt's, which is 500, as of the base's own, and
+    /// less for an archive that is NotAutomatic, such as backports.
     pub(crate) pin: Option<Located<NonZeroI16>>,
 }
 

@@ -104,7 +104,7 @@ impl Archive {
             components: vec!["main".into()],
             architecture: "amd64".into(),
             keyring: keyring(&SignedPublicKey::from(self.key.clone())),
-            pin: 500,
+            pin: None,
             check_valid_until: true,
         }
     }

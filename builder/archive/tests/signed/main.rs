@@ -5,6 +5,7 @@
 
 mod archive;
 mod memory;
+mod priorities;
 
 use std::fs;
 

@@ -14,9 +14,6 @@ use crate::{
     written::{ArchiveTable, FileTable, Located, UserTable},
 };
 
-/// The pin of packages from an archive that says none, as apt_preferences(5) has it.
-const DEFAULT_PIN: i16 = 500;
-
 pub(super) fn users(files: &Files<'_>) -> Result<Vec<User>, Error> {
     let tables: Vec<_> = files.tables(|w| &w.users).collect();
     keyed_once(&tables, "user", |table| Some(&table.name))?;
@@ -114,7 +111,7 @@ fn archive(part: &Part, table: &ArchiveTable, project: &Path) -> Result<Archive,
         components,
         key_source: key.as_ref().map(|key| project.join(key.as_str())),
         key,
-        pin: said(&table.pin).map_or(DEFAULT_PIN, std::num::NonZeroI16::get),
+        pin: said(&table.pin).map(std::num::NonZeroI16::get),
     })
 }
 
