@@ -77,9 +77,6 @@ pub enum Error {
     /// An index is longer than it may be.
     #[error("{name} unpacks to more than {limit} bytes")]
     TooLong { name: String, limit: u64 },
-    /// A stanza of an index is unusable.
-    #[error("{name}, line {line}: {package}: {what}")]
-    Stanza { name: String, line: usize, package: String, what: String },
     /// Offline, and nothing usable kept.
     #[error("{name} is not in the cache, and the network is not to be used")]
     Offline { name: String },
@@ -121,7 +118,7 @@ impl Error {
                 "the mirror is behind, or someone replays an old state: try again later, or name another mirror"
             }
             Self::NoIndex { .. } => "name a component that it has",
-            Self::Malformed { .. } | Self::Stanza { .. } | Self::Unpack { .. } => {
+            Self::Malformed { .. } | Self::Unpack { .. } => {
                 "the archive itself is at fault: tell those who keep it"
             }
             Self::Offline { .. } => "build once with the network",

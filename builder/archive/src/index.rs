@@ -12,7 +12,10 @@ use std::{
 
 use coremax_fetch::{Digest, Input};
 
-use crate::{Error, Package, Release, Source, packages};
+use crate::{
+    Error, Release, Source,
+    packages::{self, Offer},
+};
 
 /// No index unpacks to more; ours. Debian's main has 50 MB.
 const MAX_INDEX: u64 = 1 << 30;
@@ -86,8 +89,8 @@ impl Index {
         })
     }
 
-    /// The packages of the fetched file.
-    pub(crate) fn load(&self, file: &Path, source: usize, pin: i32) -> Result<Vec<Package>, Error> {
+    /// What the fetched file offers.
+    pub(crate) fn load(&self, file: &Path, source: usize, pin: i32) -> Result<Offer, Error> {
         let failed = |source| Error::Unpack { name: self.input.name.clone(), source };
         let text = self.unpack(File::open(file).map_err(failed)?).map_err(failed)?;
         if text.len() as u64 > self.limit {

@@ -9,7 +9,8 @@
 //! SHA256: ...
 //! ```
 //! See <https://wiki.debian.org/DebianRepository/Format#A.22Packages.22_Indices>. Names, versions and paths become
-//! parts of file names later on, so what could climb out of a folder is refused here.
+//! parts of file names later on, and nothing is fetched that no SHA-256 pins: a stanza that does not serve for this is
+//! passed over, as if the archive had no such package.
 
 use coremax_fetch::Digest;
 
@@ -18,15 +19,20 @@ use crate::{
     deb822::{Reader, Token},
 };
 
+/// What an index offers.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    pub(crate) packages: Vec<Package>,
+    /// How many stanzas were passed over, and the first of them.
+    pub(crate) passed_over: usize,
+    pub(crate) first_passed_over: Option<String>,
+}
+
 /// Reads an index. `name` is for messages; `source` and `pin` are put into every package.
-pub(crate) fn parse(
-    text: &str,
-    name: &str,
-    source: usize,
-    pin: i32,
-) -> Result<Vec<Package>, Error> {
+pub(crate) fn parse(text: &str, name: &str, source: usize, pin: i32) -> Result<Offer, Error> {
     // Stanzas of Debian's and Ubuntu's indexes have 700 to 900 bytes.
-    let mut packages = Vec::with_capacity(text.len() / 700);
+    let packages = Vec::with_capacity(text.len() / 700);
+    let mut offer = Offer { packages, ..Offer::default() };
     let mut stanza = Stanza::default();
     let mut reader = Reader::new(text);
     loop {
@@ -38,17 +44,24 @@ pub(crate) fn parse(
         match token {
             Token::Field(field) => stanza.set(field.name, field.value),
             Token::Paragraph => {
-                let Stanza { name: package, .. } = stanza;
-                let finished = std::mem::take(&mut stanza).finish(source, pin);
-                packages.push(finished.map_err(|what| Error::Stanza {
-                    name: name.to_owned(),
-                    line: reader.line(),
-                    package: package.chars().take(80).collect(),
-                    what: what.to_owned(),
-                })?);
+                let package = stanza.name;
+                match std::mem::take(&mut stanza).finish(source, pin) {
+                    Ok(package) => offer.packages.push(package),
+                    Err(what) => offer.pass_over(package, reader.line(), what),
+                }
             }
-            Token::End => return Ok(packages),
+            Token::End => return Ok(offer),
         }
+    }
+}
+
+impl Offer {
+    fn pass_over(&mut self, package: &str, line: usize, what: &str) {
+        self.passed_over += 1;
+        self.first_passed_over.get_or_insert_with(|| {
+            let package: String = package.chars().take(80).collect();
+            format!("line {line}: {package}: {what}")
+        });
     }
 }
 
@@ -109,7 +122,8 @@ impl<'a> Stanza<'a> {
 
     fn finish(self, source: usize, pin: i32) -> Result<Package, &'static str> {
         Ok(Package {
-            name: checked(self.name, "+-.", "its name is not a package's")?,
+            // dpkg takes the underscore too, and third parties use it.
+            name: checked(self.name, "+-._", "its name is not a package's")?,
             version: checked(self.version, "+-.~:", "its version is not one")?,
             architecture: checked(self.architecture, "-", "its architecture is not one")?,
             multi_arch: self.multi_arch.to_owned(),
@@ -127,13 +141,9 @@ impl<'a> Stanza<'a> {
             replaces: one_line(self.replaces),
             filename: checked_path(self.filename).ok_or("its Filename is not a path")?,
             size: self.size.parse().map_err(|_| "its Size is not a number")?,
-            installed_size: number_or_absent(self.installed_size)
-                .ok_or("its Installed-Size is not a number")?
-                .unwrap_or(0),
+            installed_size: self.installed_size.parse().unwrap_or(0),
             digest: self.sha256.parse::<Digest>().map_err(|_| "it has no SHA256")?,
-            phased: number_or_absent(self.phased)
-                .ok_or("its Phased-Update-Percentage is not a number")?
-                .map(|percent: u8| percent.min(100)),
+            phased: self.phased.parse().ok().map(|percent: u8| percent.min(100)),
             source,
             pin,
         })
@@ -156,10 +166,6 @@ fn checked_path(path: &str) -> Option<String> {
         && path.bytes().all(|byte| byte.is_ascii_graphic())
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     good.then(|| path.to_owned())
-}
-
-fn number_or_absent<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
-    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 /// Relations may be folded over several lines.
@@ -204,7 +210,7 @@ mod tests {
             ("X-Essential", "yes"),
         ]) + "\n\n"
             + &stanza(&[("Package", "other")]);
-        let packages = parse(&text, "test", 3, 500).unwrap();
+        let packages = parse(&text, "test", 3, 500).unwrap().packages;
         let [hello, other] = &packages[..] else { panic!("{packages:?}") };
         assert_eq!(hello.depends, "libc6 (>= 2.34),  foo | bar");
         assert_eq!((hello.phased, hello.installed_size, hello.size), (Some(40), 280, 12));
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_stanzas_are_refused_by_name_and_line() {
+    fn unusable_stanzas_are_passed_over_and_nothing_else() {
         for (field, value, why) in [
             ("Package", "../../etc", "name"),
             ("Package", "", "name"),
@@ -224,19 +230,53 @@ mod tests {
             ("Filename", "/etc/passwd", "Filename"),
             ("Size", "-1", "Size"),
             ("SHA256", "00", "SHA256"),
+            ("SHA256", "", "SHA256"),
         ] {
-            let text = stanza(&[]) + &stanza(&[(field, value)]);
-            let error = parse(&text, "main/binary-amd64/Packages", 0, 500).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains("line 14"), "{error}");
+            let text = stanza(&[]) + &stanza(&[(field, value)]) + &stanza(&[("Package", "after")]);
+            let offer = parse(&text, "test", 0, 500).unwrap();
+            let names: Vec<_> = offer.packages.iter().map(|p| p.name.as_str()).collect();
+            assert_eq!((names, offer.passed_over), (vec!["hello", "after"], 1), "{field}: {value}");
+            let first = offer.first_passed_over.unwrap();
+            assert!(first.contains(why) && first.starts_with("line 14: "), "{first}");
         }
         let error = parse("Package: a\nbroken\n", "x", 0, 500).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn what_apt_takes_is_taken() {
+        for (field, value) in [
+            ("Package", "vendor_tool"),
+            ("Package", "Vendor"),
+            ("Installed-Size", "much"),
+            ("Phased-Update-Percentage", "soon"),
+        ] {
+            let offer = parse(&stanza(&[(field, value)]), "test", 0, 500).unwrap();
+            assert_eq!((offer.packages.len(), offer.passed_over), (1, 0), "{field}: {value}");
+        }
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "((Package|Version|Size|SHA256|Filename): ?|[a-f0-9./-]{0,9}|\n|é| ){0,40}") {
             let _ = parse(&text, "x", 0, 500);
+        }
+
+        #[test]
+        fn what_is_offered_is_pinned_and_climbs_nowhere(
+            name in "[a-z._/é-]{0,6}", version in "[0-9:~./ -]{0,6}", path in "[a-z./]{0,12}",
+            size in "[0-9-]{0,22}", digest in "[0-9a-f]{62,65}",
+        ) {
+            let fields = [("Package", &*name), ("Version", &version), ("Filename", &path), ("Size", &size), ("SHA256", &digest)];
+            let offer = parse(&stanza(&fields), "x", 0, 500).unwrap();
+            prop_assert_eq!(offer.packages.len() + offer.passed_over, 1);
+            for package in offer.packages {
+                prop_assert!(!package.name.contains('/') && !package.name.starts_with('.'));
+                prop_assert!(!package.version.contains('/'));
+                prop_assert!(package.filename.split('/').all(|part| !matches!(part, "" | "." | "..")));
+                prop_assert_eq!(package.digest.to_string(), digest.clone());
+                prop_assert_eq!(size.parse(), Ok(package.size));
+            }
         }
     }
 }

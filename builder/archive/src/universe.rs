@@ -144,11 +144,17 @@ impl Snapshot {
     ) -> Result<Universe, Error> {
         let paths = self.fetch(fetcher, progress)?;
         let jobs: Vec<_> = self.indexes.iter().zip(paths).collect();
-        let packages = parallel(&jobs, |((number, index), path)| {
+        let offers = parallel(&jobs, |((number, index), path)| {
             index.load(path, *number, self.pin(*number))
         })?;
+        let passed_over = self.indexes.iter().zip(&offers).filter_map(|((_, index), offer)| {
+            let first = offer.first_passed_over.as_ref()?;
+            let (name, count) = (&index.input.name, offer.passed_over);
+            Some(format!("{name}: {count} unusable, the first in {first}"))
+        });
         Ok(Universe {
-            packages: packages.into_iter().flatten().collect(),
+            passed_over: passed_over.collect(),
+            packages: offers.into_iter().flat_map(|offer| offer.packages).collect(),
             digest: self.digest(),
             releases: self.releases.clone(),
             mirrors: self.sources.iter().map(|source| source.mirror.clone()).collect(),
@@ -184,6 +190,8 @@ impl Snapshot {
 pub struct Universe {
     /// In the order of the sources; a package that several offer stands here several times.
     pub packages: Vec<Package>,
+    /// For each index with packages that cannot be used, how many and why; they do not stand in `packages`.
+    pub passed_over: Vec<String>,
     /// [`Snapshot::digest`].
     pub digest: Digest,
     /// The Release of every source, in their order.

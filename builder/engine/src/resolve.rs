@@ -250,7 +250,11 @@ impl<'a> Archive<'a> {
         stage.busy_with("reading the package indexes");
         let progress = |bytes| stage.progressed(bytes);
         let fetcher = &self.builder.remote()?.fetcher;
-        self.snapshot.load(fetcher, &progress).context("reading the archive")
+        let universe = self.snapshot.load(fetcher, &progress).context("reading the archive")?;
+        for packages in &universe.passed_over {
+            stage.warned(format!("packages passed over: {packages}"));
+        }
+        Ok(universe)
     }
 
     fn kept(&self, request: &Request) -> PathBuf {
