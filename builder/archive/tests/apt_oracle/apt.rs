@@ -59,7 +59,10 @@ impl Apt {
         written.map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// What would be installed, as `name version`; else apt's last words.
+    /// What would be installed, as `name version`, or apt's word that there is no solution.
+    ///
+    /// # Panics
+    /// Where apt fails for any other reason: that is no answer.
     pub(crate) fn simulate<'a>(
         &self,
         recommends: bool,
@@ -85,7 +88,11 @@ impl Apt {
             .env("LC_ALL", "C")
             .args(options)
             .args(["-s", "install"])
-            .args(names))?;
+            .args(names))
+        .map_err(|error| {
+            assert!(is_refusal(&error), "apt gives no answer: {error}");
+            error
+        })?;
         let text = String::from_utf8_lossy(&out.stdout);
         let installed =
             text.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_once(" ("));
@@ -93,6 +100,16 @@ impl Apt {
             .map(|(name, rest)| format!("{name} {}", rest.split(' ').next().unwrap_or_default()))
             .collect())
     }
+}
+
+/// Whether apt says that what is asked for cannot be had, and not that it failed.
+pub(crate) fn is_refusal(error: &str) -> bool {
+    let says = |start: &str, end: &str| error.starts_with(start) && error.ends_with(end);
+    says("E: Unable to correct problems, you have held broken packages", "")
+        || says("E: Error, pkgProblemResolver::Resolve generated breaks", "")
+        || says("E: Unable to locate package ", "")
+        || says("E: Version '", "' was not found")
+        || says("E: Package '", "' has no installation candidate")
 }
 
 fn run(command: Cmd) -> Result<Output, String> {

@@ -90,6 +90,26 @@ fn refuses_what_apt_refuses() {
     }
 }
 
+/// Only apt's own word counts as a refusal.
+#[test]
+fn an_apt_that_fails_refuses_nothing() {
+    for (words, refuses) in [
+        ("E: Unable to locate package no-such-package", true),
+        ("E: Version '0.1' for 'bash' was not found", true),
+        ("E: Package 'mail-transport-agent' has no installation candidate", true),
+        ("E: Unable to correct problems, you have held broken packages.", true),
+        (
+            "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)",
+            false,
+        ),
+        ("E: The package cache file is corrupted", false),
+        ("E: Command line option --nonsense is not understood", false),
+        ("", false),
+    ] {
+        assert_eq!(apt::is_refusal(words), refuses, "{words}");
+    }
+}
+
 /// Every so many names of the index, alone, with and without recommendations.
 #[test]
 #[ignore = "takes minutes; COREMAX_SURVEY says how many names (default 100)"]
