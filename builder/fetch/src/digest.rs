@@ -126,7 +126,20 @@ impl<'de> Deserialize<'de> for Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_digest_is_read_again(bytes: Vec<u8>, text in ".{0,70}|[0-9a-fA-F]{63,65}") {
+            let digest = Digest::of(&bytes);
+            prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text.to_ascii_lowercase());
+            }
+        }
+    }
 
     #[test]
     fn text_and_back() {

@@ -132,7 +132,23 @@ impl<C: Connection> Connection for AbsoluteConnection<C> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_setting_gives_an_address_or_none(setting in ".{0,20}", exempt in ".{0,20}", host in "[a-z.]{1,9}") {
+            let rules = ProxyRules {
+                http: Some(setting),
+                no_proxy: Some(exempt),
+                ..ProxyRules::default()
+            };
+            let url = format!("http://{host}/");
+            let proxy = rules.proxy_for(&Url::parse(&url).unwrap());
+            prop_assert!(proxy.is_none_or(|proxy| proxy.contains("://")));
+        }
+    }
 
     #[test]
     fn the_order_is_apts() {

@@ -153,9 +153,27 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_bare_url_is_the_same_again_and_shows_no_login(
+            login in "[a-z]{1,4}(:[a-zA-Z%0-9]{1,9})?", host in "[a-z]{1,9}(:[0-9]{1,5})?", path in "(/.{0,20})?",
+        ) {
+            let url = format!("http://{login}@{host}{path}");
+            let bare = Url::parse(&url).unwrap().bare();
+            prop_assert_eq!(Url::parse(&bare).unwrap().bare(), bare.clone());
+            let without_login = format!("http://{host}");
+            prop_assert!(bare.is_ascii() && bare.starts_with(&without_login));
+            prop_assert!(redact(&url).starts_with(&without_login));
+        }
+
+        #[test]
+        fn decoding_undoes_encoding(bytes: Vec<u8>) {
+            let text: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+            prop_assert_eq!(decode(&text), bytes);
+        }
+
+        #[test]
         fn never_panics(url in ".*", reference in ".*") {
             if let Some(url) = Url::parse(&url) {
-                let _ = (url.host(), url.bare(), join(&url, &reference));
+                let _ = (url.host(), url.port(), url.bare(), join(&url, &reference));
             }
             let _ = (redact(&url), decode(&url));
         }
