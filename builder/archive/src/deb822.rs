@@ -156,6 +156,15 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let text = String::from_utf8_lossy(&bytes);
+            for mut reader in [Reader::new(&text), Reader::with_comments(&text)] {
+                while !matches!(reader.next(), Ok(Token::End) | Err(_)) {}
+                prop_assert!(reader.line() <= text.lines().count());
+            }
+        }
+
+        #[test]
         fn reads_what_is_written(fields in prop::collection::vec(("[A-Z][a-z-]{0,9}", "[!-~]([ -~]{0,20}[!-~])?"), 1..5)) {
             let text: String = fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
             prop_assert_eq!(read(Reader::new(&text)), Ok(vec![fields]));

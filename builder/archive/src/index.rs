@@ -137,3 +137,68 @@ fn missing(source: &Source, release: &Release, component: &str) -> Error {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn index(form: Form, limit: u64) -> Index {
+        let digest = Digest::of("");
+        let input = Input { name: "x".into(), url: String::new(), size: 9, digest };
+        Index { plain: input.clone(), input, form, limit }
+    }
+
+    fn pack(form: Form, bytes: &[u8]) -> Vec<u8> {
+        match form {
+            Form::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+            Form::Gzip => {
+                let fast = flate2::Compression::fast();
+                let mut packer = flate2::write::GzEncoder::new(Vec::new(), fast);
+                packer.write_all(bytes).unwrap();
+                packer.finish().unwrap()
+            }
+            Form::Xz => {
+                let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 0);
+                packer.write_all(bytes).unwrap();
+                packer.finish().unwrap()
+            }
+            Form::Plain => bytes.to_vec(),
+        }
+    }
+
+    fn unpack(index: &Index, packed: &[u8]) -> io::Result<Vec<u8>> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(packed).unwrap();
+        index.unpack(File::open(file.path()).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn unpacks_what_was_packed_and_no_more(bytes: Vec<u8>, limit in 0_u64..200) {
+            for (_, form) in FORMS {
+                let got = unpack(&index(*form, limit), &pack(*form, &bytes)).unwrap();
+                let most = bytes.len().min(usize::try_from(limit).unwrap() + 1);
+                prop_assert_eq!(&got, &bytes[..most]);
+            }
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic_nor_pass_the_limit(bytes: Vec<u8>, at: prop::sample::Index, flip in 1_u8..) {
+            for (_, form) in FORMS {
+                let mut packed = pack(*form, &bytes);
+                if !packed.is_empty() {
+                    let at = at.index(packed.len());
+                    packed[at] ^= flip;
+                }
+                for packed in [&packed, &bytes] {
+                    let got = unpack(&index(*form, 50), packed);
+                    prop_assert!(got.map_or(0, |got| got.len()) <= 51);
+                }
+            }
+        }
+    }
+}

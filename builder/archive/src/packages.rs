@@ -263,6 +263,11 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = parse(&String::from_utf8_lossy(&bytes), "x", 0, 500);
+        }
+
+        #[test]
         fn what_is_offered_is_pinned_and_climbs_nowhere(
             name in "[a-z._/é-]{0,6}", version in "[0-9:~./ -]{0,6}", path in "[a-z./]{0,12}",
             size in "[0-9-]{0,22}", digest in "[0-9a-f]{62,65}",

@@ -325,6 +325,29 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let field = String::from_utf8_lossy(&bytes);
+            clauses(&field).for_each(drop);
+            provisions(&field).for_each(drop);
+        }
+
+        #[test]
+        fn reads_what_is_written(
+            name in "[a-z0-9][a-z0-9+._-]{0,9}", qualifier in prop::option::of("any|native|amd64"),
+            constraint in prop::option::of(("<<|<=|=|>=|>>", "[0-9][0-9a-z.+~:-]{0,9}")), others in 0_usize..3,
+        ) {
+            let qualified = qualifier.as_ref().map_or(name.clone(), |q| format!("{name}:{q}"));
+            let version = constraint.as_ref().map(|(operator, version)| format!(" ({operator} {version})"));
+            let text = qualified + &version.unwrap_or_default() + &" | x".repeat(others);
+            let read: Vec<_> = clauses(&text).map(Result::unwrap).collect();
+            prop_assert_eq!(read.len(), 1);
+            prop_assert_eq!((read[0].text, read[0].alternatives.len()), (&*text, 1 + others));
+            let first = read[0].alternatives[0];
+            prop_assert_eq!((first.name, first.qualifier), (&*name, qualifier.as_deref()));
+            prop_assert_eq!(first.constraint.map(|c| c.version), constraint.as_ref().map(|(_, v)| &**v));
+        }
+
+        #[test]
         fn near_misses_never_panic(field in "[ab,|:()\\[\\]<>=!~1 é\n]{0,40}") {
             for clause in clauses(&field).flatten() {
                 prop_assert!(!clause.alternatives.is_empty());

@@ -331,6 +331,22 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Release::parse(&String::from_utf8_lossy(&bytes), "test");
+        }
+
+        #[test]
+        fn reads_what_is_written(
+            files in prop::collection::hash_map("[a-z0-9./_-]{1,20}", (any::<u64>(), any::<[u8; 4]>()), 1..5),
+        ) {
+            let files = files.into_iter().map(|(path, (size, seed))| (path, (size, Digest::of(seed))));
+            let files: HashMap<_, _> = files.collect();
+            let table = files.iter().map(|(path, (size, digest))| format!("\n {digest} {size:>8} {path}"));
+            let text = format!("Date: Sat, 21 Nov 2026 00:53:02 UTC\nSHA256:{}\n", table.collect::<String>());
+            prop_assert_eq!(Release::parse(&text, "test").unwrap().files, files);
+        }
+
+        #[test]
         fn reads_every_date(second in 0_i64..4_000_000_000) {
             let time = Timestamp::from_second(second).unwrap();
             let text = time.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string();

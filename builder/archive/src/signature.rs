@@ -210,5 +210,30 @@ mod tests {
             let _ = SignedRelease::detached(text.as_bytes(), &bytes, "x");
             let _ = Keyring::parse(&bytes, "x");
         }
+
+        #[test]
+        fn the_text_is_what_was_framed(lines in prop::collection::vec("-{0,2}[!-~]{0,9}", 0..9)) {
+            let text = lines.join("\n");
+            let framed: Vec<_> = lines.iter().map(|line| match line.starts_with('-') {
+                true => format!("- {line}"),
+                false => line.clone(),
+            }).collect();
+            let head = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n";
+            let message = format!("{head}{}\n{ARMOR}", framed.join("\n"));
+            prop_assert_eq!(split(&message), Ok((text, ARMOR.trim_end())));
+        }
+
+        #[test]
+        fn a_damaged_key_never_panics_and_is_never_another(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+            let key = &crate::distribution("debian-12").unwrap().keys[2];
+            let mut armored = key.armored.as_bytes().to_vec();
+            let at = at.index(armored.len());
+            armored[at] = byte;
+            let cut = cut.index(armored.len());
+            for bytes in [&armored[..], &armored[..cut]] {
+                let pinned = Keyring::parse(bytes, "x").and_then(|ring| ring.pinned(&[key.fingerprint], "x"));
+                prop_assert!(pinned.is_err() || pinned.unwrap().fingerprints() == [key.fingerprint]);
+            }
+        }
     }
 }

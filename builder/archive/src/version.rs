@@ -144,6 +144,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn arbitrary_bytes_never_panic(a: Vec<u8>, b: Vec<u8>) {
+            let (a, b) = (String::from_utf8_lossy(&a), String::from_utf8_lossy(&b));
+            prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
+        }
+
+        #[test]
         fn total_order(a in "[0-9a:.+~é-]{0,8}", b in "[0-9a:.+~é-]{0,8}", c in "[0-9a:.+~é-]{0,8}") {
             prop_assert_eq!(compare(&a, &a), Ordering::Equal);
             prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());

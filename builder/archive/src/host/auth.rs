@@ -64,5 +64,21 @@ mod tests {
         fn never_panics(text in "((machine|login|password|://|/|[a-zé#\n ]){0,3} ?){0,8}") {
             parse(&text);
         }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            parse(&String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn reads_what_is_written(
+            scheme in "(https?)?", machine in "[a-z]{1,9}\\.example(:[0-9]{1,5})?", path in "(/[a-z]{1,5})?",
+            user in "[!-\"$-~]{1,9}", password in "[!-\"$-~]{1,9}",
+        ) {
+            let prefix = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+            let text = format!("machine {prefix}{machine}{path}\n  login {user} password {password}\n");
+            let wanted = Login { scheme, machine, path, user, password: Secret(password) };
+            prop_assert_eq!(parse(&text), vec![wanted]);
+        }
     }
 }

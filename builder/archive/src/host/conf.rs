@@ -320,6 +320,28 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Configuration::parse(&String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn reads_what_is_written(
+            values in prop::collection::btree_map("[a-z]{1,5}(::[a-z.-]{1,5}){0,2}", "[ -!#-~]{0,12}", 0..5),
+        ) {
+            let flat: String = values.iter().map(|(name, value)| format!("{name} \"{value}\";\n")).collect();
+            let nested: String = values.iter().map(|(name, value)| {
+                let (scope, rest) = name.split_once("::").map_or((name.as_str(), ""), |parts| parts);
+                match rest {
+                    "" => format!("{scope} \"{value}\"; // why\n"),
+                    rest => format!("{scope} {{ /* why */ {rest} \"{value}\"; }};\n"),
+                }
+            }).collect();
+            for text in [flat, nested] {
+                prop_assert_eq!(&Configuration::parse(&text).unwrap().values, &values);
+            }
+        }
+
+        #[test]
         fn deep_scopes_are_refused_not_recursed(depth in 65_usize..2000) {
             let parsed = Configuration::parse(&"A{".repeat(depth));
             prop_assert!(parsed.is_err());

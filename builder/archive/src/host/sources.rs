@@ -232,6 +232,12 @@ mod tests {
         }
 
         #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let text = String::from_utf8_lossy(&bytes);
+            let _ = (parse_list(&text), parse_deb822(&text));
+        }
+
+        #[test]
         fn reads_what_is_written(
             uri in "https?://[a-z]{1,8}\\.example/[a-z/]{0,8}",
             suite in "[a-z][a-z/-]{0,10}",
