@@ -1,5 +1,7 @@
 //! What the command says to people who use it, and to those who misuse it.
 
+mod skips;
+
 use std::fs;
 
 use coremax_tests::{run, run_in};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use coremax_sandbox::{Cmd, Output, Sandbox};
 
 pub use project::project;
-pub use story::{Outcome, Sentence, expect, tell};
+pub use story::{Outcome, Sentence, expect, skip_all, tell};
 
 /// The repository.
 pub fn repository() -> PathBuf {

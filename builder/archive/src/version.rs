@@ -121,8 +121,7 @@ mod tests {
             Cmd::new("dpkg", &Sandbox::host()).args(["--compare-versions", a, operator, b]).output()
         };
         if dpkg("1", "eq", "1").is_err() {
-            println!("skipped: this host has no dpkg");
-            return;
+            return coremax_skip::skip("this host has no dpkg");
         }
         for line in ASCENDING {
             let versions: Vec<&str> = line.split([' ', '=']).collect();

@@ -5,6 +5,7 @@ use std::{path::Path, time::Instant};
 
 use coremax_archive::{Error, Freshness, Mirrors, Snapshot, distribution, host};
 use coremax_fetch::{Cache, Fetcher};
+use coremax_skip::skip;
 
 #[test]
 fn debian_12_from_the_hosts_mirror() {
@@ -14,7 +15,7 @@ fn debian_12_from_the_hosts_mirror() {
     let main = match host.debian_mirror(base, &keys) {
         Ok(main) => main,
         Err(error @ (Error::NoMirror { .. } | Error::Scheme { .. })) => {
-            return println!("skipped: {error}");
+            return skip(error);
         }
         Err(error) => panic!("{error}"),
     };
@@ -30,7 +31,7 @@ fn debian_12_from_the_hosts_mirror() {
     let snapshot = match Snapshot::open(&sources, &fetcher, &Freshness::default()) {
         Ok(snapshot) => snapshot,
         Err(Error::Fetch { what, source }) if source.is_unreachable() => {
-            return println!("skipped: {what}: {source}");
+            return skip(format_args!("{what}: {source}"));
         }
         Err(error) => panic!("{error}"),
     };

@@ -20,6 +20,7 @@ use coremax_disk::{
     qcow2,
 };
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loader {
@@ -77,9 +78,9 @@ impl Disk {
             "/usr/lib/grub/x86_64-efi-signed",
         ];
         if let Some(missing) = needed.into_iter().find(|path| !Path::new(path).exists()) {
-            println!(
-                "skipped: {missing} is not here (install grub-pc-bin, grub-efi-amd64-bin, grub-efi-amd64-signed and shim-signed)"
-            );
+            skip(format_args!(
+                "{missing} is not here (install grub-pc-bin, grub-efi-amd64-bin, grub-efi-amd64-signed and shim-signed)"
+            ));
             return None;
         }
         common::oracle("qemu-system-x86_64", &["--version"])?;
@@ -164,7 +165,7 @@ impl Disk {
         if let Firmware::Uefi([code, vars]) = firmware {
             let own = self.folder.path().join("vars");
             if fs::copy(vars, &own).is_err() {
-                println!("skipped: {vars} is not here (install ovmf)");
+                skip(format_args!("{vars} is not here (install ovmf)"));
                 return None;
             }
             for (file, more) in [(Path::new(code), ",readonly=on"), (&own, "")] {

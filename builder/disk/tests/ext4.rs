@@ -15,6 +15,7 @@ use coremax_disk::{
     ext4::{self, Content, Ext4},
 };
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 
 /// Whether mke2fs is here; the reason for a skip where it is not.
 fn have_mke2fs() -> bool {
@@ -63,7 +64,7 @@ fn plant(root: &Path, backwards: bool) {
     ] {
         let output = Cmd::new(program, &host).args(arguments).current_dir(root).output();
         if !output.is_ok_and(|output| output.status.success()) {
-            println!("skipped: {program} {arguments:?} is not possible here");
+            skip(format_args!("{program} {arguments:?} is not possible here"));
         }
     }
 }
@@ -115,8 +116,7 @@ fn two_copies_of_a_tree_give_the_same_clean_volume() {
 fn a_sandbox_gives_the_same_volume() {
     let sandbox = Sandbox::tools(Path::new("/"));
     if let Err(error) = Cmd::new("mke2fs", &sandbox).arg("-V").run() {
-        println!("skipped: {error}: no sandbox with mke2fs in it can be made here");
-        return;
+        return skip(format_args!("{error}: no sandbox with mke2fs in it can be made here"));
     }
     let folder = tempfile::tempdir().unwrap();
     let [tree, one, two] = ["tree", "one", "two"].map(|name| folder.path().join(name));

@@ -10,6 +10,7 @@ use std::{
 
 use coremax_disk::{Error, layer};
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 use rustix::fs::{XattrFlags, llistxattr, setxattr};
 
 /// Records what `script` does over the folder `lower` in `upper`, both in `folder`; whether it
@@ -26,7 +27,7 @@ fn record(folder: &Path, script: &str) -> bool {
         .output();
     let done = output.as_ref().is_ok_and(|output| output.status.success());
     if !done {
-        println!("skipped: no overlay can be mounted here: {output:?}");
+        skip(format_args!("no overlay can be mounted here: {output:?}"));
     }
     done
 }
@@ -135,7 +136,7 @@ fn marks_that_mean_something_are_named() {
                 let error = layer::check(folder.path(), &[]).unwrap_err().to_string();
                 assert!(error.contains(&format!("a has the attribute {name}")), "{error}");
             }
-            Err(error) => println!("skipped: {name} cannot be written here: {error}"),
+            Err(error) => skip(format_args!("{name} cannot be written here: {error}")),
         }
         fs::remove_dir(&path).unwrap();
     }

@@ -29,6 +29,7 @@ use coremax_node_api::{
     },
 };
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 use fatfs::{FileSystem, FsOptions};
 use proptest::prelude::*;
 
@@ -189,9 +190,9 @@ impl Disk {
             }
         };
         if let Some(missing) = needed.iter().find(|path| !Path::new(path).exists()) {
-            println!(
-                "skipped: {missing} is not here (install grub-pc-bin, grub-efi-amd64-bin, grub-efi-amd64-signed, shim-signed and ovmf)"
-            );
+            skip(format_args!(
+                "{missing} is not here (install grub-pc-bin, grub-efi-amd64-bin, grub-efi-amd64-signed, shim-signed and ovmf)"
+            ));
             return None;
         }
         common::oracle("qemu-system-x86_64", &["--version"])?;

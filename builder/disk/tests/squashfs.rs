@@ -16,6 +16,7 @@ use coremax_disk::{
     squashfs::{self, Compression, Squashfs},
 };
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 use rustix::fs::{XattrFlags, setxattr};
 
 const EPOCH: u64 = 1_700_000_000;
@@ -61,7 +62,7 @@ fn plant(root: &Path, backwards: bool) {
     ] {
         let output = Cmd::new(program, &host).args(arguments).current_dir(root).output();
         if !output.is_ok_and(|output| output.status.success()) {
-            println!("skipped: {program} {arguments:?} is not possible here");
+            skip(format_args!("{program} {arguments:?} is not possible here"));
         }
     }
 }
@@ -158,8 +159,7 @@ fn all_is_kept_but_what_is_left_out() {
 fn a_sandbox_gives_the_same_squashfs() {
     let sandbox = Sandbox::tools(Path::new("/"));
     if let Err(error) = Cmd::new("mksquashfs", &sandbox).arg("-version").output() {
-        println!("skipped: {error}: no sandbox with mksquashfs in it can be made here");
-        return;
+        return skip(format_args!("{error}: no sandbox with mksquashfs in it can be made here"));
     }
     let folder = tempfile::tempdir().unwrap();
     let [tree, one, two] = ["tree", "one", "two"].map(|name| folder.path().join(name));

@@ -16,7 +16,7 @@ fn folder() -> Option<PathBuf> {
     let found = || fs::read_dir("/lib/modules").ok()?.flatten().map(|entry| entry.path()).next();
     let folder = named.or_else(found).filter(|folder| folder.join("modules.dep").exists());
     if folder.is_none() {
-        println!("skipped: no kernel with a modules.dep (set COREMAX_KERNEL_MODULES)");
+        coremax_skip::skip("no kernel with a modules.dep (set COREMAX_KERNEL_MODULES)");
     }
     folder
 }

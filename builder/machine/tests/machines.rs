@@ -15,6 +15,7 @@ use coremax_machine::{
     Scenario, Sources, Stage, Unverified, Verified, accel, boot,
 };
 use coremax_sandbox::{Cmd, Sandbox};
+use coremax_skip::skip;
 
 /// Without a loader in it, a disk ends a boot in the firmware, and at once.
 #[test]
@@ -171,7 +172,7 @@ fn kernel() -> Option<PathBuf> {
         entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("/vmlinuz-"))
     });
     if found.is_none() {
-        println!("skipped: no kernel in COREMAX_TEST_KERNEL nor in /boot");
+        skip("no kernel in COREMAX_TEST_KERNEL nor in /boot");
     }
     found
 }
@@ -181,7 +182,7 @@ fn qemu() -> Option<Sandbox> {
     match Cmd::new("qemu-system-x86_64", &host).arg("--version").run() {
         Ok(_) => Some(host),
         Err(error) => {
-            println!("skipped: {error}: it is in the package qemu-system-x86");
+            skip(format_args!("{error}: it is in the package qemu-system-x86"));
             None
         }
     }
@@ -193,7 +194,7 @@ fn ovmf() -> Option<Firmware> {
     match Sources::parse(local).unwrap().locate(Path::new("/"), Path::new("/nonexistent")) {
         Ok(located) => Some(Firmware::Uefi(located)),
         Err(error) => {
-            println!("skipped: {error}: it is in the package ovmf");
+            skip(format_args!("{error}: it is in the package ovmf"));
             None
         }
     }

@@ -141,7 +141,7 @@ impl Oracle {
         let apt = match Apt::isolated() {
             Ok(apt) => apt,
             Err(reason) => {
-                println!("skipped: {reason}");
+                coremax_skip::skip(reason);
                 return None;
             }
         };

@@ -28,7 +28,7 @@ fn the_candidate_is_apt_s() {
         assert_eq!(ours(&archives, [None, None]), *candidate);
         match apts(&archives) {
             Ok(apts) => assert_eq!(apts, *candidate),
-            Err(reason) => println!("skipped: {reason}"),
+            Err(reason) => coremax_skip::skip(reason),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: the host's programs as oracles.
 
 use coremax_sandbox::{Cmd, Output, Sandbox};
+use coremax_skip::skip;
 
 /// The output of a program of the host, whatever its status; where it is not installed, a word
 /// why the test is skipped, and nothing.
@@ -8,7 +9,7 @@ pub(crate) fn oracle<A: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[A]) 
     match Cmd::new(program, &Sandbox::host()).args(arguments).output() {
         Ok(output) => Some(output),
         Err(error) => {
-            println!("skipped: {error} ({program} is not installed)");
+            skip(format_args!("{error} ({program} is not installed)"));
             None
         }
     }

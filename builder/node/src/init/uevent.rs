@@ -145,8 +145,7 @@ mod tests {
     #[test]
     fn silence_ends_at_the_deadline() {
         let Ok(events) = Uevents::open() else {
-            println!("skipped: no netlink socket here");
-            return;
+            return coremax_skip::skip("no netlink socket here");
         };
         let heard = events.next(Some(Instant::now()));
         assert!(heard.is_ok(), "{heard:?}");

@@ -9,6 +9,7 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Error, Sandbox};
+use coremax_skip::skip;
 
 use crate::{disk::Disk, initrd, machine::CONSOLE};
 
@@ -47,7 +48,7 @@ impl Kit {
 /// Nothing, and a word why, where something is missing here.
 pub(crate) fn kit() -> Option<&'static Kit> {
     static KIT: LazyLock<Result<Kit, String>> = LazyLock::new(make);
-    KIT.as_ref().map_err(|why| println!("skipped: {why}")).ok()
+    KIT.as_ref().map_err(skip).ok()
 }
 
 pub(crate) fn run(program: &str, arguments: &[impl AsRef<OsStr>]) -> Result<String, Error> {

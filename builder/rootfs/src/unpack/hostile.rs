@@ -115,7 +115,7 @@ struct Place {
 impl Place {
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: giving files to root needs root");
+            coremax_skip::skip("giving files to root needs root");
             return None;
         }
         let place = Self { top: tempfile::tempdir().unwrap() };

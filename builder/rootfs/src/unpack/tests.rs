@@ -76,7 +76,7 @@ fn unpack_made_by(
     packages: &[Made<'_>],
 ) -> Option<(tempfile::TempDir, Result<Unpacked, Error>)> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: giving files to root needs root");
+        coremax_skip::skip("giving files to root needs root");
         return None;
     }
     let place = tempfile::tempdir().unwrap();
