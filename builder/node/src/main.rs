@@ -3,6 +3,7 @@
 //! Verbs that are still to come take their place here, each in a module of its own: `identity`, `join`.
 
 mod boot_test;
+mod download;
 mod gpt;
 mod init;
 mod update;
@@ -18,7 +19,7 @@ usage: coremax-node VERB
 
 verbs:
   boot-test                 answer a tester over virtio-serial
-  update FILE               write an update to the other slot, to be tried at the next boot
+  update FILE|URL           write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
@@ -52,7 +53,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
     match arguments {
         ["boot-test"] => boot_test::run(),
         ["init", arguments @ ..] => init::run(arguments),
-        ["update", file] => verbs::update(file.as_ref()),
+        ["update", from] => verbs::update(from),
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
         ["bless"] => verbs::bless(),

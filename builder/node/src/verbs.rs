@@ -3,14 +3,12 @@
 //! Here is where on a node things are; what is done with them is in [`crate::update`].
 
 mod health;
+mod lock;
 mod shadowing;
 mod table;
+mod update;
 
-use std::{
-    fs::{self, File},
-    io::{self, Seek},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result, anyhow, bail};
 use coremax_node_api::{
@@ -22,8 +20,12 @@ use coremax_node_api::{
 };
 use thiserror::Error;
 
-use self::table::Table;
-use crate::update::{self, Files, Medium, Place, Running};
+pub(crate) use self::update::update;
+use self::{lock::Lock, table::Table};
+use crate::{
+    download,
+    update::{self as slots, Files, Medium, Place, Running},
+};
 
 /// Links to `root-a`, `verity-a`, `root-b` and `verity-b` of the disk that was booted from.
 const PARTITIONS: &str = "/run/coremax/partitions";
@@ -45,22 +47,6 @@ impl NoKeys {
         "install the node anew from a recipe with [root] update-key; `coremax key new` makes a key";
 }
 
-/// Writes an update to the free slot. A file that is damaged anywhere is refused before the version
-/// in that slot is given up.
-pub(crate) fn update(file: &Path) -> Result<()> {
-    let (mut disk, running, keys) = (disk()?, running()?, keys()?);
-    let table = Table::of_this_disk()?;
-    let mut source =
-        File::open(file).with_context(|| format!("opening the update {}", file.display()))?;
-    update::check(&disk, &source, &keys, &running)?;
-    source.rewind().context("reading the update again")?;
-    disk.table = table;
-    let (slot, manifest) = update::apply(&mut disk, &source, &keys, &running)?;
-    println!("{} {} is in slot {slot}", manifest.recipe, manifest.version);
-    println!("restart the node to try it; {} comes back by itself if it fails", running.version);
-    Ok(())
-}
-
 /// Says what is in the slots.
 pub(crate) fn status(as_json: bool) -> Result<()> {
     let status = gather(&disk()?, running()?)?;
@@ -74,8 +60,9 @@ pub(crate) fn status(as_json: bool) -> Result<()> {
 
 /// Keeps the running version.
 pub(crate) fn bless() -> Result<()> {
+    let _lock = Lock::wait()?;
     let running = running()?;
-    update::bless(&mut disk()?, running.slot)?;
+    slots::bless(&mut disk()?, running.slot)?;
     match fs::remove_file(TRIAL) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("removing {TRIAL}"));
@@ -94,10 +81,11 @@ pub(crate) fn bless_when_healthy() -> Result<()> {
 
 /// Goes back at the next boot.
 pub(crate) fn roll_back() -> Result<()> {
+    let _lock = Lock::take("a rollback")?;
     let mut disk = disk()?;
     let running = running()?;
-    let next = update::roll_back(&mut disk, running.slot)?;
-    let version = update::description(&disk, next)?.map(|found| found.version).unwrap_or_default();
+    let next = slots::roll_back(&mut disk, running.slot)?;
+    let version = slots::description(&disk, next)?.map(|found| found.version).unwrap_or_default();
     match next == running.slot {
         true => println!("the update will not be tried; {version} stays"),
         false => println!("restart the node to go back to {version} in slot {next}"),
@@ -119,20 +107,23 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         let slot = || cause.downcast_ref::<slot::Error>()?.hint();
         let key = || cause.downcast_ref::<key::NotAKey>()?.hint();
         let none = || cause.downcast_ref::<NoKeys>().map(|_| NoKeys::HINT.to_owned());
-        update().or_else(slot).or_else(key).or_else(none)
+        // An error within one of I/O is no cause of its own.
+        let within = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+        let fetching = || cause.downcast_ref::<download::Error>().or_else(within)?.hint();
+        update().or_else(slot).or_else(key).or_else(none).or_else(fetching)
     })
 }
 
 fn gather(disk: &dyn Medium, running: Running) -> Result<Status> {
     let version = |slot| {
-        let found = update::description(disk, slot)?;
+        let found = slots::description(disk, slot)?;
         Ok((slot, found.map(|found| found.version)))
     };
     Ok(Status {
         recipe: running.recipe,
         version: running.version.to_string(),
         running: running.slot,
-        state: update::load(disk)?.state(),
+        state: slots::load(disk)?.state(),
         slots: Slot::BOTH.into_iter().map(version).collect::<Result<_>>()?,
         reset: marked(disk).context("reading the mark of a reset on the ESP")?,
         shadowing: shadowing::find(ETC.as_ref(), &ETC_OF_IMAGE.map(Path::new)),
