@@ -83,17 +83,18 @@ static DISTRIBUTIONS: &[Distribution] = &[
             armored: include_str!("../keys/ubuntu-2018.asc"),
         }],
         needs_usr_links: true,
-        loaders: LOADERS,
+        loaders: Loaders { systemd_boot: "systemd", ..LOADERS },
         efi_folder: "ubuntu",
     },
 ];
 
-/// Debian and Ubuntu name them alike.
+/// Debian and Ubuntu name them alike, but for systemd's, which Ubuntu 22.04 has not split off.
 const LOADERS: Loaders = Loaders {
     bios: "grub-pc-bin",
     uefi: "grub-efi-amd64-bin",
     uefi_signed: "grub-efi-amd64-signed",
     shim: "shim-signed",
+    systemd_boot: "systemd-boot-efi",
 };
 
 /// A base that images can be built on.
@@ -162,6 +163,8 @@ pub struct Loaders {
     pub uefi_signed: &'static str,
     /// The shim that firmware trusts.
     pub shim: &'static str,
+    /// systemd's loader and stub, for whoever signs them.
+    pub systemd_boot: &'static str,
 }
 
 /// Where the two archives of a distribution are served.

@@ -81,7 +81,7 @@ pub(crate) enum Verb {
     Run(Run),
     /// Remove what builds left in the cache
     Clean(Clean),
-    /// Make the keys that sign updates
+    /// Make the keys that sign updates, and images for Secure Boot
     Key(Key),
     /// Print the JSON schema of recipes, for editors
     Schema,
@@ -149,6 +149,14 @@ pub(crate) struct Build {
     /// `coremax key new` makes keys. Nodes believe those that [root] update-key of their recipe names.
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_key: Option<PathBuf>,
+    /// Sign the image with this private key (PEM), for a recipe with [root] secure-boot = "sealed"
+    ///
+    /// `coremax key new --secure-boot` makes keys. The key itself gets neither into the image nor into the cache.
+    #[arg(long, value_name = "FILE", requires = "secure_boot_cert")]
+    pub(crate) secure_boot_key: Option<PathBuf>,
+    /// The key's certificate (PEM), which the machines' firmware has enrolled
+    #[arg(long, value_name = "FILE", requires = "secure_boot_key")]
+    pub(crate) secure_boot_cert: Option<PathBuf>,
     /// Do not boot the image: the result is marked as untested and must not be published
     #[arg(long)]
     pub(crate) no_test: bool,
@@ -246,5 +254,8 @@ pub(crate) enum KeyVerb {
     New {
         /// Where it goes; no file is overwritten
         file: PathBuf,
+        /// Make one for Secure Boot: FILE is for --secure-boot-key, FILE.crt for --secure-boot-cert
+        #[arg(long)]
+        secure_boot: bool,
     },
 }

@@ -137,6 +137,9 @@ impl Builder {
     ) -> Result<PathBuf> {
         let key = output.sign_key.as_deref().map(|file| key::load(file, &plan.recipe));
         let key = key.transpose()?;
+        if let Some(signature) = key::secure_boot(output.secure_boot.as_ref(), &plan.recipe)? {
+            plan.set_signature(signature);
+        }
         let equal = Equal::find(&plan, output);
         if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
             let folder = &equal.folder;
@@ -157,7 +160,8 @@ impl Builder {
                 let shelf = output.folder.join(name.as_str());
                 let bench = self.bench(tools, &shelf, settings, observer);
                 let firmware = Firmware::of(plan.recipe.root.secure_boot);
-                let bench = Bench { firmware, ..bench };
+                let certificate = plan.certificate();
+                let bench = Bench { firmware, certificate, ..bench };
                 let images = Image::made(&outputs)?.into_iter().map(|image| Known {
                     path: outputs.path(IMAGE, &image.name),
                     sha256: image.sha256,
@@ -201,7 +205,8 @@ impl Builder {
         }
         let tools = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
-        let bench = Bench { report, firmware: stored.firmware(), ..bench };
+        let (firmware, certificate) = (stored.firmware(), stored.certificate.clone());
+        let bench = Bench { report, firmware, certificate, ..bench };
         let proof = verify::prove(&stored.images(folder), &stored.expect, &bench)?;
         report.map_or(Ok(()), |report| stored.report(&proof, report))
     }
@@ -215,7 +220,7 @@ impl Builder {
         let tools = self.machine_tree(&stored, observer)?;
         let images = stored.images(folder);
         let image = images.first().context("the result holds no image")?;
-        verify::console(&image.path, &tools, &self.cache, console)
+        verify::console(&image.path, stored.certificate.as_deref(), &tools, &self.cache, console)
     }
 
     fn bench<'a>(
@@ -227,7 +232,17 @@ impl Builder {
     ) -> Bench<'a> {
         let failures = shelf.join("failed");
         let firmware = Firmware::of(SecureBoot::Off);
-        Bench { tools, cache: &self.cache, failures, report: None, settings, firmware, observer }
+        let (report, certificate) = (None, None);
+        Bench {
+            tools,
+            cache: &self.cache,
+            failures,
+            report,
+            settings,
+            firmware,
+            certificate,
+            observer,
+        }
     }
 
     /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one from the archive of

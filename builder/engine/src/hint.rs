@@ -42,6 +42,7 @@ fn of_domain(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref::<coremax_recipe::Mistakes>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_rootfs::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_sandbox::Error>()?.hint())
+        .or_else(|| cause.downcast_ref::<coremax_secure_boot::Error>()?.hint())
 }
 
 fn of_system(error: &Error) -> Option<String> {

@@ -1,18 +1,20 @@
-//! Keys that sign updates: made, and read to sign with.
+//! Keys that sign updates, and those that sign what firmware starts: made, and read to sign with.
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
 use coremax_node_api::update::key::{self, PublicKey, SecretKey};
-use coremax_recipe::Recipe;
+use coremax_recipe::{Recipe, SecureBoot};
+use coremax_secure_boot::Signer;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::hint::mendable;
+use crate::{hint::mendable, result::SecureBootKey, steps::Signature};
 
 /// A new pair of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,62 @@ pub fn make(file: &Path) -> Result<NewKey> {
     write_new(file, 0o600, &secret.to_line())?;
     write_new(&public, 0o644, &secret.public().to_line())?;
     Ok(NewKey { public, id: secret.public().id().to_string() })
+}
+
+/// Makes a key for Secure Boot: the private half in `file`, for its owner alone, its certificate beside it in `file.crt`.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_secure_boot(file: &Path) -> Result<PathBuf> {
+    let certificate = beside(file, ".crt");
+    if certificate.exists() {
+        return Err(taken(&certificate));
+    }
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let pair = coremax_secure_boot::key::generate(&name)?;
+    write_new(file, 0o600, &pair.key)?;
+    write_new(&certificate, 0o644, &pair.certificate)?;
+    Ok(certificate)
+}
+
+/// What signs the images of this recipe, if it wants that.
+pub(crate) fn secure_boot(
+    named: Option<&SecureBootKey>,
+    recipe: &Recipe,
+) -> Result<Option<Signature>> {
+    let is_sealed = recipe.root.secure_boot == SecureBoot::Sealed;
+    if is_sealed && !recipe.root.verity {
+        let why = "[root] secure-boot = \"sealed\" needs a root under dm-verity".to_owned();
+        return Err(mendable(
+            why,
+            "leave out verity = false, or secure-boot = \"sealed\"".to_owned(),
+        ));
+    }
+    match named {
+        None if is_sealed => {
+            let why = "the recipe has [root] secure-boot = \"sealed\", and no key is named to sign the image with";
+            let hint = "make one with `coremax key new --secure-boot secure-boot.key`, and build with \
+                --secure-boot-key secure-boot.key --secure-boot-cert secure-boot.key.crt";
+            Err(mendable(why.to_owned(), hint.to_owned()))
+        }
+        Some(_) if !is_sealed => {
+            let why =
+                "a key for Secure Boot is named, and the recipe signs nothing with it".to_owned();
+            Err(mendable(why, "write [root] secure-boot = \"sealed\", or name no key".to_owned()))
+        }
+        None => Ok(None),
+        Some(SecureBootKey { key, certificate }) => {
+            let read = |file: &Path| {
+                fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+            };
+            let (secret, public) = (read(key)?, read(certificate)?);
+            let signer = Signer::load(&secret, &public).with_context(|| {
+                format!("signing with {} and {}", key.display(), certificate.display())
+            })?;
+            let certificate = coremax_secure_boot::key::certificate_der(&public)?;
+            Ok(Some(Signature { signer: Arc::new(signer), certificate }))
+        }
+    }
 }
 
 /// The key in `file`, if the nodes of this recipe believe what it signs.
@@ -72,8 +130,12 @@ pub(crate) fn believed(recipe: &Recipe) -> Result<Vec<PublicKey>> {
 }
 
 fn public_half(file: &Path) -> PathBuf {
+    beside(file, ".pub")
+}
+
+fn beside(file: &Path, extension: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
-    name.push(".pub");
+    name.push(extension);
     name.into()
 }
 

@@ -33,5 +33,5 @@ pub use event::{Event, Observer, Unit};
 pub use hint::hint;
 pub use plan::{Description, Plan};
 pub use read::Request;
-pub use result::{Output, Testing};
+pub use result::{Output, SecureBootKey, Testing};
 pub use verify::{BootSettings, Console, Firmware};

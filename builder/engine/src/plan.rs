@@ -16,7 +16,8 @@ use crate::{
     packages::Packages,
     run::Step,
     steps::{
-        Filesystem, Image, Initramfs, Initrd, Kind, Layer, Part, Root, Site, System, Tools, Which,
+        Filesystem, Image, Initramfs, Initrd, Kind, Layer, Part, Root, Signature, Site, System,
+        Tools, Which,
     },
     store::{Record, Store},
 };
@@ -83,6 +84,16 @@ impl Plan {
         if let Some(step) = self.steps.iter_mut().find(|step| step.id() == IMAGE) {
             *step = Box::new(self.image.of_version(version));
         }
+    }
+
+    /// Makes it a plan for images that this signs. No other step knows of it.
+    pub(crate) fn set_signature(&mut self, signature: Signature) {
+        self.image = self.image.signed_by(signature);
+    }
+
+    /// By which firmware believes the images, where it is not by Microsoft's.
+    pub(crate) fn certificate(&self) -> Option<Vec<u8>> {
+        self.image.certificate().map(<[u8]>::to_vec)
     }
 
     /// What the whole build comes from: the image, of whatever version, and what a boot test must

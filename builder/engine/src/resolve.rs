@@ -11,7 +11,7 @@ use coremax_archive::{
     distribution, host,
 };
 use coremax_fetch::Transport;
-use coremax_recipe::{Base, Recipe};
+use coremax_recipe::{Base, Recipe, SecureBoot};
 
 use crate::{
     builder::{ArchiveSettings, Builder},
@@ -135,8 +135,11 @@ impl Builder {
         let mut archive = Archive::open(self, sources)?;
         let epoch = archive.epoch();
         let loaders = &distribution.loaders;
-        let tools =
+        let mut tools =
             [&TOOLS[..], &[loaders.bios, loaders.uefi, loaders.uefi_signed, loaders.shim]].concat();
+        if recipe.root.secure_boot == SecureBoot::Sealed {
+            tools.push(loaders.systemd_boot);
+        }
         Ok(Resolved {
             packages: archive.packages(&request_of(recipe), stage)?,
             tools: archive.packages(&closure_of(&tools), stage).context("for the tools tree")?,

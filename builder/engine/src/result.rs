@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +27,9 @@ use crate::{
 /// What the guest must answer for, beside the image: `coremax test` asks for it again.
 const EXPECT: &str = "expect.json";
 
+/// By which firmware believes an image that its operator signed, as DER: what a machine's set-up enrols.
+const CERTIFICATE: &str = "secure-boot.cer";
+
 /// Where a result goes, and how sure it must be.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -37,6 +41,17 @@ pub struct Output {
     pub testing: Testing,
     /// The file of the key that signs an update to this version; if none, there will be none.
     pub sign_key: Option<PathBuf>,
+    /// What signs the image for Secure Boot, where its recipe wants that.
+    pub secure_boot: Option<SecureBootKey>,
+}
+
+/// A key for Secure Boot, and its certificate: files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecureBootKey {
+    /// The private key.
+    pub key: PathBuf,
+    /// The certificate.
+    pub certificate: PathBuf,
 }
 
 /// Whether the image is booted.
@@ -52,6 +67,8 @@ pub enum Testing {
 pub(crate) struct Stored {
     pub(crate) manifest: Manifest,
     pub(crate) expect: Expect,
+    /// By which firmware with Secure Boot on believes its images, where it is not by Microsoft's.
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 impl Stored {
@@ -64,7 +81,12 @@ impl Stored {
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         let expect =
             serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { manifest, expect })
+        let path = folder.join(CERTIFICATE);
+        let certificate = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            read => Some(read.with_context(|| format!("reading {}", path.display()))?),
+        };
+        Ok(Self { manifest, expect, certificate })
     }
 
     /// Its images.
@@ -195,6 +217,9 @@ pub(crate) fn publish(
     }
     let expect = serde_json::to_vec_pretty(&expectations(plan))?;
     fs::write(draft.path().join(EXPECT), expect)?;
+    if let Some(certificate) = plan.certificate() {
+        fs::write(draft.path().join(CERTIFICATE), certificate)?;
+    }
     let update = key.map(|key| update::write(plan, outputs, version.as_str(), key, draft.path()));
     let told = told(plan, outputs, proof);
     let mut build = build_record(plan, images, version.as_str(), &told);

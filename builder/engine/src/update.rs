@@ -17,7 +17,11 @@ use coremax_publish::Update;
 use crate::{
     plan::{IMAGE, Plan},
     run::Outputs,
-    steps::{Sealed, image::DESCRIPTION, kernel, layer, root},
+    steps::{
+        Sealed,
+        image::{DESCRIPTION, NO_INITRD, UNIFIED},
+        kernel, layer, root,
+    },
 };
 
 /// The steps that an update is made from, beside the one that makes the image.
@@ -82,9 +86,12 @@ fn digest(path: &Path) -> io::Result<(Digest, u64)> {
     Ok((hasher.finish(), length))
 }
 
-/// Where a part lies, whole.
+/// Where a part lies, whole. Where one image is all that boots, it is the kernel, and the initrd is empty.
 fn source(outputs: &Outputs, kind: Kind) -> PathBuf {
+    let is_unified = outputs.path(IMAGE, UNIFIED).exists();
     let (step, name) = match kind {
+        Kind::Kernel if is_unified => (IMAGE, UNIFIED),
+        Kind::Initrd if is_unified => (IMAGE, NO_INITRD),
         Kind::Kernel => ("initrd", kernel::KERNEL),
         Kind::Initrd => ("initrd", kernel::INITRD),
         Kind::Description => (IMAGE, DESCRIPTION),

@@ -9,13 +9,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use coremax_fetch::Digest;
 use coremax_machine::{
-    Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Network, Scenario,
-    Sources, Unverified, Verified, accel, report,
+    Artefact, BootEvent, BootReport, Config, Expect, Firmware as Loaded, Format, Located, Network,
+    Scenario, Sources, Unverified, Verified, accel, report,
 };
 use coremax_publish as publishing;
 use coremax_publish::Boot;
 use coremax_recipe::SecureBoot;
 use coremax_sandbox::Sandbox;
+use coremax_secure_boot::enrol;
 
 use crate::{
     event::{Observer, Stage, Unit},
@@ -106,6 +107,7 @@ impl Firmware {
     pub(crate) fn of(secure_boot: SecureBoot) -> &'static [Self] {
         match secure_boot {
             SecureBoot::Shim => &Self::ALL,
+            SecureBoot::Sealed => &[Self::Uefi, Self::Secure],
             SecureBoot::Off => &[Self::Bios, Self::Uefi],
         }
     }
@@ -132,14 +134,37 @@ impl Firmware {
         }
     }
 
-    fn load(self, tools: &Path, cache: &Path) -> Result<Loaded> {
+    /// The firmware; one with Secure Boot on believes `certificate` alone if there is one, and Microsoft else.
+    /// What is made for it goes to `work`.
+    fn load(self, from: &Tree<'_>, certificate: Option<&[u8]>, work: &Path) -> Result<Loaded> {
+        let Tree { tools, cache } = *from;
         let sources = || Sources::parse(FIRMWARE);
         Ok(match self {
             Self::Bios => Loaded::Bios,
             Self::Uefi => Loaded::Uefi(sources()?.locate(tools, cache)?),
-            Self::Secure => Loaded::SecureBoot(sources()?.locate_secure_boot(tools)?),
+            Self::Secure => Loaded::SecureBoot(match certificate {
+                None => sources()?.locate_secure_boot(tools)?,
+                Some(certificate) => enrolled(&sources()?, tools, certificate, work)?,
+            }),
         })
     }
+}
+
+/// Where firmware is looked for.
+#[derive(Clone, Copy)]
+struct Tree<'a> {
+    tools: &'a Path,
+    cache: &'a Path,
+}
+
+/// Firmware that believes this certificate alone.
+fn enrolled(sources: &Sources, tools: &Path, certificate: &[u8], work: &Path) -> Result<Located> {
+    let found = sources.locate_own_keys(tools)?;
+    let empty =
+        fs::read(&found.vars).with_context(|| format!("reading {}", found.vars.display()))?;
+    let vars = work.join("enrolled.fd");
+    fs::write(&vars, enrol::enrol(&empty, certificate).context("enrolling the certificate")?)?;
+    Ok(Located { vars, ..found })
 }
 
 /// What a boot test needs beside the images.
@@ -155,6 +180,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) settings: &'a BootSettings,
     /// What the images are made for.
     pub(crate) firmware: &'static [Firmware],
+    /// By which firmware with Secure Boot on believes them, where it is not by Microsoft's.
+    pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) observer: Observer<'a>,
 }
 
@@ -185,7 +212,9 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
     let kept = work_folder(bench.cache)?;
     let sandbox = sandbox(&bench.tools);
     // OVMF asks more of KVM than SeaBIOS does: where it runs, both do.
-    let uefi = Firmware::Uefi.load(&bench.tools, bench.cache)?;
+    let from = Tree { tools: &bench.tools, cache: bench.cache };
+    let load = |firmware: Firmware| firmware.load(&from, bench.certificate.as_deref(), kept.path());
+    let uefi = load(Firmware::Uefi)?;
     let probe = accel::probe(&uefi, &sandbox, &folder(kept.path(), "probe")?)?;
     let (mut verified, mut boots) = (Vec::new(), Vec::new());
     for image in images {
@@ -195,7 +224,7 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
             let id = format!("{}-{}", artefact.format().name(), firmware.id());
             let scenario = Scenario {
                 patience: bench.settings.patience,
-                ..Scenario::new(firmware.load(&bench.tools, bench.cache)?, probe.clone())
+                ..Scenario::new(load(firmware)?, probe.clone())
             };
             let folder = folder(kept.path(), &id)?;
             let report = boot(&artefact, &scenario, expect, &sandbox, &folder, &stage)?;
@@ -212,11 +241,18 @@ pub(crate) fn prove(images: &[Known], expect: &Expect, bench: &Bench<'_>) -> Res
 }
 
 /// Starts an image with its console in this terminal.
-pub(crate) fn console(image: &Path, tools: &Path, cache: &Path, console: &Console) -> Result<()> {
+pub(crate) fn console(
+    image: &Path,
+    certificate: Option<&[u8]>,
+    tools: &Path,
+    cache: &Path,
+    console: &Console,
+) -> Result<()> {
     let work = work_folder(cache)?;
-    let firmware = console.firmware.load(tools, cache)?;
+    let from = Tree { tools, cache };
+    let firmware = console.firmware.load(&from, certificate, work.path())?;
     let sandbox = sandbox(tools);
-    let uefi = Firmware::Uefi.load(tools, cache)?;
+    let uefi = Firmware::Uefi.load(&from, None, work.path())?;
     let probe = accel::probe(&uefi, &sandbox, &folder(work.path(), "probe")?)?;
     let artefact = Artefact::open(image, format(image)?)?;
     let ssh = console.ssh_port.map_or_else(coremax_machine::console::free_port, Ok)?;

@@ -29,6 +29,8 @@ pub struct Sources {
     uefi: Kind,
     #[serde(default)]
     secure_boot: Kind,
+    #[serde(default)]
+    own_keys: Kind,
     ovmf_prebuilt: Option<Release>,
 }
 
@@ -99,6 +101,15 @@ impl Sources {
     pub fn locate_secure_boot(&self, tools: &Path) -> Result<Located, Error> {
         self.local(&self.secure_boot, tools)
             .ok_or_else(|| missing("Secure Boot", &self.secure_boot, tools))
+    }
+
+    /// The first firmware for Secure Boot that has no keys yet; there is no download of it.
+    ///
+    /// # Errors
+    /// [`Error::NoFirmware`].
+    pub fn locate_own_keys(&self, tools: &Path) -> Result<Located, Error> {
+        self.local(&self.own_keys, tools)
+            .ok_or_else(|| missing("Secure Boot with one's own keys", &self.own_keys, tools))
     }
 
     fn local(&self, kind: &Kind, tools: &Path) -> Option<Located> {
@@ -172,6 +183,7 @@ mod tests {
         let found = sources.locate(tools.path(), tools.path()).unwrap();
         assert_eq!(found.code, tools.path().join("b/code"));
         assert!(sources.locate_secure_boot(tools.path()).is_err());
+        assert!(sources.locate_own_keys(tools.path()).is_err());
     }
 
     #[test]

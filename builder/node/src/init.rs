@@ -27,6 +27,7 @@ mod reset;
 mod root;
 mod search;
 mod seed;
+mod selected;
 mod trial;
 mod uevent;
 
@@ -61,6 +62,7 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     let events = Uevents::open()?;
     let mut loader = Loader::start(line)?;
     let mut disks = Disks::default();
+    let line = &selected::slot(line, &loader);
     let hash = line.root.context(NO_HASH)?;
     search::root(line, hash, &events, &mut loader, &mut disks)?;
     let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all())

@@ -53,7 +53,7 @@ pub(crate) fn check(
     keys: &[PublicKey],
     running: &Running,
 ) -> Result<Manifest> {
-    let slot = load(medium)?.state().free_slot(running.slot)?;
+    let slot = load(medium)?.free_slot(running.slot)?;
     let mut reader = open(medium, source, keys, running, slot)?;
     while let Some(part) = reader.next_part() {
         if part.carried {
@@ -76,7 +76,7 @@ pub(crate) fn apply(
     keys: &[PublicKey],
     running: &Running,
 ) -> Result<(Slot, Manifest)> {
-    let state = load(medium)?.state();
+    let state = load(medium)?;
     let slot = state.free_slot(running.slot)?;
     let reader = open(medium, source, keys, running, slot)?;
     save(medium, &state.end_trial())?;
@@ -96,7 +96,7 @@ pub(crate) fn apply(
 /// # Errors
 /// Failing I/O.
 pub(crate) fn bless(medium: &mut dyn Medium, running: Slot) -> Result<()> {
-    let state = load(medium)?.state();
+    let state = load(medium)?;
     save(medium, &state.bless(running))
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn bless(medium: &mut dyn Medium, running: Slot) -> Result<()> {
 /// # Errors
 /// A slot to go back to that holds nothing, and failing I/O.
 pub(crate) fn roll_back(medium: &mut dyn Medium, running: Slot) -> Result<Slot> {
-    let to = load(medium)?.state().roll_back(running);
+    let to = load(medium)?.roll_back(running);
     let (next, _) = coremax_node_api::slot::choose(&to);
     description(medium, next)?
         .with_context(|| format!("slot {next} holds no version to go back to"))?;

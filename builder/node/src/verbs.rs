@@ -123,7 +123,7 @@ fn gather(disk: &dyn Medium, running: Running) -> Result<Status> {
         recipe: running.recipe,
         version: running.version.to_string(),
         running: running.slot,
-        state: slots::load(disk)?.state(),
+        state: slots::load(disk)?,
         slots: Slot::BOTH.into_iter().map(version).collect::<Result<_>>()?,
         reset: marked(disk).context("reading the mark of a reset on the ESP")?,
         shadowing: shadowing::find(ETC.as_ref(), &ETC_OF_IMAGE.map(Path::new)),
@@ -164,8 +164,10 @@ fn state() -> Result<early_boot::State> {
 
 fn running() -> Result<Running> {
     let line = read("/proc/cmdline")?;
-    let slot = Slot::of_command_line(&line)
-        .ok_or_else(|| anyhow!("the kernel's command line does not say which slot runs"))?;
+    let named = || -> Option<Slot> { state().ok()?.slot?.parse().ok() };
+    let slot = Slot::of_command_line(&line).or_else(named).ok_or_else(|| {
+        anyhow!("neither the kernel's command line nor early boot says which slot runs")
+    })?;
     let release = read(OS_RELEASE)?;
     let version = slot::version_of_command_line(&line)
         .ok_or_else(|| anyhow!("the kernel's command line does not say which version runs"))?;

@@ -1,7 +1,7 @@
 //! `coremax build`: from a recipe to a proven result.
 
 use anyhow::Result;
-use coremax_engine::{Output, Testing};
+use coremax_engine::{Output, SecureBootKey, Testing};
 
 use crate::{
     args::{Build, Global},
@@ -21,6 +21,10 @@ pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
         version: build.image_version,
         testing,
         sign_key: build.sign_key,
+        secure_boot: build
+            .secure_boot_key
+            .zip(build.secure_boot_cert)
+            .map(|(key, certificate)| SecureBootKey { key, certificate }),
     };
     builder.build(plan, &output, &*show)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `coremax key`: the keys that sign updates.
+//! `coremax key`: the keys that sign updates, and images for Secure Boot.
 
 use anyhow::Result;
 use coremax_engine::key;
@@ -6,7 +6,18 @@ use coremax_engine::key;
 use crate::args::{Global, Key, KeyVerb, Progress};
 
 pub(crate) fn run(global: &Global, args: &Key) -> Result<()> {
-    let KeyVerb::New { file } = &args.verb;
+    let KeyVerb::New { file, secure_boot } = &args.verb;
+    if *secure_boot {
+        let certificate = key::make_secure_boot(file)?;
+        if global.progress != Progress::None {
+            println!("{}: secret, for coremax build --secure-boot-key", file.display());
+            println!(
+                "{}: for --secure-boot-cert, and for the machines' firmware",
+                certificate.display()
+            );
+        }
+        return Ok(());
+    }
     let made = key::make(file)?;
     if global.progress != Progress::None {
         println!("{}: secret, for coremax build --sign-key", file.display());

@@ -88,12 +88,18 @@ impl Disk {
         Ok(Self { root, partitions })
     }
 
-    /// All partitions, with the ESP that `esp` holds.
-    pub(crate) fn with_esp(self, identity: &Identity, esp: PathBuf) -> Result<Vec<Partition>> {
+    /// All partitions, with the ESP that `esp` holds, and room for GRUB where a BIOS is to start it.
+    pub(crate) fn with_esp(
+        self,
+        identity: &Identity,
+        esp: PathBuf,
+        by_bios: bool,
+    ) -> Result<Vec<Partition>> {
         let size = Bytes(fs::metadata(&esp)?.len());
         let bios = partition("bios", Type::BiosBoot, identity, BIOS_SIZE);
         let esp = Partition { content: Some(esp), ..partition("esp", Type::Esp, identity, size) };
-        Ok([bios, esp].into_iter().chain(self.partitions).collect())
+        let bios = by_bios.then_some(bios);
+        Ok(bios.into_iter().chain([esp]).chain(self.partitions).collect())
     }
 }
 

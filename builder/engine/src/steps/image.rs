@@ -24,6 +24,7 @@ use serde::Serialize;
 use super::{
     disk::{BIOS_PARTITION, Disk, ESP_PARTITION},
     kernel, tools,
+    unified::{Parts, Signature},
 };
 use crate::{
     event::{Stage, Unit},
@@ -41,6 +42,10 @@ const MADE: &str = "made.json";
 const TIMEOUT: u32 = 1;
 /// What the slot's description is called in the step's output; a plain image has none.
 pub(crate) const DESCRIPTION: &str = SLOT;
+
+/// What an image signed by its operator leaves in the step's output: the unified image, and an empty initrd beside it.
+pub(crate) const UNIFIED: &str = "unified.efi";
+pub(crate) const NO_INITRD: &str = "no-initrd";
 
 /// Bytes of GRUB, shim and a FAT.
 const LOADER: u64 = 8 << 20;
@@ -65,6 +70,7 @@ pub(crate) struct Image {
     version: String,
     command_line: Vec<String>,
     secure_boot: SecureBoot,
+    signature: Option<Signature>,
     made_of: [Digest; 4],
     holds: u64,
     identity: Identity,
@@ -88,6 +94,7 @@ impl Image {
             base: distribution.name.to_owned(),
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             secure_boot: recipe.root.secure_boot,
+            signature: None,
             made_of,
             holds,
             identity,
@@ -97,6 +104,16 @@ impl Image {
     /// The same step for this version.
     pub(crate) fn of_version(&self, version: &str) -> Self {
         Self { version: version.to_owned(), ..self.clone() }
+    }
+
+    /// The same step with what it signs.
+    pub(crate) fn signed_by(&self, signature: Signature) -> Self {
+        Self { signature: Some(signature), ..self.clone() }
+    }
+
+    /// The certificate of what signs them, as DER.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.signature.as_ref().map(|signature| signature.certificate.as_slice())
     }
 
     /// What the images come from, whatever version they are given.
@@ -130,7 +147,9 @@ impl Step for Image {
             .with("version", &self.version)
             .with_json("command line", &self.command_line)
             .with_json("secure boot", &self.secure_boot)
-            .with_json("identity", &self.identity);
+            .with_json("identity", &self.identity)
+            // The key is not looked at: what it signs is always the same.
+            .with("certificate", self.certificate().unwrap_or_default());
         self.made_of.iter().fold(start, |print, part| print.with("part", part.as_bytes())).finish()
     }
 
@@ -153,12 +172,17 @@ impl Step for Image {
             Kind::Plain => Disk::plain(&self.identity, needed)?,
             Kind::Sealed => Disk::sealed(&self.identity, needed)?,
         };
-        self.make_esp(&tools, needed, &parts, &esp)?;
+        let files = match (self.kind, self.secure_boot) {
+            (_, SecureBoot::Sealed) => self.unified_files(needed, &parts, out)?,
+            (Kind::Plain, _) => self.plain_files(&tools, needed, &parts)?,
+            (Kind::Sealed, _) => self.slot_files(&tools, needed, &parts)?,
+        };
+        self.make_esp(files, &esp)?;
         if self.kind == Kind::Sealed {
             fs::write(out.join(DESCRIPTION), self.description(&parts).encode()?)?;
         }
         let disk = work.join("disk.raw");
-        self.make_disk(&tools, parts.with_esp(&self.identity, esp)?, &disk)?;
+        self.make_disk(&tools, parts.with_esp(&self.identity, esp, self.boots_by_bios())?, &disk)?;
         let made = self.formats.iter().map(|format| self.write(*format, &disk, out, stage));
         let made: Vec<_> = made.collect::<Result<_>>()?;
         crate::store::remove(&work)?;
@@ -171,17 +195,7 @@ impl Step for Image {
 
 impl Image {
     /// The ESP with loader, kernel and initrd.
-    fn make_esp(
-        &self,
-        tools: &Sandbox,
-        needed: &Outputs,
-        parts: &Disk,
-        image: &Path,
-    ) -> Result<()> {
-        let files = match self.kind {
-            Kind::Plain => self.plain_files(tools, needed, parts)?,
-            Kind::Sealed => self.slot_files(tools, needed, parts)?,
-        };
+    fn make_esp(&self, files: Vec<fat::File>, image: &Path) -> Result<()> {
         let [a, b, c, d, ..] = *self.identity.of("ESP volume").as_bytes();
         let volume = fat::Volume {
             label: "ESP".to_owned(),
@@ -233,12 +247,32 @@ impl Image {
         Ok(files)
     }
 
+    /// Slot a with one signed image, which is kept for an update too.
+    fn unified_files(&self, needed: &Outputs, parts: &Disk, out: &Path) -> Result<Vec<fat::File>> {
+        let signature =
+            self.signature.as_ref().context("there is no key to sign the image with")?;
+        let tools = needed.path("tools", tools::TREE);
+        let [kernel, initrd] =
+            [kernel::KERNEL, kernel::INITRD].map(|name| needed.path("initrd", name));
+        let description = self.description(parts);
+        let parts =
+            Parts { tools: &tools, kernel: &kernel, initrd: &initrd, description: &description };
+        let image = signature.image(&parts)?;
+        fs::write(out.join(UNIFIED), &image)?;
+        fs::write(out.join(NO_INITRD), "")?;
+        signature.files(&tools, TIMEOUT, image, &description)
+    }
+
     /// What UEFI firmware starts, with the configuration that a BIOS's GRUB reads too.
     fn loader(&self, tools: &Sandbox, config: &str) -> Result<Vec<fat::File>> {
         Ok(match self.secure_boot {
             SecureBoot::Shim => grub::efi::signed(tools, config)?,
-            SecureBoot::Off => grub::efi::unsigned(tools, config)?,
+            SecureBoot::Sealed | SecureBoot::Off => grub::efi::unsigned(tools, config)?,
         })
+    }
+
+    fn boots_by_bios(&self) -> bool {
+        self.secure_boot != SecureBoot::Sealed
     }
 
     /// What the loader is told of the slot that this version is in.
@@ -260,10 +294,13 @@ impl Image {
         [&parts.root[..], version.as_slice(), &self.command_line].concat()
     }
 
-    /// The whole disk, with GRUB for BIOS installed in it.
+    /// The whole disk, with GRUB for BIOS installed in it where a BIOS may start it.
     fn make_disk(&self, tools: &Sandbox, partitions: Vec<Partition>, disk: &Path) -> Result<()> {
         let layout = Layout { disk_guid: self.identity.of("disk"), partitions };
         let placement = layout.write(disk, &|_| ())?;
+        if !self.boots_by_bios() {
+            return Ok(());
+        }
         let images = grub::bios::images(tools, ESP_PARTITION)?;
         Ok(grub::bios::install(&images, disk, placement.partitions[BIOS_PARTITION - 1])?)
     }

@@ -22,6 +22,7 @@ pub(crate) mod root;
 mod site;
 mod system;
 pub(crate) mod tools;
+mod unified;
 
 pub(crate) use filesystem::{Filesystem, Part};
 pub(crate) use image::{Image, Kind};
@@ -32,3 +33,4 @@ pub(crate) use root::{Root, Sealed};
 pub(crate) use site::Site;
 pub(crate) use system::System;
 pub(crate) use tools::Tools;
+pub(crate) use unified::Signature;

@@ -16,7 +16,26 @@
 
 use std::{cmp::Reverse, fmt, str::FromStr};
 
-use super::{Slot, State, TRIES, Trial};
+use super::{FOLDER, KERNEL, Slot, State, Trial};
+
+/// The folder of entries on the ESP; where it is, systemd-boot is the loader.
+pub const ENTRIES: &str = "loader/entries";
+
+/// What an entry holds: its title, and what it starts.
+pub fn content(slot: Slot, title: &str) -> String {
+    format!("title {title}\nefi /{FOLDER}/{slot}/{KERNEL}\n")
+}
+
+/// One step from a state to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// An entry goes.
+    Remove(Entry),
+    /// An entry gets another name.
+    Rename(Entry, Entry),
+    /// An entry is written, with the [`content`] for its slot.
+    Write(Entry),
+}
 
 /// The name of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,20 +71,84 @@ pub fn state<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<State> {
     Some(State { blessed: blessed.slot, trial })
 }
 
-/// What is to be done in `/loader/entries`, in this order, to begin a trial of `slot`: entries to
-/// remove, then the one to write. The removals come before anything of the slot is changed.
-pub fn begin_trial<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    slot: Slot,
-) -> (Vec<Entry>, Entry) {
-    let entries: Vec<Entry> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
+/// What is to be done, in this order, to come from what `names` tell to the state `to`. After each step there is an
+/// entry of the slot that was blessed or is, if there was one before.
+pub fn changes<'a>(names: impl IntoIterator<Item = &'a str>, to: &State) -> Vec<Change> {
+    let mut entries: Vec<Entry> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
+    let mut changes = bless(&entries, to.blessed);
+    changes.iter().for_each(|change| change.apply(&mut entries));
+    let told =
+        state(entries.iter().map(Entry::to_string).collect::<Vec<_>>().iter().map(String::as_str));
+    if told.is_some_and(|told| told.trial != to.trial) {
+        changes.extend(put_on_trial(&entries, to.trial));
+    }
+    changes
+}
+
+/// The entries of a slot. They go before anything of the slot is changed.
+pub fn entries_of<'a>(names: impl IntoIterator<Item = &'a str>, slot: Slot) -> Vec<Entry> {
+    let entries = names.into_iter().filter_map(|name| name.parse::<Entry>().ok());
+    entries.filter(|entry| entry.slot == slot).collect()
+}
+
+/// Makes the youngest good entry one of this slot.
+fn bless(entries: &[Entry], slot: Slot) -> Vec<Change> {
+    let youngest = |is: &dyn Fn(&Entry) -> bool| {
+        entries.iter().copied().filter(is).max_by_key(|entry| entry.generation)
+    };
+    let good = youngest(&|entry| entry.count.is_none());
+    let own = youngest(&|entry| entry.slot == slot);
+    match (own, good) {
+        (_, Some(good)) if good.slot == slot => Vec::new(),
+        (Some(own), good) if good.is_none_or(|good| good.generation < own.generation) => {
+            vec![Change::Rename(own, own.good())]
+        }
+        _ => {
+            let old = entries.iter().filter(|entry| entry.slot == slot);
+            let (old, new) = (old.map(|entry| Change::Remove(*entry)), next(entries, slot, None));
+            [Change::Write(new)].into_iter().chain(old).collect()
+        }
+    }
+}
+
+/// Makes this the trial, if any, where the state tells another.
+fn put_on_trial(entries: &[Entry], trial: Option<Trial>) -> Vec<Change> {
+    let counted = entries.iter().copied().filter(|entry| entry.count.is_some());
+    let Some(Trial { slot, tries }) = trial else { return counted.map(Change::Remove).collect() };
+    let running = counted.filter(|entry| entry.slot == slot).max_by_key(|entry| entry.generation);
+    match running {
+        Some(entry) if tries == 0 => vec![Change::Rename(entry, entry.bad())],
+        _ => {
+            let old = entries.iter().filter(|entry| entry.slot == slot || entry.count.is_some());
+            let new = next(entries, slot, Some((tries, 0)));
+            old.map(|entry| Change::Remove(*entry)).chain([Change::Write(new)]).collect()
+        }
+    }
+}
+
+/// An entry that comes before all of these.
+fn next(entries: &[Entry], slot: Slot, count: Option<(u8, u8)>) -> Entry {
     let youngest = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
-    let old = entries.into_iter().filter(|entry| entry.slot == slot).collect();
-    let generation = youngest.saturating_add(1);
-    (old, Entry { generation, slot, count: Some((TRIES, 0)) })
+    Entry { generation: youngest.saturating_add(1), slot, count }
+}
+
+impl Change {
+    /// Does it to a list of names.
+    fn apply(&self, entries: &mut Vec<Entry>) {
+        match self {
+            Self::Remove(gone) => entries.retain(|entry| entry != gone),
+            Self::Rename(from, to) => {
+                entries.iter_mut().filter(|entry| *entry == from).for_each(|entry| *entry = *to);
+            }
+            Self::Write(new) => entries.push(*new),
+        }
+    }
 }
 
 impl Entry {
+    /// What a new image has: slot a, good.
+    pub const NEW: Self = Self { generation: 1, slot: Slot::A, count: None };
+
     /// The entry after systemd-boot has counted a boot of it.
     #[must_use]
     pub fn counted(self) -> Self {
@@ -164,13 +247,48 @@ mod tests {
 
     #[test]
     fn a_trial_from_begin_to_blessing() {
-        let names = ["coremax-4-b+0-3.conf", "coremax-5-a.conf"];
-        let (old, new) = begin_trial(names, Slot::B);
-        assert_eq!(old, [names[0].parse().unwrap()]);
-        assert_eq!(new.to_string(), "coremax-6-b+3-0.conf");
-        assert_eq!(new.counted().to_string(), "coremax-6-b+2-1.conf");
-        assert_eq!(new.counted().good().to_string(), "coremax-6-b.conf");
-        assert_eq!(new.counted().bad().to_string(), "coremax-6-b+0-1.conf");
+        let entry = |name: &str| name.parse::<Entry>().unwrap();
+        let (good, failed) = (entry("coremax-5-a.conf"), entry("coremax-4-b+0-3.conf"));
+        let [tried, new] = ["coremax-6-b+2-1.conf", "coremax-6-b+3-0.conf"].map(entry);
+        assert_eq!(new.counted(), tried);
+        let on_trial = |tries| Some(Trial { slot: Slot::B, tries });
+        for (entries, blessed, trial, want) in [
+            (vec![good], Slot::A, None, vec![]),
+            (
+                vec![failed, good],
+                Slot::A,
+                on_trial(3),
+                vec![Change::Remove(failed), Change::Write(new)],
+            ),
+            (
+                vec![good, tried],
+                Slot::B,
+                None,
+                vec![Change::Rename(tried, entry("coremax-6-b.conf"))],
+            ),
+            (
+                vec![good, tried],
+                Slot::A,
+                on_trial(0),
+                vec![Change::Rename(tried, entry("coremax-6-b+0-1.conf"))],
+            ),
+            (vec![good, tried], Slot::A, None, vec![Change::Remove(tried)]),
+            (
+                vec![good, entry("coremax-4-b.conf")],
+                Slot::B,
+                None,
+                vec![
+                    Change::Write(entry("coremax-6-b.conf")),
+                    Change::Remove(entry("coremax-4-b.conf")),
+                ],
+            ),
+        ] {
+            let names: Vec<_> = entries.iter().map(Entry::to_string).collect();
+            let made = changes(names.iter().map(String::as_str), &State { blessed, trial });
+            assert_eq!(made, want, "{names:?}");
+        }
+        assert_eq!(entries_of(["coremax-5-a.conf", "coremax-4-b+0-3.conf"], Slot::B), [failed]);
+        assert_eq!(content(Slot::B, "node 2"), "title node 2\nefi /coremax/b/vmlinuz\n");
     }
 
     fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
@@ -209,6 +327,40 @@ mod tests {
             let of_a = slots.filter(|slot| *slot == Slot::A).count();
             if of_a < 2 && entries.len() - of_a < 2 && entries.iter().any(|e| e.count.is_none()) {
                 prop_assert_eq!(choose(&after).0, choose(&told(&entries)).0, "{:?}", entries);
+            }
+        }
+
+        /// Whatever is done to a node comes out of the names as the state that was meant.
+        #[test]
+        fn changes_lead_where_they_should(steps in prop::collection::vec(0_u8..6, 0..12)) {
+            let mut entries = vec![Entry::NEW];
+            let mut meant = State::NEW;
+            let mut running = Slot::A;
+            for step in steps {
+                let names: Vec<_> = entries.iter().map(Entry::to_string).collect();
+                let names = || names.iter().map(String::as_str);
+                prop_assert_eq!(state(names()), Some(meant));
+                let to = match step {
+                    0 => meant.free_slot(running).and_then(|slot| meant.begin_trial(slot)).ok(),
+                    1 => Some(meant.bless(running)),
+                    2 => Some(meant.roll_back(running)),
+                    3 => Some(meant.end_trial()),
+                    _ => None,
+                };
+                if let Some(to) = to {
+                    for change in changes(names(), &to) {
+                        change.apply(&mut entries);
+                        // Power may go here.
+                        let left = entries.iter().any(|e| [meant.blessed, to.blessed].contains(&e.slot));
+                        prop_assert!(left, "{:?}", entries);
+                    }
+                    meant = to;
+                } else {
+                    (running, meant) = choose(&meant);
+                    let first = entries.iter_mut().min_by_key(|entry| entry.place()).unwrap();
+                    prop_assert_eq!(first.slot, running);
+                    *first = first.counted();
+                }
             }
         }
 

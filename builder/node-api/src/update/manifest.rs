@@ -177,8 +177,12 @@ impl Part {
             Kind::Description => env::LONGEST as u64,
             Kind::System | Kind::Site | Kind::Verity => LAYER_MAX,
         };
-        if size == 0 || size > max {
-            return nonsense(format!("its {kind} has {size} bytes, where 1 to {max} are allowed"));
+        // A unified kernel image, which is started as a kernel is, has its initrd in itself.
+        let min = u64::from(kind != Kind::Initrd);
+        if size < min || size > max {
+            return nonsense(format!(
+                "its {kind} has {size} bytes, where {min} to {max} are allowed"
+            ));
         }
         let is_layer = matches!(kind, Kind::System | Kind::Site);
         if (is_layer || kind == Kind::Verity) && !size.is_multiple_of(LAYER_BLOCK) {

@@ -13,6 +13,7 @@ use coremax_node_api::{
     early_boot::TRIAL,
     slot::{
         FOLDER, State,
+        entries::{self, ENTRIES},
         grub::{self, Blocks},
     },
 };
@@ -32,7 +33,7 @@ const WANTED: [(&str, &str); 3] = [
 /// Enables the units if the slot that boots is on trial.
 pub(crate) fn prepare(slot: Option<&str>) {
     let Some(slot) = slot.and_then(|slot| slot.parse().ok()) else { return };
-    if !state(&Path::new(esp::AT).join(FOLDER)).is_on_trial(slot) {
+    if !state(Path::new(esp::AT)).is_on_trial(slot) {
         return;
     }
     console::log(&format!("slot {slot} is on trial"));
@@ -42,7 +43,13 @@ pub(crate) fn prepare(slot: Option<&str>) {
 }
 
 /// What cannot be read is read as the loader reads it: as nothing.
-fn state(folder: &Path) -> State {
+fn state(esp: &Path) -> State {
+    if let Ok(entries) = fs::read_dir(esp.join(ENTRIES)) {
+        let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let names: Vec<_> = entries.flatten().map(name).collect();
+        return entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW);
+    }
+    let folder = esp.join(FOLDER);
     let block = |name| fs::read(folder.join(name)).unwrap_or_default();
     let blocks = Blocks {
         blessed: block(grub::BLESSED),
@@ -70,13 +77,20 @@ mod tests {
 
     #[test]
     fn the_state_as_the_loader_has_it() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(state(folder.path()), State::NEW);
+        let esp = tempfile::tempdir().unwrap();
+        assert_eq!(state(esp.path()), State::NEW);
+        let folder = esp.path().join(FOLDER);
+        fs::create_dir(&folder).unwrap();
         let trial = Some(Trial { slot: Slot::B, tries: 1 });
         let blocks = Blocks::of(&State { trial, ..State::NEW });
-        fs::write(folder.path().join("blessed.env"), blocks.blessed).unwrap();
-        fs::write(folder.path().join("trial.env"), blocks.trial).unwrap();
-        let found = state(folder.path());
+        fs::write(folder.join("blessed.env"), blocks.blessed).unwrap();
+        fs::write(folder.join("trial.env"), blocks.trial).unwrap();
+        let found = state(esp.path());
         assert!(found.is_on_trial(Slot::B) && !found.is_on_trial(Slot::A));
+        fs::create_dir_all(esp.path().join(ENTRIES)).unwrap();
+        for name in ["coremax-1-b.conf", "coremax-2-a+2-1.conf"] {
+            fs::write(esp.path().join(ENTRIES).join(name), "").unwrap();
+        }
+        assert!(state(esp.path()).is_on_trial(Slot::A), "systemd-boot's entries come first");
     }
 }

@@ -128,7 +128,7 @@ fn version(disk: &Disk, slot: Slot) -> Option<u8> {
 fn boot(disk: &Disk) -> (Slot, u8, Disk) {
     let _ = Slot::BOTH.map(|slot| version(disk, slot));
     let mut medium = Recorder::new(disk.clone());
-    let state = load(&medium).unwrap().state();
+    let state = load(&medium).unwrap();
     let (chosen, after) = slot::boot(&state, |slot| version(disk, slot).is_some());
     let chosen = chosen.expect("a slot that boots");
     save(&mut medium, &after).unwrap();
@@ -145,7 +145,7 @@ fn an_update_is_tried_and_blessed() {
     let error = update(&mut disk, &running(B, 3), 4).unwrap_err();
     assert_eq!(error.to_string(), "slot b runs on trial, and slot a is the one to fall back to");
     bless(&mut disk, B).unwrap();
-    assert_eq!(load(&disk).unwrap().state(), State { blessed: B, trial: None });
+    assert_eq!(load(&disk).unwrap(), State { blessed: B, trial: None });
     assert_eq!(update(&mut disk, &running(B, 3), 4).unwrap().0, A);
     assert_eq!(boot(&disk.now).1, 4);
 }
@@ -172,7 +172,7 @@ fn rollback_goes_to_the_other_version_and_stays_where_there_is_none() {
     update(&mut disk, &running(A, 2), 3).unwrap();
     assert_eq!(roll_back(&mut disk, A).unwrap(), A);
     let failed = Some(Trial { slot: B, tries: 0 });
-    assert_eq!(load(&disk).unwrap().state(), State { blessed: A, trial: failed });
+    assert_eq!(load(&disk).unwrap(), State { blessed: A, trial: failed });
     update(&mut disk, &running(A, 2), 3).unwrap();
     bless(&mut disk, B).unwrap();
     assert_eq!(roll_back(&mut disk, B).unwrap(), A);
@@ -180,7 +180,7 @@ fn rollback_goes_to_the_other_version_and_stays_where_there_is_none() {
     assert_eq!((slot, number), (A, 2));
     let mut disk = Recorder::new(after);
     bless(&mut disk, A).unwrap();
-    assert_eq!(load(&disk).unwrap().state(), State::NEW);
+    assert_eq!(load(&disk).unwrap(), State::NEW);
 }
 
 #[test]
@@ -227,6 +227,9 @@ fn a_disk_that_lies_is_found_out() {
     impl Medium for Liar {
         fn length(&self, place: &Place) -> std::io::Result<Option<u64>> {
             self.0.length(place)
+        }
+        fn list(&self, folder: &str) -> std::io::Result<Option<Vec<String>>> {
+            self.0.list(folder)
         }
         fn read_at(&self, place: &Place, at: u64, buffer: &mut [u8]) -> std::io::Result<()> {
             self.0.read_at(place, at, buffer)
@@ -309,7 +312,7 @@ fn before(kind: u8) -> Disk {
     let mut disk = Recorder::new(installed());
     if kind > 0 {
         update(&mut disk, &Running { version: "0".parse().unwrap(), ..running(A, 2) }, 1).unwrap();
-        let state = load(&disk).unwrap().state();
+        let state = load(&disk).unwrap();
         let tries = [0, 0, 3, 1][usize::from(kind)];
         let trial = (kind > 1).then_some(Trial { slot: B, tries });
         save(&mut disk, &State { trial, ..state }).unwrap();

@@ -75,6 +75,16 @@ impl<I: SetPartitionIds> Medium for Files<I> {
         }
     }
 
+    fn list(&self, folder: &str) -> io::Result<Option<Vec<String>>> {
+        let entries = match fs::read_dir(self.esp.join(folder)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect::<io::Result<_>>().map(Some)
+    }
+
     fn read_at(&self, place: &Place, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         File::open(self.path(place))?.read_exact_at(buffer, at)
     }

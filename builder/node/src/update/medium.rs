@@ -27,6 +27,8 @@ pub(crate) trait Medium {
     /// In bytes; none for a file that is not there.
     fn length(&self, place: &Place) -> io::Result<Option<u64>>;
 
+    /// The names of the files in a folder of the ESP; none where there is no such folder.
+    fn list(&self, folder: &str) -> io::Result<Option<Vec<String>>>;
     /// Fills `buffer`.
     fn read_at(&self, place: &Place, at: u64, buffer: &mut [u8]) -> io::Result<()>;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use coremax_node_api::slot::{FOLDER, Slot};
+use coremax_node_api::slot::{FOLDER, Slot, entries::ENTRIES};
 
 use super::{Medium, PartitionIds, Place};
 
@@ -138,6 +138,14 @@ impl Medium for Recorder {
         Ok(self.now.places.get(place).map(|content| content.len() as u64))
     }
 
+    fn list(&self, folder: &str) -> io::Result<Option<Vec<String>>> {
+        let names = self.now.places.keys().filter_map(|place| match place {
+            Place::File(path) => path.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned),
+            _ => None,
+        });
+        Ok(Some(names.collect::<Vec<_>>()).filter(|names| !names.is_empty()))
+    }
+
     fn read_at(&self, place: &Place, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         let at = usize::try_from(at).unwrap();
         let content = self.now.places.get(place).ok_or(io::ErrorKind::NotFound)?;
@@ -155,7 +163,7 @@ impl Medium for Recorder {
     }
 
     fn create(&mut self, file: &str) -> io::Result<()> {
-        assert!(file.starts_with(FOLDER));
+        assert!(file.starts_with(FOLDER) || file.starts_with(ENTRIES));
         self.act(Op::Create(file.to_owned()))
     }
 

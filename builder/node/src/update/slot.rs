@@ -9,7 +9,10 @@ use coremax_node_api::{
     update::{self, Kind, Manifest, Part, Reader, Room},
 };
 
-use super::medium::{Medium, Place, Sink, Source};
+use super::{
+    medium::{Medium, Place, Sink, Source},
+    state,
+};
 
 /// What the description is called until all else is there.
 const NEW: &str = "slot.new";
@@ -30,6 +33,7 @@ pub(super) fn room(medium: &dyn Medium, slot: Slot) -> Result<Room> {
 
 /// Makes the slot none.
 pub(super) fn clear(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
+    state::leave(medium, slot)?;
     medium
         .remove(&path(slot, grub::SLOT))
         .and_then(|()| medium.sync_folder(&folder(slot)))

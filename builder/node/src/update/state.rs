@@ -1,28 +1,72 @@
-//! The state of the slots, read from and written to the ESP.
+//! The state of the slots, read from and written to the ESP: GRUB's blocks, or the names of systemd-boot's entries.
 
 use anyhow::{Context, Result};
 use coremax_node_api::{
     env,
     slot::{
         FOLDER, Slot, State,
+        entries::{self, Change, ENTRIES, Entry},
         grub::{BLESSED, BLESSED_COPY, Blocks, Description, SLOT, TRIAL},
     },
 };
 
 use super::{Medium, Place};
 
-/// The blocks as they are.
-pub(crate) fn load(medium: &dyn Medium) -> Result<Blocks> {
-    let block = |name| Ok::<_, anyhow::Error>(small(medium, &file(name))?.unwrap_or_default());
-    Ok(Blocks { blessed: block(BLESSED)?, copy: block(BLESSED_COPY)?, trial: block(TRIAL)? })
+/// What an entry is called until it is whole.
+const NEW: &str = "coremax.new";
+
+/// The state as the loader sees it.
+pub(crate) fn load(medium: &dyn Medium) -> Result<State> {
+    match names(medium)? {
+        None => Ok(blocks(medium)?.state()),
+        Some(names) => Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW)),
+    }
 }
 
-/// Makes `to` the state, a block at a time.
+/// Makes `to` the state, a block or an entry at a time.
 pub(crate) fn save(medium: &mut dyn Medium, to: &State) -> Result<()> {
-    for (path, content) in load(medium)?.changes(to) {
+    if let Some(names) = names(medium)? {
+        let changes = entries::changes(names.iter().map(String::as_str), to);
+        return changes.into_iter().try_for_each(|change| enact(medium, change));
+    }
+    for (path, content) in blocks(medium)?.changes(to) {
         write(medium, &path, &content).with_context(|| format!("writing {path} on the ESP"))?;
     }
     Ok(())
+}
+
+/// Keeps the loader away from a slot that is to be written.
+pub(super) fn leave(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
+    let names = names(medium)?.unwrap_or_default();
+    let entries = entries::entries_of(names.iter().map(String::as_str), slot);
+    entries.into_iter().try_for_each(|entry| enact(medium, Change::Remove(entry)))
+}
+
+/// The names of systemd-boot's entries; none where GRUB is the loader.
+fn names(medium: &dyn Medium) -> Result<Option<Vec<String>>> {
+    medium.list(ENTRIES).with_context(|| format!("listing {ENTRIES} on the ESP"))
+}
+
+fn enact(medium: &mut dyn Medium, change: Change) -> Result<()> {
+    let path = |entry: Entry| format!("{ENTRIES}/{entry}");
+    let done = match change {
+        Change::Remove(entry) => medium.remove(&path(entry)),
+        Change::Rename(from, to) => medium.rename(&path(from), &path(to)),
+        Change::Write(entry) => {
+            let title = description(medium, entry.slot)?.map(|found| found.title);
+            let content = entries::content(entry.slot, &title.unwrap_or_default());
+            let new = format!("{ENTRIES}/{NEW}");
+            write(medium, &new, content.as_bytes()).and_then(|()| medium.rename(&new, &path(entry)))
+        }
+    };
+    done.and_then(|()| medium.sync_folder(ENTRIES))
+        .with_context(|| format!("changing {ENTRIES} on the ESP"))
+}
+
+/// The blocks as they are.
+fn blocks(medium: &dyn Medium) -> Result<Blocks> {
+    let block = |name| Ok::<_, anyhow::Error>(small(medium, &file(name))?.unwrap_or_default());
+    Ok(Blocks { blessed: block(BLESSED)?, copy: block(BLESSED_COPY)?, trial: block(TRIAL)? })
 }
 
 /// What a slot holds; none for a slot that is not whole.
@@ -40,7 +84,8 @@ fn write(medium: &mut dyn Medium, path: &str, content: &[u8]) -> std::io::Result
     }
     medium.write_at(&place, 0, content)?;
     medium.sync(&place)?;
-    if is_new { medium.sync_folder(FOLDER) } else { Ok(()) }
+    let folder = path.rsplit_once('/').map_or(FOLDER, |(folder, _)| folder);
+    if is_new { medium.sync_folder(folder) } else { Ok(()) }
 }
 
 fn file(name: &str) -> String {
@@ -57,4 +102,55 @@ fn small(medium: &dyn Medium, path: &str) -> Result<Option<Vec<u8>>> {
         Ok::<_, std::io::Error>(Some(bytes))
     };
     read().with_context(|| format!("reading {path} on the ESP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::recorder::{Disk, Recorder},
+        *,
+    };
+
+    /// A disk of systemd-boot's whose slot b holds version 2.
+    fn sealed() -> Recorder {
+        let (title, version) = ("node 2".to_owned(), "2".to_owned());
+        let description = Description { title, version, command_line: "quiet".into() };
+        let files = [
+            (format!("{ENTRIES}/{}", Entry::NEW), entries::content(Slot::A, "node 1").into_bytes()),
+            (format!("{FOLDER}/b/{SLOT}"), description.encode().unwrap()),
+        ];
+        let places = files.map(|(path, content)| (Place::File(path), content)).into();
+        Recorder::new(Disk { places, ..Disk::default() })
+    }
+
+    #[test]
+    fn a_trial_in_the_names_of_entries() {
+        let mut medium = sealed();
+        assert_eq!(load(&medium).unwrap(), State::NEW);
+        let to = State::NEW.begin_trial(Slot::B).unwrap();
+        save(&mut medium, &to).unwrap();
+        assert_eq!(load(&medium).unwrap(), to);
+        let entry = Place::File(format!("{ENTRIES}/coremax-2-b+3-0.conf"));
+        assert_eq!(medium.now.places[&entry], entries::content(Slot::B, "node 2").into_bytes());
+        save(&mut medium, &to.bless(Slot::B)).unwrap();
+        assert_eq!(load(&medium).unwrap(), State { blessed: Slot::B, trial: None });
+        leave(&mut medium, Slot::A).unwrap();
+        assert_eq!(names(&medium).unwrap().unwrap(), ["coremax-2-b.conf"]);
+    }
+
+    #[test]
+    fn power_may_go_while_a_trial_begins() {
+        let mut medium = sealed();
+        let to = State::NEW.begin_trial(Slot::B).unwrap();
+        save(&mut medium, &to).unwrap();
+        for done in 0..=medium.ops.len() {
+            for is_there in [false, true] {
+                let left = Recorder::new(medium.cut(done, || is_there));
+                let state = load(&left).unwrap();
+                assert!(state == State::NEW || state == to, "after {done}: {state:?}");
+            }
+        }
+        let left = Recorder::new(medium.cut(medium.ops.len(), || false));
+        assert_eq!(load(&left).unwrap(), to);
+    }
 }

@@ -124,13 +124,16 @@ pub enum SecureBoot {
     /// kernel (grub.cfg, initrd, the root's hash) is not authenticated.
     #[default]
     Shim,
+    /// The operator alone, whose key signs systemd-boot and one image of kernel, initrd and command line: UEFI only, on
+    /// machines that have the operator's certificate enrolled. All of it is authenticated, to the last byte of the root.
+    Sealed,
     /// Nobody: GRUB is not signed, and such a machine does not start it.
     Off,
 }
 
 impl SecureBoot {
     /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Shim, Self::Off];
+    pub const ALL: [Self; 3] = [Self::Shim, Self::Sealed, Self::Off];
 }
 
 impl FromStr for SecureBoot {
@@ -145,6 +148,7 @@ impl fmt::Display for SecureBoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Shim => "shim",
+            Self::Sealed => "sealed",
             Self::Off => "off",
         })
     }

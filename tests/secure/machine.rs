@@ -1,0 +1,153 @@
+//! A changed copy of an image, and what a machine says that starts it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use coremax_sandbox::{Cmd, Sandbox};
+use coremax_secure_boot::enrol;
+use coremax_tests::{Outcome, expect};
+
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const CODE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+const EMPTY: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const MICROSOFT: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
+/// Longer than any of it takes by emulation on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(1200);
+/// Bytes from the disk's beginning in which the ESP lies.
+const ESP: u64 = 516 << 20;
+const MIB: u64 = 1 << 20;
+
+/// Whom the firmware believes.
+pub(crate) enum Firmware {
+    /// Everybody.
+    Off,
+    /// Microsoft.
+    Microsoft,
+    /// Whoever has this certificate, as DER.
+    OwnKeys(PathBuf),
+}
+
+/// A raw copy of an image.
+pub(crate) struct Disk {
+    raw: PathBuf,
+    work: PathBuf,
+}
+
+impl Disk {
+    /// A copy of `image`, in place of the last one.
+    pub(crate) fn of(image: &Path, work: &Path) -> Result<Self, String> {
+        let raw = work.join("copy.raw");
+        let convert = Cmd::new("qemu-img", &Sandbox::host()).args(["convert", "-O", "raw"]);
+        expect(image.exists(), || format!("skipped: there is no {}", image.display()))?;
+        convert
+            .arg(image)
+            .arg(&raw)
+            .run()
+            .map_err(|e| format!("skipped: {e} (install qemu-utils)"))?;
+        Ok(Self { raw, work: work.to_owned() })
+    }
+
+    /// Changes a bit of this text wherever it stands on the ESP.
+    pub(crate) fn flip(&self, text: &str) -> Outcome {
+        let disk = self.open()?;
+        let (mut at, mut found) = (0, 0);
+        let mut window = vec![0; 1 << 20];
+        while at < ESP {
+            let length = disk.read_at(&mut window, at).map_err(|e| e.to_string())?;
+            for (place, bytes) in (at..).zip(window[..length].windows(text.len())) {
+                if bytes == text.as_bytes() {
+                    disk.write_all_at(&[bytes[0] ^ 1], place).map_err(|e| e.to_string())?;
+                    found += 1;
+                }
+            }
+            at += (length.saturating_sub(text.len())).max(1) as u64;
+        }
+        expect(found > 0, || format!("{text:?} is nowhere on the ESP"))
+    }
+
+    /// Changes a bit of the root's first block.
+    pub(crate) fn flip_root(&self) -> Outcome {
+        let disk = self.open()?;
+        for at in (ESP / MIB..).map(|mib| mib * MIB) {
+            let mut head = [0; 9];
+            disk.read_exact_at(&mut head, at).map_err(|e| format!("there is no root: {e}"))?;
+            if head.starts_with(b"hsqs") {
+                return disk.write_all_at(&[head[8] ^ 1], at + 8).map_err(|e| e.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a machine from it: it must say `wanted`, and until then none of `never`.
+    pub(crate) fn says(&self, firmware: &Firmware, wanted: &str, never: &[&str]) -> Outcome {
+        let serial = self.work.join("serial.log");
+        fs::write(&serial, "").map_err(|e| e.to_string())?;
+        let log = File::create(self.work.join("qemu.log")).map_err(|e| e.to_string())?;
+        let mut machine = Cmd::new("qemu-system-x86_64", &Sandbox::host())
+            .args(self.arguments(firmware, &serial)?)
+            .stderr_file(log)
+            .spawn()
+            .map_err(|e| format!("skipped: {e} (install qemu-system-x86)"))?;
+        let start = Instant::now();
+        loop {
+            let ended = machine.try_wait().map_err(|e| e.to_string())?.is_some();
+            let said = fs::read(&serial).map_err(|e| e.to_string())?;
+            let said = String::from_utf8_lossy(&said);
+            let tail = || said.lines().rev().take(15).collect::<Vec<_>>().join("\n");
+            if let Some(never) = never.iter().find(|never| said.contains(**never)) {
+                return Err(format!("it says {never:?}; last of all (upwards):\n{}", tail()));
+            }
+            if said.contains(wanted) {
+                return machine.kill().map_err(|e| e.to_string());
+            }
+            expect(!ended && start.elapsed() < PATIENCE, || {
+                format!("it never says {wanted:?}; last of all (upwards):\n{}", tail())
+            })?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn arguments(&self, firmware: &Firmware, serial: &Path) -> Result<Vec<String>, String> {
+        let vars = self.work.join("vars.fd");
+        let given =
+            |path: &str| fs::read(path).map_err(|e| format!("skipped: {path}: {e} (install ovmf)"));
+        let (code, machine, content) = match firmware {
+            Firmware::Off => (CODE, "q35", given(EMPTY)?),
+            Firmware::Microsoft => (CODE_SECURE, "q35,smm=on", given(MICROSOFT)?),
+            Firmware::OwnKeys(certificate) => {
+                let certificate = fs::read(certificate).map_err(|e| e.to_string())?;
+                let enrolled = enrol::enrol(&given(EMPTY)?, &certificate);
+                (CODE_SECURE, "q35,smm=on", enrolled.map_err(|e| e.to_string())?)
+            }
+        };
+        fs::write(&vars, content).map_err(|e| e.to_string())?;
+        let fixed = "-nodefaults -no-user-config -display none -vga std -net none -no-reboot -m 1024M \
+            -accel tcg,thread=multi -cpu max -smp 2 -device virtio-blk-pci,drive=disk \
+            -global driver=cfi.pflash01,property=secure,value=on";
+        let secure = !matches!(firmware, Firmware::Off);
+        let words = fixed.split_whitespace().filter(|word| secure || !word.contains("pflash01"));
+        let words = words.filter(|word| secure || *word != "-global").map(str::to_owned);
+        let pairs = [
+            ("-machine", machine.to_owned()),
+            ("-serial", format!("file:{}", serial.display())),
+            ("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")),
+            ("-drive", format!("if=pflash,unit=1,format=raw,file={}", vars.display())),
+            (
+                "-drive",
+                format!("if=none,id=disk,format=raw,cache=unsafe,file={}", self.raw.display()),
+            ),
+        ];
+        Ok(words
+            .chain(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]))
+            .collect())
+    }
+
+    fn open(&self) -> Result<File, String> {
+        let opened = OpenOptions::new().read(true).write(true).open(&self.raw);
+        opened.map_err(|e| format!("opening {}: {e}", self.raw.display()))
+    }
+}
