@@ -10,6 +10,7 @@
 //! `coremax.wait=SECONDS`, `coremax.debug`, and the kernel's own `init=`, `panic=`,
 //! `modprobe.blacklist=` and `MODULE.OPTION=`.
 
+mod accounts;
 mod choose;
 mod cmdline;
 mod console;

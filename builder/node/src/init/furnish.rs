@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::mount::{MountFlags, mount_bind_recursive};
 
-use super::{mounts, root, seed};
+use super::{accounts, console, mounts, root, seed};
 
 const FOLDERS: [&str; 4] = ["var", "opt", "home", "root"];
 /// What belongs to the image though it lies in /var: dpkg's database says what the image holds. The
@@ -23,7 +23,11 @@ const OF_THE_IMAGE: [&str; 1] = ["var/lib/dpkg"];
 /// Lays what is in `data` over the root with this hash, and puts there what is missing.
 pub(crate) fn root(data: &Path, hash: &str) -> Result<()> {
     let sysroot = Path::new(mounts::ROOT);
-    seed::lay(hash, sysroot, data, &FOLDERS, &OF_THE_IMAGE)?;
+    if !seed::is_done(hash, data) {
+        seed::lay(sysroot, data, &FOLDERS, &OF_THE_IMAGE)?;
+        bring_accounts(&data.join("etc"))?;
+        seed::done(hash, data)?;
+    }
     etc(data, sysroot)?;
     // Before /var is covered.
     OF_THE_IMAGE.iter().try_for_each(|name| bind(&sysroot.join(name), &data.join(name)))?;
@@ -54,16 +58,33 @@ fn folder_like(folder: &Path, like: &Path) -> Result<()> {
     made().with_context(|| format!("making {}", folder.display()))
 }
 
+/// To the machine's own copies below `etc/upper`. A copy that cannot be read is no reason not to boot.
+fn bring_accounts(etc: &Path) -> Result<()> {
+    mounts::folder(etc)?;
+    let layers = layers_of_etc();
+    let layers: Vec<_> = layers.iter().map(Path::new).collect();
+    match accounts::complete(&etc.join("upper"), &layers, etc) {
+        Ok(refused) if refused.is_empty() => {}
+        Ok(refused) => console::log(&format!("accounts left out: {}", refused.join(", "))),
+        Err(error) => console::log(&format!("accounts: {error:#}")),
+    }
+    Ok(())
+}
+
+/// The image's own /etc, the upper layer first.
+fn layers_of_etc() -> Vec<String> {
+    let lowers = [root::SITE, root::SYSTEM].map(|layer| format!("{layer}/etc"));
+    lowers.into_iter().filter(|etc| Path::new(etc).is_dir()).collect()
+}
+
 fn etc(data: &Path, sysroot: &Path) -> Result<()> {
     let (upper, work) = (data.join("etc/upper"), data.join("etc/work"));
     mounts::folder(&data.join("etc"))?;
     folder_like(&upper, &sysroot.join("etc"))?;
     mounts::folder(&work)?;
-    let lowers = [root::SITE, root::SYSTEM].map(|layer| format!("{layer}/etc"));
-    let lowers: Vec<_> = lowers.into_iter().filter(|etc| Path::new(etc).is_dir()).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={},{}",
-        lowers.join(":"),
+        layers_of_etc().join(":"),
         upper.display(),
         work.display(),
         root::OVERLAY

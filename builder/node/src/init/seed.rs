@@ -24,26 +24,25 @@ const UNFINISHED: &str = ".unfinished";
 /// Something that the state lacks: its path in the image and in the state alike.
 type Lacking = PathBuf;
 
-/// Copies what is missing below each of `folders` from `image` to `data`, unless it was done for the
-/// root `hash` before. Of `bare` folders nothing but the folder itself is taken.
-pub(crate) fn lay(
-    hash: &str,
-    image: &Path,
-    data: &Path,
-    folders: &[&str],
-    bare: &[&str],
-) -> Result<()> {
+/// Whether the root `hash` has brought its own to `data` before.
+pub(crate) fn is_done(hash: &str, data: &Path) -> bool {
+    fs::read_to_string(data.join(SEEDED)).is_ok_and(|done| done == hash)
+}
+
+/// Notes that it has.
+pub(crate) fn done(hash: &str, data: &Path) -> Result<()> {
     let seeded = data.join(SEEDED);
-    if fs::read_to_string(&seeded).is_ok_and(|done| done == hash) {
-        return Ok(());
-    }
+    fs::write(&seeded, hash).with_context(|| format!("writing {}", seeded.display()))
+}
+
+/// Copies what is missing below each of `folders` from `image` to `data`. Of `bare` folders nothing but the
+/// folder itself is taken.
+pub(crate) fn lay(image: &Path, data: &Path, folders: &[&str], bare: &[&str]) -> Result<()> {
     let mut lacking = Vec::new();
     for folder in folders {
         find(image, data, Path::new(folder), bare, &mut lacking)?;
     }
-    place(image, data, &lacking, bare)
-        .context("laying the image's folders into the data partition")?;
-    fs::write(&seeded, hash).with_context(|| format!("writing {}", seeded.display()))
+    place(image, data, &lacking, bare).context("laying the image's folders into the data partition")
 }
 
 /// The topmost things at `path` and below that `data` has not.
@@ -117,19 +116,20 @@ mod tests {
         fs::write(image.join("root/.ssh/keys"), "k").unwrap();
         fs::create_dir_all(data.join("var/log")).unwrap();
         fs::write(data.join("var/log/x"), "the machine's").unwrap();
-        let lay = |hash| lay(hash, &image, &data, &["var", "opt", "root"], &["var/lib/dpkg"]);
-        lay("1").unwrap();
+        let lay = || lay(&image, &data, &["var", "opt", "root"], &["var/lib/dpkg"]);
+        assert!(!is_done("1", &data));
+        lay().unwrap();
         assert!(data.join("var/lib/new/deep").is_dir());
         assert!(data.join("var/lib/dpkg").is_dir() && !data.join("var/lib/dpkg/info").exists());
         assert_eq!(fs::read_to_string(data.join("var/log/x")).unwrap(), "the machine's");
         assert_eq!(fs::read_to_string(data.join("root/.ssh/keys")).unwrap(), "k");
         assert!(!data.join("opt").exists() && !data.join(UNFINISHED).exists());
 
+        done("1", &data).unwrap();
+        assert!(is_done("1", &data) && !is_done("2", &data));
         fs::remove_dir_all(data.join("root")).unwrap();
-        lay("1").unwrap();
-        assert!(!data.join("root").exists(), "laid twice for one root");
         fs::create_dir_all(data.join(UNFINISHED).join("0/left")).unwrap();
-        lay("2").unwrap();
+        lay().unwrap();
         assert!(data.join("root/.ssh").is_dir() && !data.join(UNFINISHED).exists());
     }
 }
