@@ -16,6 +16,10 @@ use super::{
     uevent::{Heard, Uevent, Uevents},
 };
 
+/// A disk that could not be read when it appeared says nothing once it can be: it is looked at again after so
+/// much silence.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
 /// Returns when a disk has the root. After the time that it may take the consoles say what was found;
 /// a disk that comes later is still welcome.
 pub(crate) fn root(
@@ -27,15 +31,21 @@ pub(crate) fn root(
 ) -> Result<()> {
     let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
     everything(loader, disks);
+    let mut again = Instant::now() + LOOK_AGAIN;
     loop {
         let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all());
         if is_complete(choice, &line.data) {
             return Ok(());
         }
         let found = choice.is_some();
-        match events.next(alarm.at)? {
+        let next = alarm.at.map_or(again, |at| at.min(again));
+        match events.next(Some(next))? {
             Heard::Event(event) => one(&event, loader, disks),
             Heard::Lost => everything(loader, disks),
+            Heard::Silence if alarm.at.is_none_or(|at| Instant::now() < at) => {
+                disks.scan();
+                again = Instant::now() + LOOK_AGAIN;
+            }
             Heard::Silence if found => return Ok(()), // without its data, which will be said
             Heard::Silence => alarm.ring(line, hash, loader, disks),
         }
