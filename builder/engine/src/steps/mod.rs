@@ -10,6 +10,7 @@
 //!                           └> initramfs ───────┘
 //! ```
 
+mod access;
 mod disk;
 mod filesystem;
 pub(crate) mod image;

@@ -17,6 +17,7 @@ use coremax_rootfs::{
 use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
 use super::{
+    access,
     disk::{DATA_PARTITION, ROOT_PARTITION},
     system,
 };
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 4;
+const REVISION: u32 = 6;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -180,8 +181,12 @@ impl Site {
             authorized_keys: keys(&self.recipe.root_ssh_keys),
             ..User::default()
         };
-        let users: Vec<_> =
+        let mut users: Vec<_> =
             std::iter::once(root).chain(self.recipe.users.iter().map(user)).collect();
+        if access::is_in_root(tree) {
+            users.iter_mut().for_each(|user| user.authorized_keys.clear());
+            place(tree, &access::files(&self.recipe))?;
+        }
         add_accounts(tree, &[] as &[Group], &users, self.epoch).context("making accounts")?;
         let files = self.recipe.files.iter().map(placed).collect::<Result<Vec<_>>>()?;
         Ok(place(tree, &files)?)
@@ -279,7 +284,7 @@ fn fstab(identity: &Identity) -> String {
     )
 }
 
-fn file(path: &str, content: &[u8], mode: u32) -> Placed {
+pub(super) fn file(path: &str, content: &[u8], mode: u32) -> Placed {
     let root = "root".to_owned();
     Placed { path: path.into(), content: content.to_vec(), mode, owner: root.clone(), group: root }
 }
