@@ -22,6 +22,7 @@ mod error;
 mod load;
 mod merge;
 mod mistakes;
+mod nowhere;
 mod part;
 mod recipe;
 mod schema;

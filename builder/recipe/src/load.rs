@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Place},
     merge::merge,
     mistakes::Mistakes,
+    nowhere,
     part::{Part, parse_what_is_right},
     recipe::Recipe,
     values::{Base, PartName, SourcePath},
@@ -139,7 +140,7 @@ fn project(folder: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// What a file names and is not there.
+/// What a file names and is not there, or would be laid where it may not be.
 fn check_files(part: &Part, project: &Path) -> Vec<Error> {
     let written = &part.written;
     let overlays = written.overlays.iter().map(|table| (&table.from, "folder"));
@@ -147,7 +148,12 @@ fn check_files(part: &Part, project: &Path) -> Vec<Error> {
     let keys = written.archives.iter().filter_map(|table| Some((table.key.as_ref()?, "file")));
     let update_key = written.root.update_key.iter().map(|key| (key, "file"));
     let named = overlays.chain(files).chain(keys).chain(update_key);
-    named.filter_map(|(from, kind)| check_file(part, from, kind, project).err()).collect()
+    let missing = named.filter_map(|(from, kind)| check_file(part, from, kind, project).err());
+    let misplaced = written.overlays.iter().filter_map(|table| {
+        let message = nowhere::objection_to_folder(&project.join(table.from.value().as_str()))?;
+        Some(Error::Value { message, at: part.place(&table.from) })
+    });
+    missing.chain(misplaced).collect()
 }
 
 fn check_file(
@@ -312,6 +318,25 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(wrong(&[("recipes/a.toml", &format!("{HEAD}{text}")), there]), wanted);
         }
+    }
+
+    #[test]
+    fn what_would_be_gone_or_everybodys_is_refused() {
+        let overlay = "[[overlay]]\nfrom = \"o\"";
+        let file = |path: &str| format!("[[file]]\npath = \"{path}\"\ncontent = \"\"");
+        for (text, laid, wanted) in [
+            (file("/run/x"), "o/a", "recipes/a.toml:4:8: what is in /run of an image is gone"),
+            (file("/etc/machine-id"), "o/a", "recipes/a.toml:4:8: /etc/machine-id is every"),
+            (overlay.into(), "o/tmp/x", "recipes/a.toml:4:8: what is in /tmp of an image is gone"),
+            (overlay.into(), "o/etc/machine-id", "recipes/a.toml:4:8: /etc/machine-id is every"),
+        ] {
+            let got = wrong(&[("recipes/a.toml", &format!("{HEAD}{text}")), (laid, "")]);
+            assert!(got.starts_with(wanted), "{got}");
+        }
+        let text = format!("{HEAD}{overlay}\n{}", file("/runs/x"));
+        let project = project_of(&[("recipes/a.toml", text.as_str()), ("o/var/tmp/x", "")]);
+        fs::create_dir(project.path().join("o/tmp")).unwrap();
+        load(&project.path().join("recipes/a.toml")).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! and nowhere else; times after the epoch are set to the epoch.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     os::unix::fs::MetadataExt,
@@ -79,47 +80,65 @@ const RULES: [Rule; 31] = [
 /// What a systemd system takes for "not yet booted"; see machine-id(5).
 const MACHINE_ID: &str = "uninitialized\n";
 
-/// Cleans a tree, and sets times after `epoch` (seconds since 1970) to it.
+/// A tree that is cleaned, and what is to stay in it.
+struct Cleaning<'a> {
+    root: &'a Path,
+    tree: Tree,
+    keep: BTreeSet<&'a Path>,
+}
+
+/// Cleans a tree but for `keep`, paths as [`place`](crate::place()) and
+/// [`overlay`](crate::overlay()) return them, and sets times after `epoch` (seconds since 1970) to it.
 ///
 /// # Errors
 /// Where something in the tree cannot be read, removed or written.
-pub fn clean(tree: &Path, epoch: u64) -> Result<(), Error> {
-    let opened = Tree::open(tree)?;
+pub fn clean(tree: &Path, epoch: u64, keep: &[PathBuf]) -> Result<(), Error> {
+    let keep = keep.iter().map(PathBuf::as_path).collect();
+    let cleaning = Cleaning { root: tree, tree: Tree::open(tree)?, keep };
     for Rule(folder, pattern, action, _) in &RULES {
-        apply(tree, &opened, Path::new(folder), pattern, *action)?;
+        cleaning.apply(Path::new(folder), pattern, *action)?;
     }
     // Without systemd there is none, and none is wanted.
-    if opened.exists(Path::new("usr/lib/systemd/systemd"))? {
-        opened.write(Path::new("etc/machine-id"), MACHINE_ID.as_bytes(), 0o444)?;
+    if cleaning.tree.exists(Path::new("usr/lib/systemd/systemd"))? {
+        cleaning.tree.write(Path::new("etc/machine-id"), MACHINE_ID.as_bytes(), 0o444)?;
     }
     clamp(tree, tree, i64::try_from(epoch).unwrap_or(i64::MAX))
 }
 
-fn apply(
-    root: &Path,
-    tree: &Tree,
-    folder: &Path,
-    pattern: &str,
-    action: Action,
-) -> Result<(), Error> {
-    for entry in list(root, folder)? {
-        let path = folder.join(&entry.name);
-        let is_match = matches(pattern, &entry.name.to_string_lossy());
-        match action {
-            RemoveBelow | RemoveFilledBelow if entry.is_folder => {
-                apply(root, tree, &path, pattern, action)?;
+impl Cleaning<'_> {
+    fn apply(&self, folder: &Path, pattern: &str, action: Action) -> Result<(), Error> {
+        for entry in list(self.root, folder)? {
+            let path = folder.join(&entry.name);
+            let is_match = matches(pattern, &entry.name.to_string_lossy());
+            match action {
+                RemoveBelow | RemoveFilledBelow if entry.is_folder => {
+                    self.apply(&path, pattern, action)?;
+                }
+                _ if !is_match || self.keep.contains(path.as_path()) && !entry.is_folder => {}
+                Empty if entry.is_folder => self.remove_folder(&path)?,
+                Remove | RemoveBelow | Empty if !entry.is_folder => self.tree.remove(&path)?,
+                RemoveFilledBelow if entry.size > 0 => self.tree.remove(&path)?,
+                Rewrite(content) if !entry.is_folder => {
+                    self.tree.write(&path, content.as_bytes(), 0o600)?;
+                }
+                _ => {}
             }
-            _ if !is_match => {}
-            Empty if entry.is_folder => remove_all(root, &path)?,
-            Remove | RemoveBelow | Empty if !entry.is_folder => tree.remove(&path)?,
-            RemoveFilledBelow if entry.size > 0 => tree.remove(&path)?,
-            Rewrite(content) if !entry.is_folder => {
-                tree.write(&path, content.as_bytes(), 0o600)?;
-            }
-            _ => {}
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Removes a folder, or what is in it but for what is to stay.
+    fn remove_folder(&self, path: &Path) -> Result<(), Error> {
+        let kept = self.keep.range(path..).next().is_some_and(|kept| kept.starts_with(path));
+        if kept {
+            return self.apply(path, "*", Empty);
+        }
+        fs::remove_dir_all(self.root.join(path)).map_err(|source| Error::Tree {
+            operation: "removing",
+            path: shown(path),
+            source,
+        })
+    }
 }
 
 /// Whether a name is of a pattern in which one `*` stands for anything, and `[0-9]` at the end for
@@ -161,14 +180,6 @@ fn list(root: &Path, folder: &Path) -> Result<Vec<Entry>, Error> {
         entries.push(Entry { name: entry.file_name(), is_folder, size });
     }
     Ok(entries)
-}
-
-fn remove_all(root: &Path, path: &Path) -> Result<(), Error> {
-    fs::remove_dir_all(root.join(path)).map_err(|source| Error::Tree {
-        operation: "removing",
-        path: shown(path),
-        source,
-    })
 }
 
 /// Sets times after the epoch to it, a folder's after those of what is in it.
@@ -219,6 +230,46 @@ mod tests {
     }
 
     #[test]
+    fn what_the_author_wrote_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let (tree, source) = (place.path().join("tree"), place.path().join("source"));
+        let kept = [
+            "etc/ssh/ssh_host_ed25519_key",
+            "etc/iscsi/initiatorname.iscsi",
+            "etc/x.dpkg-old",
+            "var/log/app/log",
+            "var/cache/man/deep/x",
+            "var/backups/x",
+            "var/tmp/x",
+        ];
+        for path in kept {
+            fs::create_dir_all(source.join(path).parent().unwrap()).unwrap();
+            fs::write(source.join(path), "theirs").unwrap();
+        }
+        fs::create_dir_all(source.join("var/cache/man/empty")).unwrap();
+        // What a link leads to is what must stay.
+        fs::create_dir_all(tree.join("var/cache")).unwrap();
+        fs::create_dir_all(source.join("cache/apt")).unwrap();
+        fs::write(source.join("cache/apt/seed"), "theirs").unwrap();
+        symlink("var/cache", tree.join("cache")).unwrap();
+
+        let keep = crate::overlay(&tree, &source).unwrap();
+        for path in ["etc/ssh/ssh_host_rsa_key", "var/cache/man/deep/y", "var/backups/z/y"] {
+            fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
+            fs::write(tree.join(path), "the build's").unwrap();
+        }
+        clean(&tree, 1000, &keep).unwrap();
+
+        for path in kept.iter().chain(&["var/cache/apt/seed"]) {
+            assert_eq!(fs::read_to_string(tree.join(path)).unwrap(), "theirs", "{path}");
+        }
+        assert!(tree.join("var/cache/man/empty").is_dir());
+        for path in ["etc/ssh/ssh_host_rsa_key", "var/cache/man/deep/y", "var/backups/z"] {
+            assert!(!tree.join(path).exists(), "{path}");
+        }
+    }
+
+    #[test]
     fn what_is_of_the_build_goes_and_the_rest_stays() {
         let place = tempfile::tempdir().unwrap();
         let (tree, outside) = (place.path().join("tree"), place.path().join("outside"));
@@ -241,8 +292,8 @@ mod tests {
         symlink(&outside, tree.join("tmp")).unwrap();
         symlink("nowhere", tree.join("etc/link")).unwrap();
 
-        clean(&tree, 1000).unwrap();
-        clean(&tree, 1000).unwrap();
+        clean(&tree, 1000, &[]).unwrap();
+        clean(&tree, 1000, &[]).unwrap();
 
         for path in gone {
             assert!(!tree.join(path).exists(), "{path}");

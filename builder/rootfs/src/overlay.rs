@@ -34,21 +34,26 @@ pub struct Placed {
 }
 
 /// Lays what is in the folder `source` over a tree: all owned by root, folders 0755, files 0755
-/// where their owner may run them and 0644 otherwise, symbolic links as they are.
+/// where their owner may run them and 0644 otherwise, symbolic links as they are. Returns where all of
+/// it came to lie, from the tree's top and through no link.
 ///
 /// # Errors
 /// Where `source` cannot be read or has something else in it, or the tree cannot be written.
-pub fn overlay(tree: &Path, source: &Path) -> Result<(), Error> {
-    lay(&Tree::open(tree)?, source, Path::new(""))
+pub fn overlay(tree: &Path, source: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut laid = Vec::new();
+    lay(&Tree::open(tree)?, source, Path::new(""), &mut laid)?;
+    Ok(laid)
 }
 
-/// Places single files, and the folders above them that are missing (root's, 0755).
+/// Places single files, and the folders above them that are missing (root's, 0755). Returns as
+/// [`overlay()`] does where they came to lie.
 ///
 /// # Errors
 /// Where an owner is not in the tree, or the tree cannot be written.
-pub fn place(tree: &Path, files: &[Placed]) -> Result<(), Error> {
+pub fn place(tree: &Path, files: &[Placed]) -> Result<Vec<PathBuf>, Error> {
     let tree = Tree::open(tree)?;
     let accounts = Accounts::load(&tree)?;
+    let mut placed = Vec::new();
     for file in files {
         let path = file.path.strip_prefix("/").unwrap_or(&file.path);
         let (uid, gid) = (accounts.uid(&file.owner)?, accounts.gid(&file.group)?);
@@ -56,11 +61,12 @@ pub fn place(tree: &Path, files: &[Placed]) -> Result<(), Error> {
         tree.make_folders(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
         tree.write(path, &file.content, file.mode)?;
         own(&tree, path, uid, gid, Some(file.mode)).map_err(failed)?;
+        placed.push(tree.real(path).map_err(failed)?);
     }
-    Ok(())
+    Ok(placed)
 }
 
-fn lay(tree: &Tree, source: &Path, at: &Path) -> Result<(), Error> {
+fn lay(tree: &Tree, source: &Path, at: &Path, laid: &mut Vec<PathBuf>) -> Result<(), Error> {
     let unreadable = |source_error| Error::Host {
         operation: "reading",
         path: source.to_owned(),
@@ -77,7 +83,7 @@ fn lay(tree: &Tree, source: &Path, at: &Path) -> Result<(), Error> {
         if kind.is_dir() {
             // One that is there keeps its owner and mode, as /tmp must.
             tree.make_folders(&at).map_err(failed)?;
-            lay(tree, &entry.path(), &at)?;
+            lay(tree, &entry.path(), &at, laid)?;
         } else if kind.is_symlink() {
             tree.link(&at, &fs::read_link(entry.path()).map_err(unreadable)?)?;
         } else if kind.is_file() {
@@ -89,6 +95,7 @@ fn lay(tree: &Tree, source: &Path, at: &Path) -> Result<(), Error> {
                 source: io::Error::other("it is no file, folder or symbolic link"),
             });
         }
+        laid.push(tree.real(&at).map_err(failed)?);
     }
     Ok(())
 }

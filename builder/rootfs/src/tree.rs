@@ -62,6 +62,14 @@ impl Tree {
         Ok((self.folder(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
+    /// The path of something from the tree's top, through no symbolic link but perhaps itself.
+    pub(crate) fn real(&self, path: &Path) -> io::Result<PathBuf> {
+        let (folder, name) = self.parent(path)?;
+        let (root, folder) = (lies_at(&self.root)?, lies_at(folder)?);
+        let below = folder.strip_prefix(&root).map_err(io::Error::other)?;
+        Ok(below.join(name))
+    }
+
     /// Makes a folder and all above it as far as they are missing, each 0755.
     pub(crate) fn make_folders(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut so_far = PathBuf::new();
@@ -242,6 +250,11 @@ pub(crate) fn hold(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
 pub(crate) fn set_mode(handle: impl AsFd, mode: u32) -> io::Result<()> {
     let name = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
     Ok(fs::chmod(name, Mode::from_raw_mode(mode))?)
+}
+
+/// Where something held open lies, as the kernel has it.
+fn lies_at(handle: impl AsFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd()))
 }
 
 /// A path below the tree as people know it.

@@ -3,7 +3,11 @@
 //! Overlays, files, users, keys, settings and units; the node program, by which an image proves
 //! itself; and what systemd must know at first boot.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 use coremax_disk::layer;
@@ -125,8 +129,8 @@ impl Step for Site {
         let system = needed.path("system", system::TREE);
         let merged = Overlay::mount(&[&system], &upper, &work, &at)?;
         let tree = merged.path();
-        self.lay_files(tree)?;
-        self.make_accounts(tree)?;
+        let mut written = self.lay_files(tree)?;
+        written.extend(self.make_accounts(tree)?);
         self.refuse_changes()?;
         apply_settings(tree, &self.settings()).context("applying settings")?;
         set_units(tree, &self.units()).context("setting units")?;
@@ -137,7 +141,7 @@ impl Step for Site {
         if self.recipe.root.verity {
             fs::create_dir_all(tree.join(ESP)).with_context(|| format!("making /{ESP}"))?;
         }
-        clean(tree, self.epoch)?;
+        clean(tree, self.epoch, &written)?;
         drop(merged);
         if self.recipe.root.verity {
             layer::settle(&upper, &[&system]).context("preparing the site layer")?;
@@ -151,7 +155,8 @@ impl Step for Site {
 }
 
 impl Site {
-    fn lay_files(&self, tree: &Path) -> Result<()> {
+    /// Returns where what the recipe's author wrote came to lie.
+    fn lay_files(&self, tree: &Path) -> Result<Vec<PathBuf>> {
         let own = [
             file("/usr/bin/coremax-node", NODE, 0o755),
             file("/etc/fstab", self.fstab.as_bytes(), 0o644),
@@ -160,10 +165,12 @@ impl Site {
         if self.recipe.root.update_key.is_some() {
             place(tree, &[file(ON_NODE, self.update_keys()?.as_bytes(), 0o644)])?;
         }
+        let mut written = Vec::new();
         for folder in &self.recipe.overlays {
-            overlay(tree, &folder.source).with_context(|| format!("laying {}", folder.from))?;
+            let laid = overlay(tree, &folder.source);
+            written.extend(laid.with_context(|| format!("laying {}", folder.from))?);
         }
-        Ok(())
+        Ok(written)
     }
 
     /// What was edited since the plan is not what the fingerprint stands for.
@@ -174,8 +181,8 @@ impl Site {
         }
     }
 
-    /// Users come before the files that may belong to them.
-    fn make_accounts(&self, tree: &Path) -> Result<()> {
+    /// Users come before the files that may belong to them. Returns where the files came to lie.
+    fn make_accounts(&self, tree: &Path) -> Result<Vec<PathBuf>> {
         let root = User {
             name: "root".to_owned(),
             authorized_keys: keys(&self.recipe.root_ssh_keys),
@@ -221,7 +228,8 @@ impl Site {
         let path = tree.join(OS_RELEASE);
         let text = fs::read_to_string(&path).with_context(|| format!("reading /{OS_RELEASE}"))?;
         let text = os_release(&text, self.recipe.name.as_str());
-        Ok(place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?)
+        place(tree, &[file(&format!("/{OS_RELEASE}"), text.as_bytes(), 0o644)])?;
+        Ok(())
     }
 }
 
@@ -245,7 +253,8 @@ fn enabled_units(tree: &Path) -> Result<String> {
 /// nothing else gets in.
 fn pin_presets(tree: &Path, enabled: &str) -> Result<()> {
     let path = "/usr/lib/systemd/system-preset/00-coremax.preset";
-    Ok(place(tree, &[file(path, presets(enabled).as_bytes(), 0o644)])?)
+    place(tree, &[file(path, presets(enabled).as_bytes(), 0o644)])?;
+    Ok(())
 }
 
 /// Makes these units part of what a version on trial must show.

@@ -65,7 +65,7 @@ impl Step for System {
             stage.progressed(1);
             stage.busy_with(at.package);
         })?;
-        clean(&tree, self.epoch)?;
+        clean(&tree, self.epoch, &[])?;
         Ok(format!("{packages} packages unpacked and configured"))
     }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    nowhere,
     part::Part,
     recipe::{Archive, Content, File, Overlay, User},
     values::{Format, GroupName, Mode, SourcePath, UserName},
@@ -59,6 +60,9 @@ pub(super) fn files(files: &Files<'_>, project: &Path) -> Result<Vec<File>, Erro
 }
 
 fn file(part: &Part, table: &FileTable, project: &Path) -> Result<File, Error> {
+    if let Some(message) = nowhere::objection(table.path.value().as_str()) {
+        return Err(Error::Value { message, at: part.place(&table.path) });
+    }
     Ok(File {
         path: table.path.value().clone(),
         content: content(part, table, project)?,
