@@ -23,6 +23,21 @@ pub(crate) fn truncated_package(stage: &Stage) -> Outcome {
     expect(stage.asked("/grub-common.deb") == 2, || "it was not fetched again".into())
 }
 
+pub(crate) fn truncated_index(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    expect(stage.plan(cache.path(), &[]).ok, || "the first plan failed".into())?;
+    let before = stage.asked("Packages");
+    let inputs = cache.path().join("inputs");
+    let kept = [files(&inputs.join("release")), files(&inputs.join("sha256"))].concat();
+    for file in kept.iter().filter(|file| fs::metadata(file).is_ok_and(|m| m.len() > 0)) {
+        cut_in_half(file)?;
+    }
+    fs::remove_dir_all(cache.path().join("resolved")).map_err(|e| e.to_string())?;
+    let ran = stage.plan(cache.path(), &[]);
+    expect(ran.ok, || ran.err)?;
+    expect(stage.asked("Packages") > before, || "the index was not fetched again".into())
+}
+
 pub(crate) fn truncated_record(stage: &Stage) -> Outcome {
     let cache = stage.sound();
     went_on(&stage.build(cache.path()))?;

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use coremax_sandbox::{Cmd, Sandbox};
 use coremax_tests::{
-    Outcome, expect,
+    Outcome, coremax, expect,
     mirror::{Archive, Dates, Fault},
+    ran,
 };
 
 use crate::stage::{Stage, complained, host, went_on};
@@ -79,6 +81,26 @@ pub(crate) fn cut(stage: &Stage) -> Outcome {
     resumed(stage)
 }
 
+pub(crate) fn cut_for_good(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    stage.server.fail("/grub-common.deb", Fault::Cut(1000));
+    let ran = stage.build(cache.path());
+    complained(&ran, &["grub-common.deb", "gave up after"], "check the network")?;
+    stage.server.serve(stage.archive.files(Dates::SOUND));
+    went_on(&stage.build(cache.path()))
+}
+
+pub(crate) fn lacking(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    let mut files = stage.archive.files(Dates::SOUND);
+    files.remove("/pool/grub-common.deb").ok_or("no such package")?;
+    stage.server.serve(files);
+    let ran = stage.build(cache.path());
+    complained(&ran, &["grub-common.deb", "the server answers 404"], "name another mirror")?;
+    stage.server.serve(stage.archive.files(Dates::SOUND));
+    went_on(&stage.build(cache.path()))
+}
+
 pub(crate) fn stalled(stage: &Stage) -> Outcome {
     let cache = stage.sound();
     let _apt = Apt::configure(stage)?;
@@ -102,6 +124,24 @@ pub(crate) fn gone(stage: &Stage) -> Outcome {
     let ran = stage.plan(cache.path(), &["--security-mirror", "http://127.0.0.1:1/gone"]);
     complained(&ran, &["http://127.0.0.1:1/gone", "gave up after"], "check the network")?;
     recovers(stage, &cache)
+}
+
+/// What a third party wrote wrong, and what apt's own file has, in a plan that names its mirror and in cleaning.
+pub(crate) fn malformed_apt(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    let _apt = Apt::configure(stage)?;
+    let (parts, conf) = (stage.path("apt/sources.list.d"), stage.path("apt/apt.conf"));
+    let written = fs::create_dir_all(&parts)
+        .and_then(|()| fs::write(parts.join("vendor.list"), "deb [signed-by=/v.gpg http://v x\n"));
+    written.map_err(|e| e.to_string())?;
+    let planned = stage.plan(cache.path(), &[]);
+    fs::remove_dir_all(&parts).and_then(|()| fs::write(&conf, "}")).map_err(|e| e.to_string())?;
+    let refused = stage.plan(cache.path(), &[]);
+    let clean = Cmd::new(coremax(), &Sandbox::host()).args(["clean", "--cache"]).arg(cache.path());
+    let cleaned = ran(clean);
+    expect(planned.ok, || planned.err)?;
+    complained(&refused, &["apt.conf", "unbalanced"], "mend the file")?;
+    expect(cleaned.ok, || cleaned.err)
 }
 
 fn resumed(stage: &Stage) -> Outcome {
