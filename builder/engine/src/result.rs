@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use coremax_machine::{Expect, report};
+use coremax_machine::{BootReport, Expect, report};
 use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
-use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package};
+use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package, Proven};
 use coremax_recipe::{Recipe, SecureBoot, Version};
 
 use crate::{
-    event::{Event, Observer, Stage},
+    event::{Event, Observer, Stage, Unit},
     plan::{IMAGE, MACHINE, Plan},
     run::Outputs,
     steps::Image,
@@ -208,6 +208,7 @@ pub(crate) fn publish(
 ) -> Result<PathBuf> {
     let Made { plan, outputs, version, key } = *made;
     let stage = Stage::new("done", observer);
+    stage.started("copying the images", None, Unit::Count);
     let recipe = &plan.recipe;
     let draft = Draft::begin(&output.folder, recipe.name.as_str())?;
     let images = Image::made(outputs)?;
@@ -229,7 +230,7 @@ pub(crate) fn publish(
         None => publishing::publish_untested(&draft, build, existing)?,
         Some(proof) => {
             proof.write(draft.path(), &report_build(&recipe.summary, &build, &told))?;
-            publishing::publish(&draft, build, proof.record(), existing)?
+            publishing::publish(&draft, Proven::new(build, proof.boots_of_verified())?, existing)?
         }
     };
     stage.ended(receipt.folder.display().to_string(), None);
@@ -301,21 +302,21 @@ impl Proof {
         verify::lay_report(folder, build, &self.boots, self.kept.path())
     }
 
-    /// What goes into the manifest: every boot of a verified artefact.
-    fn record(&self) -> publishing::Proof {
-        let boots = self.boots.iter().filter_map(|boot| {
-            let sha256 = boot.report.digest;
-            let verified = self.verified.iter().any(|v| *v.get().digest() == sha256);
-            verified.then(|| Boot {
-                artefact: boot.artefact.clone(),
-                sha256,
-                firmware: boot.report.scenario.clone(),
-                accelerator: boot.report.accelerator.accelerator.name().to_owned(),
-                seconds: boot.report.seconds,
-                checks: boot.report.checks.iter().map(|check| check.name.clone()).collect(),
-            })
-        });
-        publishing::Proof { boots: boots.collect() }
+    /// What goes into the manifest. Nothing but a verified artefact's own reports gets there.
+    fn boots_of_verified(&self) -> Vec<Boot> {
+        let reports = self
+            .verified
+            .iter()
+            .flat_map(|verified| verified.reports().iter().map(|report| (verified.get(), report)));
+        let boot = |(artefact, report): (&coremax_machine::Artefact, &BootReport)| Boot {
+            artefact: artefact.path().file_name().unwrap_or_default().to_string_lossy().into(),
+            sha256: report.digest,
+            firmware: report.scenario.clone(),
+            accelerator: report.accelerator.accelerator.name().to_owned(),
+            seconds: report.seconds,
+            checks: report.checks.iter().map(|check| check.name.clone()).collect(),
+        };
+        reports.map(boot).collect()
     }
 }
 
@@ -406,7 +407,7 @@ mod tests {
             seconds: 1.0,
             checks: Vec::new(),
         });
-        let proof = publishing::Proof { boots: boots.collect() };
+        let boots = boots.collect();
         let build = Build {
             recipe: "node".to_owned(),
             version: version.to_owned(),
@@ -422,7 +423,7 @@ mod tests {
             update: None,
             stages: Vec::new(),
         };
-        Ok(publishing::publish(&draft, build, proof, existing)?)
+        Ok(publishing::publish(&draft, Proven::new(build, boots)?, existing)?)
     }
 
     #[test]

@@ -72,10 +72,10 @@ impl Artefact {
 }
 
 /// Something that boot tests have proven. Only [`Verified::by`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verified<T> {
     inner: T,
-    proofs: Vec<String>,
+    reports: Vec<BootReport>,
 }
 
 /// Why an artefact is not verified.
@@ -121,8 +121,7 @@ impl Verified<Artefact> {
                 return Err(Unverified::Other { scenario });
             }
         }
-        let proofs = reports.iter().map(|report| report.scenario.clone()).collect();
-        Ok(Self { inner: artefact, proofs })
+        Ok(Self { inner: artefact, reports: reports.to_vec() })
     }
 }
 
@@ -132,9 +131,9 @@ impl<T> Verified<T> {
         &self.inner
     }
 
-    /// The names of the scenarios that prove it.
-    pub fn proofs(&self) -> &[String] {
-        &self.proofs
+    /// What proves it: passed boots of these very bytes, one at least.
+    pub fn reports(&self) -> &[BootReport] {
+        &self.reports
     }
 }
 
@@ -165,7 +164,7 @@ mod tests {
         assert!(matches!(result, Err(Unverified::Failed { .. })));
         let result = Verified::by(artefact("b"), std::slice::from_ref(&passed));
         assert!(matches!(result, Err(Unverified::Other { .. })));
-        let verified = Verified::by(artefact("a"), &[passed]).unwrap();
-        assert_eq!(verified.proofs(), ["UEFI"]);
+        let verified = Verified::by(artefact("a"), std::slice::from_ref(&passed)).unwrap();
+        assert_eq!(verified.reports(), [passed]);
     }
 }

@@ -63,6 +63,14 @@ pub enum Error {
         /// The artefact.
         artefact: String,
     },
+    /// A boot of something that is not published.
+    #[error("the boot of {artefact} by {firmware} proves nothing that was built")]
+    Stray {
+        /// What was booted.
+        artefact: String,
+        /// By which firmware.
+        firmware: String,
+    },
     /// A result of this version with other content is there already.
     #[error("{path} is there already, with other content")]
     Exists {

@@ -10,13 +10,15 @@
 //!     latest -> 2026.11.22         the last one that all boot tests prove
 //! ```
 //!
-//! A build fills a [`Draft`], a hidden folder beside the versions. [`publish`] takes it if a [`Proof`] names
-//! every artefact by the digest it has on disk; [`publish_untested`] is the only other way, and its result
-//! says so in its name and in its manifest. The draft is synced, then renamed.
+//! A build fills a [`Draft`], a hidden folder beside the versions. [`publish`] takes it with a [`Proven`]
+//! build, whose boots are those of its artefacts and of nothing else, by the digest that each has on disk;
+//! [`publish_untested`] is the only other way, and its result says so in its name and in its manifest. The draft is
+//! synced, then renamed.
 
 mod draft;
 mod error;
 mod manifest;
+mod proven;
 mod publish;
 mod sums;
 
@@ -25,5 +27,6 @@ pub use error::Error;
 pub use manifest::{
     Artefact, Boot, Build, FileInput, MANIFEST, Manifest, Package, Proof, Stage, Update,
 };
+pub use proven::Proven;
 pub use publish::{Existing, Receipt, point_latest, publish, publish_untested};
 pub use sums::{SUMS, write_sums};

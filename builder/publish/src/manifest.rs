@@ -133,7 +133,7 @@ pub struct Stage {
     pub stored: bool,
 }
 
-/// Boot tests that all passed. It is the caller's word that they did: build it from nothing but passed reports.
+/// What a manifest says of the boot tests, which all passed. It is a record: nothing is published on its word.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
     /// The boots, one at least for each artefact.

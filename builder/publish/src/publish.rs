@@ -10,9 +10,9 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::{
-    Draft, Error,
+    Draft, Error, Proven,
     draft::plain,
-    manifest::{Artefact, Build, MANIFEST, Manifest, Proof},
+    manifest::{Build, MANIFEST, Manifest},
     sums::{SUMS, Sums},
 };
 
@@ -45,24 +45,16 @@ pub struct Receipt {
 }
 
 /// Publishes what boot tests proved, as `images/RECIPE/VERSION`. The draft is read again: each artefact must have
-/// the digest that the manifest says and that a boot of `proof` says. It is used up, unless the version is taken: then
+/// the digest that it was booted with. It is used up, unless the version is taken: then
 /// it can be published under another. `latest` stays where it is: whether all that should be proven was is the
 /// caller's to say, see [`point_latest`].
 ///
 /// # Errors
-/// An artefact that changed or was not booted, an older result with other content, or a failing disk. In each
+/// An artefact that changed since its boot, an older result with other content, or a failing disk. In each
 /// case the older result is as it was.
-pub fn publish(
-    draft: &Draft,
-    build: Build,
-    proof: Proof,
-    existing: Existing,
-) -> Result<Receipt, Error> {
-    if let Some(artefact) = unproven(&build, &proof) {
-        return Err(Error::Unproven { artefact });
-    }
-    let name = build.version.clone();
-    lay(draft, &Manifest { build, verified: Some(proof) }, &name, existing)
+pub fn publish(draft: &Draft, proven: Proven, existing: Existing) -> Result<Receipt, Error> {
+    let manifest = proven.into_manifest();
+    lay(draft, &manifest, &manifest.build.version, existing)
 }
 
 /// Publishes what nothing proves, as `images/RECIPE/VERSION.untested`. `latest` stays where it is.
@@ -72,13 +64,6 @@ pub fn publish(
 pub fn publish_untested(draft: &Draft, build: Build, existing: Existing) -> Result<Receipt, Error> {
     let name = format!("{}{UNTESTED}", build.version);
     lay(draft, &Manifest { build, verified: None }, &name, existing)
-}
-
-/// The first artefact that no boot covers in the very form it has.
-fn unproven(build: &Build, proof: &Proof) -> Option<String> {
-    let booted = |artefact: &&Artefact| proof.boots.iter().any(|boot| boot.is_of(artefact));
-    let missing = build.artefacts.iter().find(|artefact| !booted(artefact));
-    missing.map(|artefact| artefact.name.clone())
 }
 
 fn lay(
@@ -220,11 +205,11 @@ pub fn point_latest(folder: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use coremax_fetch::Digest;
 
     use super::*;
-    use crate::manifest::{Boot, FileInput, Package, Stage};
+    use crate::manifest::{Artefact, Boot, FileInput, Package, Proof, Stage};
 
     /// A draft with one artefact of this content, and what its build knows.
     fn drafted(images: &Path, content: &str) -> (Draft, Build) {
@@ -232,6 +217,11 @@ mod tests {
         fs::write(draft.path().join("node.qcow2"), content).unwrap();
         fs::create_dir(draft.path().join("boot")).unwrap();
         fs::write(draft.path().join("boot/serial.log"), "login:").unwrap();
+        (draft, build(content))
+    }
+
+    /// What a build knows that has made one artefact of this content.
+    pub(crate) fn build(content: &str) -> Build {
         let digest = Digest::of(content);
         let artefact = Artefact {
             name: "node.qcow2".to_owned(),
@@ -240,7 +230,7 @@ mod tests {
             sha256: digest,
             virtual_size: 1 << 30,
         };
-        let build = Build {
+        Build {
             recipe: "node".to_owned(),
             version: "1".to_owned(),
             base: "debian-12".to_owned(),
@@ -271,11 +261,10 @@ mod tests {
                 cpu_seconds: 14.25,
                 stored: false,
             }],
-        };
-        (draft, build)
+        }
     }
 
-    fn proof(content: &str) -> Proof {
+    fn boots(content: &str) -> Vec<Boot> {
         let boot = Boot {
             artefact: "node.qcow2".to_owned(),
             sha256: Digest::of(content),
@@ -284,12 +273,21 @@ mod tests {
             seconds: 31.5,
             checks: vec!["ssh.service is active".to_owned()],
         };
-        Proof { boots: vec![boot] }
+        vec![boot]
+    }
+
+    fn publish(
+        draft: &Draft,
+        build: Build,
+        content: &str,
+        existing: Existing,
+    ) -> Result<Receipt, Error> {
+        super::publish(draft, Proven::new(build, boots(content))?, existing)
     }
 
     fn published(images: &Path, content: &str, existing: Existing) -> Result<Receipt, Error> {
         let (draft, build) = drafted(images, content);
-        let receipt = publish(&draft, build, proof(content), existing)?;
+        let receipt = publish(&draft, build, content, existing)?;
         point_latest(&receipt.folder)?;
         Ok(receipt)
     }
@@ -321,17 +319,22 @@ mod tests {
         assert_eq!(names, ["boot/serial.log", "manifest.json", "node.qcow2"]);
         insta::assert_snapshot!(fs::read_to_string(receipt.folder.join(MANIFEST)).unwrap());
         let manifest = Manifest::load(&receipt.folder).unwrap().unwrap();
-        assert_eq!(manifest.verified, Some(proof("one")));
+        assert_eq!(manifest.verified, Some(Proof { boots: boots("one") }));
     }
 
     #[test]
     fn nothing_unproven_is_published_as_proven() {
         let images = tempfile::tempdir().unwrap();
-        for proof in [Proof { boots: Vec::new() }, proof("another image")] {
-            let (draft, build) = drafted(images.path(), "one");
-            let error = publish(&draft, build, proof, Existing::Keep).unwrap_err();
+        for boots in [Vec::new(), boots("another image")] {
+            let (_draft, build) = drafted(images.path(), "one");
+            let error = Proven::new(build, boots).unwrap_err();
             assert!(matches!(error, Error::Unproven { .. }), "{error}");
         }
+        // Proven it is, and not in this draft.
+        let (draft, _) = drafted(images.path(), "one");
+        let error = publish(&draft, build("two"), "two", Existing::Keep).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        drop(draft);
         assert!(shelf(images.path()).is_empty());
     }
 
@@ -341,7 +344,7 @@ mod tests {
         for change in [|path: &Path| fs::write(path, "two"), |path: &Path| fs::remove_file(path)] {
             let (draft, build) = drafted(images.path(), "one");
             change(&draft.path().join("node.qcow2")).unwrap();
-            let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
+            let error = publish(&draft, build, "one", Existing::Keep).unwrap_err();
             assert!(matches!(error, Error::Changed { .. }), "{error}");
         }
         assert!(shelf(images.path()).is_empty());
@@ -375,12 +378,12 @@ mod tests {
         let _ = published(images.path(), "one", Existing::Spare).unwrap();
         for content in ["one", "two"] {
             let (draft, build) = drafted(images.path(), content);
-            let taken = publish(&draft, build.clone(), proof(content), Existing::Spare);
+            let taken = publish(&draft, build.clone(), content, Existing::Spare);
             assert!(matches!(taken, Err(Error::Exists { .. })), "{taken:?}");
             assert_eq!(image(images.path(), "1"), "one");
             let version = format!("1.{content}");
             let build = Build { version: version.clone(), ..build };
-            let _ = publish(&draft, build, proof(content), Existing::Spare).unwrap();
+            let _ = publish(&draft, build, content, Existing::Spare).unwrap();
             assert_eq!(image(images.path(), &version), content);
         }
     }
@@ -391,7 +394,7 @@ mod tests {
         let _ = published(images.path(), "one", Existing::Keep).unwrap();
         let (draft, build) = drafted(images.path(), "one");
         fs::write(draft.path().join("report.html"), "newer").unwrap();
-        let receipt = publish(&draft, build, proof("one"), Existing::Keep).unwrap();
+        let receipt = publish(&draft, build, "one", Existing::Keep).unwrap();
         drop(draft);
         assert!(receipt.folder.join("report.html").exists());
         assert_eq!(shelf(images.path()), ["1", "latest"]);
@@ -415,7 +418,7 @@ mod tests {
             let (draft, build) = drafted(images.path(), version);
             let build = Build { version: version.to_owned(), ..build };
             let before = latest();
-            let receipt = publish(&draft, build, proof(version), Existing::Keep).unwrap();
+            let receipt = publish(&draft, build, version, Existing::Keep).unwrap();
             assert_eq!(latest(), before);
             point_latest(&receipt.folder).unwrap();
             assert_eq!(latest().unwrap(), Path::new(version));
@@ -430,7 +433,7 @@ mod tests {
         for version in ["failed", "latest", "1.untested", "../1", ""] {
             let (draft, build) = drafted(images.path(), "one");
             let build = Build { version: version.to_owned(), ..build };
-            let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
+            let error = publish(&draft, build, "one", Existing::Keep).unwrap_err();
             assert!(matches!(error, Error::Name { .. }), "{version}: {error}");
         }
     }
@@ -440,7 +443,7 @@ mod tests {
         let images = tempfile::tempdir().unwrap();
         let (draft, build) = drafted(images.path(), "one");
         symlink("/etc/passwd", draft.path().join("link")).unwrap();
-        let error = publish(&draft, build, proof("one"), Existing::Keep).unwrap_err();
+        let error = publish(&draft, build, "one", Existing::Keep).unwrap_err();
         assert!(matches!(error, Error::NotPlain { .. }), "{error}");
     }
 }
