@@ -1,5 +1,6 @@
 //! What the command says to people who use it, and to those who misuse it.
 
+mod readers;
 mod skips;
 
 use std::fs;
@@ -47,6 +48,22 @@ fn a_broken_recipe_is_shown_where_it_breaks() {
         for part in wanted {
             assert!(ran.err.contains(part), "{text:?}: no {part:?} in:\n{}", ran.err);
         }
+    }
+}
+
+#[test]
+fn every_recipe_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a.toml", "b.toml", "c.toml"];
+    for (name, text) in
+        names.into_iter().zip([BROKEN[0].0, "name = \"b\"\nbase = \"debian-12\"\n", BROKEN[1].0])
+    {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let ran = run_in(folder.path(), &[&["check"][..], &names].concat());
+    assert!(!ran.ok && ran.out.contains("b is well formed"), "{}", ran.out);
+    for part in ["a.toml:3:1", "c.toml:2:8"] {
+        assert!(ran.err.contains(part), "no {part} in:\n{}", ran.err);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Errors as people read them: the chain once, on one line where it fits, then what to do.
 
 use anyhow::Error;
-use console::{Term, colors_enabled_stderr, style};
+use console::{colors_enabled_stderr, style};
+
+use crate::text::{self, WIDEST, tell};
 
 /// Prints the error on standard error.
 pub(crate) fn about(error: &Error) {
@@ -9,13 +11,22 @@ pub(crate) fn about(error: &Error) {
         recipe.iter().for_each(about_recipe);
         let count = recipe.iter().count();
         if count > 1 {
-            eprintln!("{} {count} mistakes", style("error:").for_stderr().red().bold());
+            tell(&format!("{} {count} mistakes", style("error:").for_stderr().red().bold()));
         }
         return;
     }
-    eprintln!("{} {error:#}", style("error:").for_stderr().red().bold());
+    let error_word = style("error:").for_stderr().red().bold();
+    fitted(&format!("{error_word} {error:#}"));
     if let Some(hint) = coremax_engine::hint(error) {
-        eprintln!("{} {hint}", style("hint:").for_stderr().cyan().bold());
+        fitted(&format!("{} {hint}", style("hint:").for_stderr().cyan().bold()));
+    }
+}
+
+/// Broken to a terminal's lines; a log gets it as it is, so that it can be searched.
+fn fitted(text: &str) {
+    match text::columns() {
+        Some(columns) => tell(&text::broken(text, columns)),
+        None => tell(text),
     }
 }
 
@@ -27,15 +38,9 @@ fn about_recipe(error: &coremax_recipe::Error) {
             true => miette::GraphicalTheme::unicode(),
             false => miette::GraphicalTheme::unicode_nocolor(),
         })
-        .with_width(width());
+        .with_width(text::columns().unwrap_or(WIDEST));
     match handler.render_report(&mut text, error) {
-        Ok(()) => eprint!("{text}"),
-        Err(_) => eprintln!("error: {error}"),
+        Ok(()) => tell(&text),
+        Err(_) => tell(&format!("error: {error}")),
     }
-}
-
-/// Columns of an error's text: the terminal's, as long as lines stay easy to read.
-fn width() -> usize {
-    const WIDEST: usize = 100;
-    Term::stderr().size_checked().map_or(WIDEST, |(_, columns)| usize::from(columns).min(WIDEST))
 }

@@ -1,8 +1,11 @@
 //! `coremax`: from a recipe to images that are proven to boot.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic where the reader went away: see text
+
 mod args;
 mod complain;
 mod progress;
+mod text;
 mod verbs;
 
 use std::process::ExitCode;

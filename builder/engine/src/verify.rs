@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -262,9 +263,13 @@ pub(crate) fn console(
         reboots: true,
         ..Config::new(&artefact, firmware, probe.accelerator)
     };
-    eprintln!("  Ctrl-A x    ends the machine; what it wrote is thrown away");
-    eprintln!("  Ctrl-C      goes to the guest, as every other key does");
-    eprintln!("  login       ssh -p {ssh} -o UserKnownHostsFile=/dev/null root@127.0.0.1");
+    // A reader that went away is no reason to start no machine.
+    let _ = write!(
+        io::stderr(),
+        "  Ctrl-A x    ends the machine; what it wrote is thrown away\n  \
+         Ctrl-C      goes to the guest, as every other key does\n  \
+         login       ssh -p {ssh} -o UserKnownHostsFile=/dev/null root@127.0.0.1\n"
+    );
     Ok(coremax_machine::console::run(&config, &sandbox, work.path())?)
 }
 

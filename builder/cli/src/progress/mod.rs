@@ -7,7 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use coremax_engine::Event;
 
-use crate::args::Progress;
+use crate::{args::Progress, text::lines};
 
 /// Width of the column with a stage's name.
 const NAME: usize = 12;
@@ -58,21 +58,6 @@ fn warned(stage: &str, message: &str, columns: usize) -> String {
     format!("  {stage:<NAME$}{word} {}", lines(message, room).join(&indent))
 }
 
-/// The words of a text in lines of at most so many characters, where no word is longer.
-fn lines(text: &str, room: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,12 +69,5 @@ mod tests {
         assert_eq!(line, "  fetch       147 packages         2.7 s");
         let long = "a summary that is longer than the line has room for";
         assert!(ended("root", long, Some(1.0), 20).ends_with("room for 1.0 s"));
-    }
-
-    #[test]
-    fn long_warnings_break_between_words() {
-        assert_eq!(lines("a bb ccc dddd", 6), ["a bb", "ccc", "dddd"]);
-        assert_eq!(lines("unbreakable word", 4), ["unbreakable", "word"]);
-        assert!(lines(" ", 4).is_empty());
     }
 }

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use coremax_engine::key;
 
-use crate::args::{Global, Key, KeyVerb, Progress};
+use crate::{
+    args::{Global, Key, KeyVerb, Progress},
+    text::say,
+};
 
 pub(crate) fn run(global: &Global, args: &Key) -> Result<()> {
     let KeyVerb::New { file, secure_boot } = &args.verb;
@@ -20,8 +23,13 @@ pub(crate) fn run(global: &Global, args: &Key) -> Result<()> {
     }
     let made = key::make(file)?;
     if global.progress != Progress::None {
-        println!("{}: secret, for coremax build --sign-key", file.display());
-        println!("{}: public, for [root] update-key (key {})", made.public.display(), made.id);
+        say(&format!(
+            "{}: secret, for coremax build --sign-key\n\
+             {}: public, for [root] update-key (key {})",
+            file.display(),
+            made.public.display(),
+            made.id
+        ))?;
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ pub(crate) mod test;
 
 use std::{
     ffi::OsStr,
-    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -40,14 +39,6 @@ fn cache(global: &Global) -> Result<PathBuf> {
         .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("coremax")))
         .or_else(|| Some(folder("HOME")?.join(".cache/coremax")))
         .context("finding a place for the cache: neither --cache nor HOME is set")
-}
-
-/// Prints a text. A reader that has seen enough, such as head(1), is no error.
-fn say(text: &str) -> Result<()> {
-    match writeln!(io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("printing"),
-    }
 }
 
 /// The folder of a result: what was named, or the last proven one of the recipe that was named.

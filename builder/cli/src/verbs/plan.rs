@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::{
     args::{Global, Plan},
     progress,
+    text::say,
 };
 
 pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
@@ -12,10 +13,10 @@ pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
     let show = progress::show(global.progress);
     let plan = builder.plan(&super::request(args.from), &*show)?;
     if args.json {
-        super::say(&serde_json::to_string_pretty(&builder.describe(&plan))?)
+        say(&serde_json::to_string_pretty(&builder.describe(&plan))?)
     } else if let Some(package) = args.why {
-        super::say(&plan.why(&package)?)
+        say(&plan.why(&package)?)
     } else {
-        super::say(&builder.describe(&plan).to_string())
+        say(&builder.describe(&plan).to_string())
     }
 }
