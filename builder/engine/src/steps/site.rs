@@ -40,6 +40,17 @@ const REVISION: u32 = 6;
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
 pub(crate) const NODE: &[u8] = include_bytes!(env!("COREMAX_NODE"));
+/// Without these no image can be tested, so no recipe has to think of them. Outside a test they are never started.
+const BOOT_TEST: [(&str, &str); 2] = [
+    (
+        "/usr/lib/systemd/system/coremax-boot-test.service",
+        include_str!("boot_test/coremax-boot-test.service"),
+    ),
+    (
+        "/usr/lib/udev/rules.d/90-coremax-boot-test.rules",
+        include_str!("boot_test/90-coremax-boot-test.rules"),
+    ),
+];
 /// What a sealed image mounts, early boot has mounted.
 const SEALED_FSTAB: &str =
     "# coremax-node mounts the root, /etc and what is in the data partition.\n";
@@ -79,6 +90,7 @@ impl Site {
             .with("fstab", &fstab)
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
+            .with_json("boot test", &BOOT_TEST)
             .with_json("sealed", &recipe.root.verity)
             .with_json("image", &recipe.name)
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
@@ -162,6 +174,7 @@ impl Site {
             file("/etc/fstab", self.fstab.as_bytes(), 0o644),
         ];
         place(tree, &own)?;
+        place(tree, &BOOT_TEST.map(|(path, text)| file(path, text.as_bytes(), 0o644)))?;
         if self.recipe.root.update_key.is_some() {
             place(tree, &[file(ON_NODE, self.update_keys()?.as_bytes(), 0o644)])?;
         }

@@ -44,8 +44,8 @@ pub(super) fn stalled(stage: Stage) -> &'static str {
         }
         Stage::Systemd => {
             "systemd did not start coremax-boot-test.service: a unit before it may never get done \
-             (serial.log ends with its name), or the image lacks the overlay overlays/node, the \
-             program /usr/bin/coremax-node or the module virtio_console"
+             (serial.log ends with its name), or the image lacks udev or the module virtio_console, \
+             or an overlay of its recipe takes the place of the unit"
         }
         Stage::Node => "a unit is slow to start; a higher --patience gives it more time",
     }
