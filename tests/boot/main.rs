@@ -3,6 +3,10 @@
 //!
 //! One program without the harness, since each sentence stands on what the one before has made.
 
+mod kills;
+mod readme;
+mod user;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,10 +19,14 @@ use coremax_tests::{
 };
 use serde_json::Value;
 
-const STORY: [Sentence<Stage>; 8] = [
-    ("a build that is killed leaves no process and no mount", killed_leaves_nothing),
+const STORY: [Sentence<Stage>; 11] = [
     (
-        "the next build goes on and ends in an image that boots by BIOS, UEFI and UEFI with Secure Boot",
+        "a build that is killed at any moment leaves no process and no mount, and the next goes on",
+        kills::in_every_step,
+    ),
+    ("so does one that is killed while it boots its image", kills::in_a_boot),
+    (
+        "a build ends in an image that boots by BIOS, UEFI and UEFI with Secure Boot",
         builds_and_boots,
     ),
     ("the result's checksums and manifest are true", result_is_true),
@@ -26,7 +34,9 @@ const STORY: [Sentence<Stage>; 8] = [
     ("the report shows every boot", report_shows_boots),
     ("a second build with nothing changed makes nothing", nothing_twice),
     ("two builds at once, from nothing, make the same bytes as the first", two_at_once),
+    ("an ordinary user's build makes the same bytes as root's", user::makes_the_same),
     ("an image that breaks its promise is not published", broken_promise),
+    ("the recipe in the README is one that builds and boots", readme::recipe_boots),
 ];
 
 /// Builds of one day are of one version, and those of the next are not.
@@ -59,17 +69,21 @@ impl Stage {
         run(&[&fixed, &VERSION[..], more].concat())
     }
 
+    /// A build without a boot test that has begun.
     fn start(&self, output: &Path) -> Child {
+        let build = self.command(output).arg("--no-test");
+        build.spawn().expect("coremax starts")
+    }
+
+    fn command(&self, output: &Path) -> Cmd {
         Cmd::new(coremax(), &Sandbox::host())
-            .args(["build", "recipes/node.toml", "--no-test"])
+            .args(["build", "recipes/node.toml"])
             .args(VERSION)
             .arg("--cache")
             .arg(&self.cache)
             .arg("-o")
             .arg(output)
             .current_dir(repository())
-            .spawn()
-            .expect("coremax starts")
     }
 
     fn latest(&self) -> PathBuf {
@@ -88,24 +102,6 @@ fn json(path: &Path) -> Result<Value, String> {
 
 fn succeeded(ran: &Ran) -> Outcome {
     expect(ran.ok, || format!("the command failed:\n{}", ran.err))
-}
-
-fn killed_leaves_nothing(stage: &Stage) -> Outcome {
-    let mut build = stage.start(&stage.output);
-    let begun = stage.cache.join("store/making");
-    while !fs::read_dir(&begun).is_ok_and(|mut entries| entries.next().is_some()) {
-        if build.try_wait().map_err(|e| e.to_string())?.is_some() {
-            return Err("the build ended before it made anything".into());
-        }
-        std::thread::yield_now();
-    }
-    build.kill().map_err(|e| e.to_string())?;
-    let cache = Stage::text(&stage.cache);
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    expect(!mounts.contains(cache), || "a mount is left".into())?;
-    let left = Cmd::new("pgrep", &Sandbox::host()).args(["-f", cache]).output();
-    let left = left.map_err(|e| e.to_string())?.stdout;
-    expect(left.is_empty(), || format!("processes {} are left", String::from_utf8_lossy(&left)))
 }
 
 fn builds_and_boots(stage: &Stage) -> Outcome {
@@ -156,14 +152,15 @@ fn nothing_twice(stage: &Stage) -> Outcome {
 
 fn two_at_once(stage: &Stage) -> Outcome {
     forget_all_but(&stage.cache.join("store"), &["tools", "machine"])?;
-    let outputs = ["one", "two"].map(|name| stage.output.join(name));
-    let mut builds = outputs.each_ref().map(|output| stage.start(output));
+    let [killed, one, two] = [kills::KILLED, "one", "two"].map(|name| stage.output.join(name));
+    let mut builds = [&one, &two].map(|output| stage.start(output));
     for build in &mut builds {
         let status = build.wait().map_err(|e| e.to_string())?;
         expect(status.success(), || format!("a build ended with {status}"))?;
     }
     let first = image_digest(&stage.output)?;
-    for output in &outputs {
+    let killed = killed.exists().then_some(killed);
+    for output in [one, two].iter().chain(&killed) {
         let again = image_digest(output)?;
         expect(again == first, || format!("{first} became {again}"))?;
     }
