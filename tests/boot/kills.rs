@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _},
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -122,13 +123,26 @@ fn moment(event: &Value) -> Option<Moment> {
 
 /// One package less, so that there is something to fetch.
 fn forget_a_download(stage: &Stage) -> Outcome {
-    let folder = stage.cache.join("inputs/sha256");
-    let smallest = fs::read_dir(&folder).into_iter().flatten().flatten();
-    let smallest = smallest.filter_map(|entry| Some((entry.metadata().ok()?.len(), entry.path())));
-    match smallest.min() {
-        Some((_, path)) => fs::remove_file(path).map_err(|e| e.to_string()),
-        None => Ok(()),
-    }
+    let smallest = downloads(&stage.cache.join("inputs/sha256")).into_iter().min();
+    smallest.map_or(Ok(()), |(_, path)| fs::remove_file(path).map_err(|e| e.to_string()))
+}
+
+/// The .debs below a folder, each with its length.
+fn downloads(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = |path: PathBuf| match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => downloads(&path),
+        Ok(found) if is_deb(&path) => vec![(found.len(), path)],
+        _ => Vec::new(),
+    };
+    entries.flat_map(|entry| below(entry.path())).collect()
+}
+
+/// An index is there to plan with, and is no package.
+fn is_deb(path: &Path) -> bool {
+    let mut start = [0; 8];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && &start == b"!<arch>\n"
 }
 
 /// The names of the steps whose results are in the store.

@@ -64,7 +64,7 @@ fn a_full_disk_is_an_error() {
 
 /// In a terminal of so many columns; `None` where there is none to be had.
 fn in_terminal(columns: usize, folder: &Path, arguments: &str) -> Option<String> {
-    let line = format!("stty cols {columns}; {} {arguments}", coremax().display());
+    let line = format!("stty rows 24 cols {columns}; {} {arguments}", coremax().display());
     let script = Cmd::new("script", &Sandbox::host()).args(["-qec", &line, "/dev/null"]);
     if let Err(error) = Cmd::new("script", &Sandbox::host()).arg("--version").run() {
         coremax_skip::skip(format_args!("{error}: it is in the package bsdutils"));
