@@ -3,6 +3,7 @@
 //!
 //! One program without the harness, since each sentence stands on what the one before has made.
 
+mod bare;
 mod kills;
 mod readme;
 mod user;
@@ -19,7 +20,7 @@ use coremax_tests::{
 };
 use serde_json::Value;
 
-const STORY: [Sentence<Stage>; 11] = [
+const STORY: [Sentence<Stage>; 12] = [
     (
         "a build that is killed at any moment leaves no process and no mount, and the next goes on",
         kills::in_every_step,
@@ -34,6 +35,7 @@ const STORY: [Sentence<Stage>; 11] = [
     ("the report shows every boot", report_shows_boots),
     ("a second build with nothing changed makes nothing", nothing_twice),
     ("two builds at once, from nothing, make the same bytes as the first", two_at_once),
+    ("a host that has nothing but a kernel makes the same bytes", bare::makes_the_same),
     ("an ordinary user's build makes the same bytes as root's", user::makes_the_same),
     ("an image that breaks its promise is not published", broken_promise),
     ("the recipe in the README is one that builds and boots", readme::recipe_boots),
