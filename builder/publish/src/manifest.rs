@@ -51,6 +51,9 @@ pub struct Build {
     /// Every file and link that the recipe laid into the image from the host, and every key that its own archives were
     /// believed by.
     pub files: Vec<FileInput>,
+    /// The units that nothing starts there.
+    #[serde(default)]
+    pub masked: Vec<String>,
     /// What was made.
     pub artefacts: Vec<Artefact>,
     /// The update to this version, where it was asked for.

@@ -253,6 +253,7 @@ pub(crate) mod tests {
                 sha256: Digest::of(""),
                 target: None,
             }],
+            masked: Vec::new(),
             artefacts: vec![artefact],
             update: None,
             stages: vec![Stage {

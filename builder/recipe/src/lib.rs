@@ -94,6 +94,7 @@ from = "files/run"
 enable = ["chrony.service"]
 disable = ["getty@tty1.service"]
 mask = ["systemd-firstboot.service"]
+keep = ["dpkg-db-backup.timer"]
 [root]
 verity = false
 size = "2GiB"

@@ -141,15 +141,18 @@ fn units(files: &Files<'_>) -> Result<Units, Error> {
     let enable = files.lists("unit", |w| &w.units.enable)?;
     let disable = files.lists("unit", |w| &w.units.disable)?;
     let mask = files.lists("unit", |w| &w.units.mask)?;
+    let keep = files.lists("unit", |w| &w.units.keep)?;
     let expected = files.lists("unit", |w| &w.expect.units)?;
     apart(&enable, &disable, |name| format!("unit `{name}` is both enabled and disabled"))?;
     apart(&enable, &mask, |name| format!("unit `{name}` is both enabled and masked"))?;
     apart(&disable, &mask, |name| format!("unit `{name}` is both disabled and masked"))?;
+    apart(&disable, &keep, |name| format!("unit `{name}` is both disabled and kept"))?;
+    apart(&mask, &keep, |name| format!("unit `{name}` is both masked and kept"))?;
     apart(&mask, &expected, |name| {
         format!("unit `{name}` is masked, and yet expected to be active")
     })?;
     let set = |names: Vec<Named<'_, _>>| names.iter().map(Named::cloned).collect();
-    Ok(Units { enable: set(enable), disable: set(disable), mask: set(mask) })
+    Ok(Units { enable: set(enable), disable: set(disable), mask: set(mask), keep: set(keep) })
 }
 
 fn expect(files: &Files<'_>, packages: &Packages) -> Result<Expect, Error> {
@@ -294,6 +297,10 @@ mod tests {
             (
                 "[units]\nenable = [\"a.service\"]\nmask = [\"a.service\"]",
                 "a.toml:5:9: unit `a.service` is both enabled and masked",
+            ),
+            (
+                "[units]\nkeep = [\"a.service\"]\nmask = [\"a.service\"]",
+                "a.toml:6:9: unit `a.service` is both masked and kept",
             ),
             (
                 "[units]\nmask = [\"a.service\"]\n[expect]\nunits = [\"a.service\"]",

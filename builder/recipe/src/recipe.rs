@@ -151,7 +151,7 @@ pub enum Content {
     },
 }
 
-/// What to do with systemd's units; no unit is in two of the sets.
+/// What to do with systemd's units; no unit is in two of the sets, but that one that is kept may be enabled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Units {
@@ -161,6 +161,8 @@ pub struct Units {
     pub disable: BTreeSet<UnitName>,
     /// Never to start.
     pub mask: BTreeSet<UnitName>,
+    /// Left as their packages have them, though a sealed image does without.
+    pub keep: BTreeSet<UnitName>,
 }
 
 /// The root file system.

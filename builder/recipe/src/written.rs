@@ -209,6 +209,9 @@ pub(crate) struct UnitsTable {
     /// Units that nothing may start.
     #[serde(default)]
     pub(crate) mask: Vec<Located<UnitName>>,
+    /// Units that stay as their packages have them, though a sealed image does without.
+    #[serde(default)]
+    pub(crate) keep: Vec<Located<UnitName>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

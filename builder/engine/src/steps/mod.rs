@@ -19,6 +19,7 @@ mod initrd;
 pub(crate) mod kernel;
 pub(crate) mod layer;
 mod layers;
+pub(crate) mod lean;
 pub(crate) mod root;
 mod site;
 mod system;

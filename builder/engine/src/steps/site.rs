@@ -23,7 +23,7 @@ use coremax_sandbox::{Cmd, Overlay, Sandbox};
 use super::{
     access,
     disk::{DATA_PARTITION, ROOT_PARTITION},
-    system,
+    lean, system,
 };
 use crate::{
     event::{Stage, Unit},
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Changes when the same recipe makes another layer.
-const REVISION: u32 = 6;
+const REVISION: u32 = 7;
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -63,8 +63,6 @@ const ACCOUNTS: u64 = 1 << 20;
 const ENGINES: [&str; 4] =
     ["containerd.service", "crio.service", "docker.service", "podman.socket"];
 const NEEDED_FOR_HEALTH: &str = "usr/lib/systemd/system/coremax-health.target.requires";
-/// It asks questions at the console of a machine that has nobody at it.
-const MASKED: [&str; 1] = ["systemd-firstboot.service"];
 
 /// The step that makes the site layer.
 pub(crate) struct Site {
@@ -95,7 +93,7 @@ impl Site {
             .with_json("image", &recipe.name)
             .with_json("settings", &(&recipe.hostname, &recipe.timezone, &recipe.locale))
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
-            .with_json("units", &recipe.units)
+            .with_json("units", &(&recipe.units, &recipe.expect.units))
             .with_json("files", &recipe.files)
             .with_json("brought along", &files);
         Ok(Self { recipe: recipe.clone(), files, fstab, epoch, fingerprint: print.finish() })
@@ -175,6 +173,9 @@ impl Site {
         ];
         place(tree, &own)?;
         place(tree, &BOOT_TEST.map(|(path, text)| file(path, text.as_bytes(), 0o644)))?;
+        if self.recipe.root.verity {
+            lean::lay(tree, &self.recipe)?;
+        }
         if self.recipe.root.update_key.is_some() {
             place(tree, &[file(ON_NODE, self.update_keys()?.as_bytes(), 0o644)])?;
         }
@@ -222,11 +223,10 @@ impl Site {
 
     fn units(&self) -> Units {
         let units = &self.recipe.units;
-        let mask = units.mask.iter().map(ToString::to_string);
         Units {
             enable: units.enable.iter().map(ToString::to_string).collect(),
             disable: units.disable.iter().map(ToString::to_string).collect(),
-            mask: mask.chain(MASKED.map(str::to_owned)).collect(),
+            mask: lean::masked(&self.recipe),
         }
     }
 

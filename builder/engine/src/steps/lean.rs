@@ -1,0 +1,143 @@
+//! What a machine with a sealed root does without: units that find nothing to do there, and device events
+//! that nothing waits for. Whatever starts at boot is paid for at every boot.
+//!
+//! A unit that a recipe keeps, enables or expects is left as its package has it; an overlay of the
+//! recipe comes later, and so may replace each of the files here.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use anyhow::{Context as _, Result};
+use coremax_recipe::{Recipe, Units};
+use coremax_rootfs::{Placed, place};
+
+/// It asks questions at the console of a machine that has nobody at it.
+const IN_EVERY_IMAGE: [&str; 1] = ["systemd-firstboot.service"];
+const IN_A_SEALED_ONE: [&str; 6] = [
+    // The image's packages do not change: their database needs no copy a day.
+    "dpkg-db-backup.timer",
+    // They check ext4 on LVM, which neither the root nor the data partition is.
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    // udev loads the drivers of the graphics that are there; logind asks for their core before.
+    "modprobe@drm.service",
+    // Early boot has grown the data partition.
+    "systemd-repart.service",
+    // It records the runlevel for SysV's programs.
+    "systemd-update-utmp-runlevel.service",
+];
+/// What they look for is not on a sealed disk, or early boot has done it.
+const GENERATORS: [&str; 5] = [
+    "systemd-gpt-auto-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-integritysetup-generator",
+    "systemd-system-update-generator",
+    "systemd-veritysetup-generator",
+];
+/// udev starts them when the module comes that they are for; no boot needs it.
+const ON_DEMAND: [&str; 2] = ["sys-fs-fuse-connections.mount", "sys-kernel-config.mount"];
+/// A link to this masks, be it for a unit, a dependency or a generator.
+const NULL: &str = "/dev/null";
+const FILES: [(&str, &str); 3] = [
+    ("/usr/lib/modprobe.d/10-coremax.conf", MODPROBE),
+    ("/usr/lib/systemd/system/modprobe@.service.d/10-coremax.conf", ONCE),
+    ("/usr/lib/systemd/system/systemd-udev-trigger.service.d/10-coremax.conf", COLDPLUG),
+];
+const MODPROBE: &str = "\
+# systemd-networkd asks for wireless networks, and the kernel would load this where no machine has any. A
+# wireless card's driver still brings it along.
+blacklist cfg80211
+";
+const ONCE: &str = "\
+# A module is loaded once, not again with every unit that needs sysinit.target.
+[Service]
+RemainAfterExit=yes
+";
+const COLDPLUG: &str = "\
+# No events for drivers and buses, and none for devices that no rule makes anything of: screens' memory,
+# clocks, queues.
+[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=all --action=add --prioritized-subsystem=module,block,tpmrm,net,tty,input \
+--subsystem-nomatch=drivers --subsystem-nomatch=subsystem --subsystem-nomatch=vc --subsystem-nomatch=vtconsole \
+--subsystem-nomatch=bdi --subsystem-nomatch=wakeup --subsystem-nomatch=workqueue --subsystem-nomatch=clockevents \
+--subsystem-nomatch=clocksource --subsystem-nomatch=event_source --subsystem-nomatch=machinecheck
+";
+
+/// The units that the image of this recipe masks, its own among them, sorted.
+pub(crate) fn masked(recipe: &Recipe) -> Vec<String> {
+    let sealed = IN_A_SEALED_ONE.iter().filter(|_| recipe.root.verity);
+    let ours = IN_EVERY_IMAGE.iter().chain(sealed).filter(|unit| !wanted(recipe, unit));
+    let theirs = recipe.units.mask.iter().map(ToString::to_string);
+    let mut all: Vec<_> = ours.map(ToString::to_string).chain(theirs).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Lays into the tree of a sealed image what makes it do without the rest.
+pub(crate) fn lay(tree: &Path, recipe: &Recipe) -> Result<()> {
+    let files = FILES.map(|(path, text)| file(path, text));
+    place(tree, &files)?;
+    let generators = GENERATORS.map(|name| format!("etc/systemd/system-generators/{name}"));
+    let on_demand = ON_DEMAND.iter().filter(|unit| !wanted(recipe, unit));
+    let on_demand = on_demand.map(|unit| format!("etc/systemd/system/sysinit.target.wants/{unit}"));
+    on_demand.chain(generators).try_for_each(|path| mask(&tree.join(path)))
+}
+
+fn mask(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| symlink(NULL, path))
+        .with_context(|| format!("masking {}", path.display()))
+}
+
+fn wanted(recipe: &Recipe, unit: &str) -> bool {
+    let Units { enable, keep, .. } = &recipe.units;
+    [enable, keep, &recipe.expect.units].into_iter().flatten().any(|name| name.as_str() == unit)
+}
+
+fn file(path: &str, text: &str) -> Placed {
+    let [owner, group] = ["root", "root"].map(str::to_owned);
+    Placed { path: path.into(), content: text.as_bytes().to_vec(), mode: 0o644, owner, group }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(more: &str) -> Recipe {
+        let text = format!(
+            "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n{more}\n[[output]]\nformat = \"raw\"\n"
+        );
+        let part = coremax_recipe::parse("a.toml", &text).unwrap();
+        coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap()
+    }
+
+    #[test]
+    fn a_unit_that_the_recipe_wants_is_not_masked() {
+        let all = masked(&recipe(""));
+        assert_eq!(all.len(), IN_EVERY_IMAGE.len() + IN_A_SEALED_ONE.len());
+        assert_eq!(masked(&recipe("[root]\nverity = false")), IN_EVERY_IMAGE);
+        for key in ["[units]\nkeep", "[units]\nenable", "[expect]\nunits"] {
+            let some = masked(&recipe(&format!("{key} = [\"e2scrub_all.timer\"]")));
+            assert_eq!(some.len(), all.len() - 1, "{key}");
+            assert!(!some.iter().any(|unit| unit == "e2scrub_all.timer"), "{key}");
+        }
+        let more = masked(&recipe("[units]\nmask = [\"a.service\", \"e2scrub_all.timer\"]"));
+        assert_eq!(more.len(), all.len() + 1);
+        assert_eq!(more[0], "a.service");
+    }
+
+    #[test]
+    fn dependencies_and_generators_are_masked_by_a_link() {
+        let tree = tempfile::tempdir().unwrap();
+        lay(tree.path(), &recipe("[units]\nkeep = [\"sys-kernel-config.mount\"]")).unwrap();
+        let link = |path: &str| fs::read_link(tree.path().join("etc/systemd").join(path)).ok();
+        let wants = "system/sysinit.target.wants";
+        let null = Some(Path::new(NULL).to_owned());
+        assert_eq!(link(&format!("{wants}/sys-fs-fuse-connections.mount")), null);
+        assert_eq!(link(&format!("{wants}/sys-kernel-config.mount")), None);
+        assert_eq!(link("system-generators/systemd-gpt-auto-generator"), null);
+        assert!(COLDPLUG.lines().all(|line| !line.ends_with('\\')), "a line was broken");
+    }
+}
