@@ -65,6 +65,8 @@ pub fn firmware(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::elf::tests::module;
 
@@ -88,5 +90,16 @@ mod tests {
         });
         assert_eq!(found.unwrap(), ["bnx2/a.fw", "b*.fw"]);
         assert!(firmware("a", b"", |_, _| Ok(Vec::new())).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_modules_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(Modinfo::parse(&bytes));
+            let info = Modinfo::parse(&module(&bytes)).unwrap();
+            let said = info.firmware().count() + info.depends().count();
+            prop_assert!(said <= bytes.len());
+            info.softdeps();
+        }
     }
 }

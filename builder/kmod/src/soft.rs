@@ -62,6 +62,8 @@ impl Soft {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -81,5 +83,22 @@ mod tests {
         let again = parse(&render(&all, &keep)).unwrap();
         assert_eq!((&again["ext4"], &again["a_b"]), (&all["ext4"], &all["a_b"]));
         assert!(parse("ext4 pre: a").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_can_be_written(text in "(softdep [a-c_-]{1,3}( (pre:|post:|[a-c]{1,3})){0,5}\n){0,4}") {
+            let all = parse(&text).unwrap();
+            let keep = all.keys().cloned().collect();
+            let again = parse(&render(&all, &keep)).unwrap();
+            let said = |soft: &&Soft| !soft.pre.is_empty() || !soft.post.is_empty();
+            let of = |all: &BTreeMap<Name, Soft>| all.values().filter(said).cloned().collect::<Vec<_>>();
+            prop_assert_eq!(of(&again), of(&all));
+        }
+
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,100}") {
+            drop(parse(&text));
+        }
     }
 }

@@ -152,6 +152,8 @@ fn below(tree: &Path, path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SHIPPED: &str = include_str!("../../../firmware/firmware.toml");
@@ -201,5 +203,12 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused() {
         assert!(Sources::parse("[[uefi.local]]\ncode = '/a'\nvars = '/b'\nmoon = 1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_never_panics(text in "(.|\n){0,100}") {
+            drop(Sources::parse(&text));
+        }
     }
 }

@@ -112,6 +112,8 @@ impl<'de> Deserialize<'de> for Guid {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DNS: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
@@ -145,5 +147,19 @@ mod tests {
     fn names_give_the_guid_of_the_rfc() {
         let guid = Guid::from_name(DNS.parse().unwrap(), "www.example.com");
         assert_eq!(guid.to_string(), "5c146b14-3c52-8afd-938a-375d0df1fbf6");
+    }
+
+    proptest! {
+        #[test]
+        fn every_guid_is_a_text_and_a_partition_s(bytes in any::<[u8; 16]>()) {
+            let guid = Guid::from_gpt(bytes);
+            prop_assert_eq!(guid.to_gpt(), bytes);
+            prop_assert_eq!(guid.to_string().parse::<Guid>().unwrap(), guid);
+        }
+
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,40}") {
+            drop(text.parse::<Guid>());
+        }
     }
 }

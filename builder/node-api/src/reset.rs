@@ -49,6 +49,8 @@ impl fmt::Display for Reset {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -58,6 +60,15 @@ mod tests {
         }
         for bad in [&b""[..], b"\0\0\0", b"al", b"all of it", b" all", b"keep"] {
             assert_eq!(Reset::parse(bad), None, "{}", bad.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_marks_are_those_of_marks_or_none(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            if let Some(reset) = Reset::parse(&bytes) {
+                prop_assert_eq!(reset.mark().into_bytes(), bytes);
+            }
         }
     }
 }

@@ -177,6 +177,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What systemd-repart 252 reported of a `root` and a `root-verity` partition that it made.
@@ -218,5 +220,18 @@ mod tests {
         let json = serde_json::to_string(&pair).unwrap();
         assert_eq!(json, format!("[\"{HASH}\",\"-\"]"));
         assert_eq!(serde_json::from_str::<(RootHash, Salt)>(&json).unwrap(), pair);
+    }
+
+    proptest! {
+        #[test]
+        fn every_salt_is_a_text(bytes in prop::collection::vec(any::<u8>(), 0..=256)) {
+            let salt = Salt::new(bytes).unwrap();
+            prop_assert_eq!(salt.to_string().parse::<Salt>(), Ok(salt));
+        }
+
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,70}") {
+            drop((text.parse::<RootHash>(), text.parse::<Salt>()));
+        }
     }
 }

@@ -108,6 +108,8 @@ impl<'de> Deserialize<'de> for Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,6 +120,19 @@ mod tests {
         let upper = empty.to_uppercase();
         for bad in ["", "e3", "+1".repeat(32).as_str(), "é".repeat(32).as_str(), &upper] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_digest_is_a_text(content in ".*") {
+            let digest = Digest::of(&content);
+            prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        }
+
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,70}") {
+            drop(text.parse::<Digest>());
         }
     }
 }

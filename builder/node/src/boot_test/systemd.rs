@@ -143,6 +143,8 @@ fn stdout_of(cmd: Cmd) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -157,5 +159,12 @@ mod tests {
         let unit = parse_unit("LoadState=loaded\nActiveState=active\nSubState=running\nMore=a=b");
         assert_eq!((&*unit.load, &*unit.active, &*unit.sub), ("loaded", "active", "running"));
         assert_eq!(parse_unit("junk"), Unit::default());
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_never_panics(text in "(.|\n){0,100}") {
+            drop((running_job(&text), parse_unit(&text)));
+        }
     }
 }

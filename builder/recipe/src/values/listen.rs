@@ -64,6 +64,8 @@ text_value!(Listen);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -73,6 +75,19 @@ mod tests {
         }
         for bad in ["22", "tcp", "tcp/", "tcp/0", "tcp/022", "tcp/+22", "tcp/65536", "sctp/22"] {
             assert!(bad.parse::<Listen>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_port_is_a_text(port in 1_u16.., protocol in "tcp|udp") {
+            let text = format!("{protocol}/{port}");
+            prop_assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,20}") {
+            drop(text.parse::<Listen>());
         }
     }
 }
