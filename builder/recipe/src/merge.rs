@@ -300,7 +300,7 @@ mod tests {
             ),
             (
                 "[units]\nkeep = [\"a.service\"]\nmask = [\"a.service\"]",
-                "a.toml:6:9: unit `a.service` is both masked and kept",
+                "a.toml:4:9: unit `a.service` is both masked and kept",
             ),
             (
                 "[units]\nmask = [\"a.service\"]\n[expect]\nunits = [\"a.service\"]",

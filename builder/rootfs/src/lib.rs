@@ -25,7 +25,7 @@ pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};
 pub use error::Error;
-pub use overlay::{Placed, overlay, place};
+pub use overlay::{Placed, link, overlay, place};
 pub use settings::{Settings, apply_settings};
 pub use stanza::Stanza;
 pub use units::{Units, set_units};

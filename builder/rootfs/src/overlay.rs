@@ -45,6 +45,21 @@ pub fn overlay(tree: &Path, source: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(laid)
 }
 
+/// Makes a symbolic link to `target` in a tree, in the place of what is at `path` (from the tree's top), and the
+/// folders above it that are missing. No link of the tree leads it elsewhere.
+///
+/// # Errors
+/// Where the tree cannot be written.
+pub fn link(tree: &Path, path: &Path, target: &Path) -> Result<(), Error> {
+    let tree = Tree::open(tree)?;
+    tree.make_folders(path.parent().unwrap_or(Path::new(""))).map_err(|source| Error::Tree {
+        operation: "making folders for",
+        path: crate::tree::shown(path),
+        source,
+    })?;
+    tree.link(path, target)
+}
+
 /// Places single files, and the folders above them that are missing (root's, 0755). Returns as
 /// [`overlay()`] does where they came to lie.
 ///

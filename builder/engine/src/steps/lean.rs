@@ -1,14 +1,14 @@
 //! What a machine with a sealed root does without: units that find nothing to do there, and device events
 //! that nothing waits for. Whatever starts at boot is paid for at every boot.
 //!
-//! A unit that a recipe keeps, enables or expects is left as its package has it; an overlay of the
-//! recipe comes later, and so may replace each of the files here.
+//! A unit that a recipe keeps, enables, expects or brings is left as it is; an overlay of the recipe comes
+//! later, and so may replace each of the files here.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use coremax_recipe::{Recipe, Units};
-use coremax_rootfs::{Placed, place};
+use coremax_rootfs::{Placed, link, place};
 
 /// It asks questions at the console of a machine that has nobody at it.
 const IN_EVERY_IMAGE: [&str; 1] = ["systemd-firstboot.service"];
@@ -37,11 +37,13 @@ const GENERATORS: [&str; 5] = [
 const ON_DEMAND: [&str; 2] = ["sys-fs-fuse-connections.mount", "sys-kernel-config.mount"];
 /// A link to this masks, be it for a unit, a dependency or a generator.
 const NULL: &str = "/dev/null";
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 2] = [
     ("/usr/lib/modprobe.d/10-coremax.conf", MODPROBE),
     ("/usr/lib/systemd/system/modprobe@.service.d/10-coremax.conf", ONCE),
-    ("/usr/lib/systemd/system/systemd-udev-trigger.service.d/10-coremax.conf", COLDPLUG),
 ];
+const TRIGGER: &str = "usr/lib/systemd/system/systemd-udev-trigger.service";
+/// Options of its own that systemd has from version 251 on; Ubuntu 22.04 has 249.
+const PRIORITIZED: &str = "--prioritized-subsystem";
 const MODPROBE: &str = "\
 # systemd-networkd asks for wireless networks, and the kernel would load this where no machine has any. A
 # wireless card's driver still brings it along.
@@ -58,7 +60,7 @@ const COLDPLUG: &str = "\
 [Service]
 ExecStart=
 ExecStart=-udevadm trigger --type=all --action=add --prioritized-subsystem=module,block,tpmrm,net,tty,input \
---subsystem-nomatch=drivers --subsystem-nomatch=subsystem --subsystem-nomatch=vc --subsystem-nomatch=vtconsole \
+--subsystem-nomatch=drivers --subsystem-nomatch=subsystem --subsystem-nomatch=vc \
 --subsystem-nomatch=bdi --subsystem-nomatch=wakeup --subsystem-nomatch=workqueue --subsystem-nomatch=clockevents \
 --subsystem-nomatch=clocksource --subsystem-nomatch=event_source --subsystem-nomatch=machinecheck
 ";
@@ -76,24 +78,36 @@ pub(crate) fn masked(recipe: &Recipe) -> Vec<String> {
 
 /// Lays into the tree of a sealed image what makes it do without the rest.
 pub(crate) fn lay(tree: &Path, recipe: &Recipe) -> Result<()> {
-    let files = FILES.map(|(path, text)| file(path, text));
+    let mut files = FILES.map(|(path, text)| file(path, text)).to_vec();
+    let trigger = fs::read_to_string(tree.join(TRIGGER)).unwrap_or_default();
+    if trigger.contains(PRIORITIZED) {
+        files.push(file(&format!("/{TRIGGER}.d/10-coremax.conf"), COLDPLUG));
+    }
     place(tree, &files)?;
     let generators = GENERATORS.map(|name| format!("etc/systemd/system-generators/{name}"));
     let on_demand = ON_DEMAND.iter().filter(|unit| !wanted(recipe, unit));
     let on_demand = on_demand.map(|unit| format!("etc/systemd/system/sysinit.target.wants/{unit}"));
-    on_demand.chain(generators).try_for_each(|path| mask(&tree.join(path)))
+    for path in on_demand.chain(generators) {
+        link(tree, Path::new(&path), Path::new(NULL))
+            .with_context(|| format!("masking /{path}"))?;
+    }
+    Ok(())
 }
 
-fn mask(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder)
-        .and_then(|()| symlink(NULL, path))
-        .with_context(|| format!("masking {}", path.display()))
-}
-
+/// Whether the recipe names the unit, or brings one of that name.
 fn wanted(recipe: &Recipe, unit: &str) -> bool {
     let Units { enable, keep, .. } = &recipe.units;
-    [enable, keep, &recipe.expect.units].into_iter().flatten().any(|name| name.as_str() == unit)
+    let named = [enable, keep, &recipe.expect.units].into_iter().flatten();
+    named.into_iter().any(|name| name.as_str() == unit) || brought(recipe, unit)
+}
+
+fn brought(recipe: &Recipe, unit: &str) -> bool {
+    ["etc", "usr/lib"].into_iter().any(|folder| {
+        let path = format!("{folder}/systemd/system/{unit}");
+        let laid = |source: &Path| source.join(&path).symlink_metadata().is_ok();
+        recipe.overlays.iter().any(|overlay| laid(&overlay.source))
+            || recipe.files.iter().any(|file| file.path.as_str().strip_prefix('/') == Some(&*path))
+    })
 }
 
 fn file(path: &str, text: &str) -> Placed {
@@ -103,6 +117,8 @@ fn file(path: &str, text: &str) -> Placed {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     fn recipe(more: &str) -> Recipe {
@@ -126,11 +142,37 @@ mod tests {
         let more = masked(&recipe("[units]\nmask = [\"a.service\", \"e2scrub_all.timer\"]"));
         assert_eq!(more.len(), all.len() + 1);
         assert_eq!(more[0], "a.service");
+        let file = "[[file]]\npath = \"/etc/systemd/system/e2scrub_all.timer\"\ncontent = \"\"";
+        assert_eq!(masked(&recipe(file)).len(), all.len() - 1);
+    }
+
+    #[test]
+    fn coldplug_stays_where_systemd_does_not_know_the_options() {
+        for (unit, laid) in
+            [("ExecStart=udevadm trigger --prioritized-subsystem=net", true), ("", false)]
+        {
+            let tree = tree();
+            fs::create_dir_all(tree.path().join(TRIGGER).parent().unwrap()).unwrap();
+            fs::write(tree.path().join(TRIGGER), unit).unwrap();
+            lay(tree.path(), &recipe("")).unwrap();
+            assert_eq!(tree.path().join(format!("{TRIGGER}.d/10-coremax.conf")).exists(), laid);
+        }
+    }
+
+    /// With an owner who may be given files, whoever runs the test.
+    fn tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        let own = fs::metadata(tree.path()).unwrap();
+        let (uid, gid) = (own.uid(), own.gid());
+        fs::create_dir(tree.path().join("etc")).unwrap();
+        fs::write(tree.path().join("etc/passwd"), format!("root:x:{uid}:{gid}:::\n")).unwrap();
+        fs::write(tree.path().join("etc/group"), format!("root:x:{gid}:\n")).unwrap();
+        tree
     }
 
     #[test]
     fn dependencies_and_generators_are_masked_by_a_link() {
-        let tree = tempfile::tempdir().unwrap();
+        let tree = tree();
         lay(tree.path(), &recipe("[units]\nkeep = [\"sys-kernel-config.mount\"]")).unwrap();
         let link = |path: &str| fs::read_link(tree.path().join("etc/systemd").join(path)).ok();
         let wants = "system/sysinit.target.wants";

@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -15,8 +14,8 @@ use coremax_fetch::Digest;
 use coremax_node_api::update::key::{ON_NODE, PublicKey};
 use coremax_recipe::{Content, Recipe};
 use coremax_rootfs::{
-    Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, overlay, place,
-    set_units,
+    Group, Placed, Settings, Units, User, add_accounts, apply_settings, clean, link, overlay,
+    place, set_units,
 };
 use coremax_sandbox::{Cmd, Overlay, Sandbox};
 
@@ -272,10 +271,9 @@ fn pin_presets(tree: &Path, enabled: &str) -> Result<()> {
 
 /// Makes these units part of what a version on trial must show.
 fn need_for_health<'a>(tree: &Path, units: impl Iterator<Item = &'a str>) -> Result<()> {
-    let folder = tree.join(NEEDED_FOR_HEALTH);
     for unit in units {
-        fs::create_dir_all(&folder)
-            .and_then(|()| symlink(format!("../{unit}"), folder.join(unit)))
+        let path = Path::new(NEEDED_FOR_HEALTH).join(unit);
+        link(tree, &path, Path::new(&format!("../{unit}")))
             .with_context(|| format!("adding {unit} to the health of the node"))?;
     }
     Ok(())
