@@ -93,8 +93,8 @@ fn remember(
     source: &Source,
     freshness: &Freshness,
 ) -> Release {
-    // A read-only cache keeps nothing, and needs not.
-    let Ok(_lock) = lock(place) else { return release };
+    // A read-only cache keeps nothing, and needs not; a file system without locks still keeps what came last.
+    let _lock = lock(place).ok();
     let other = Kept::load(place).and_then(|kept| kept.verify(source, freshness).ok());
     let newer = other
         .filter(|other| other.date() > release.date() && check(source, other, freshness).is_ok());
