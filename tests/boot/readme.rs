@@ -27,7 +27,7 @@ pub(crate) fn recipe_boots(stage: &Stage) -> Outcome {
     succeeded(&run_in(project.path(), &[&build[..], &crate::VERSION].concat()))?;
     let manifest = json(&output.join("web").join(crate::VERSION[1]).join("manifest.json"))?;
     let checks = manifest["verified"]["boots"][0]["checks"].to_string();
-    for promised in ["nginx.service", "80"] {
+    for promised in ["nginx.service", "tcp/80"] {
         expect(checks.contains(promised), || format!("no check of {promised} in {checks}"))?;
     }
     Ok(())

@@ -21,10 +21,11 @@ fn command(folder: &Path, arguments: &[&str]) -> Cmd {
 
 /// A folder with a recipe that is right, and one that is wrong.
 fn recipes() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for recipes");
     let good = "name = \"good\"\nbase = \"debian-12\"\n[packages]\ninstall = [\"hello\"]\n";
-    fs::write(folder.path().join("good.toml"), good).unwrap();
-    fs::write(folder.path().join("bad.toml"), "nme = \"bad\"\nbse = \"debian-12\"\n").unwrap();
+    fs::write(folder.path().join("good.toml"), good).expect("writing a recipe");
+    fs::write(folder.path().join("bad.toml"), "nme = \"bad\"\nbse = \"debian-12\"\n")
+        .expect("writing a recipe");
     folder
 }
 

@@ -21,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 const ESP: u64 = 516 << 20;
 const MIB: u64 = 1 << 20;
 
+const QEMU: &str = "qemu-system-x86_64";
+
+/// A program that is missing is a skip; one that fails is not.
+fn is_here(program: &str, package: &str) -> Outcome {
+    let ran = Cmd::new(program, &Sandbox::host()).arg("--version").run();
+    expect(ran.is_ok(), || format!("skipped: {program} is not here (install {package})"))
+}
+
 /// Whom the firmware believes.
 pub(crate) enum Firmware {
     /// Everybody.
@@ -41,13 +49,10 @@ impl Disk {
     /// A copy of `image`, in place of the last one.
     pub(crate) fn of(image: &Path, work: &Path) -> Result<Self, String> {
         let raw = work.join("copy.raw");
+        expect(image.exists(), || format!("there is no {}", image.display()))?;
+        is_here("qemu-img", "qemu-utils")?;
         let convert = Cmd::new("qemu-img", &Sandbox::host()).args(["convert", "-O", "raw"]);
-        expect(image.exists(), || format!("skipped: there is no {}", image.display()))?;
-        convert
-            .arg(image)
-            .arg(&raw)
-            .run()
-            .map_err(|e| format!("skipped: {e} (install qemu-utils)"))?;
+        convert.arg(image).arg(&raw).run().map_err(|e| e.to_string())?;
         Ok(Self { raw, work: work.to_owned() })
     }
 
@@ -87,11 +92,12 @@ impl Disk {
         let serial = self.work.join("serial.log");
         fs::write(&serial, "").map_err(|e| e.to_string())?;
         let log = File::create(self.work.join("qemu.log")).map_err(|e| e.to_string())?;
-        let mut machine = Cmd::new("qemu-system-x86_64", &Sandbox::host())
+        is_here(QEMU, "qemu-system-x86")?;
+        let mut machine = Cmd::new(QEMU, &Sandbox::host())
             .args(self.arguments(firmware, &serial)?)
             .stderr_file(log)
             .spawn()
-            .map_err(|e| format!("skipped: {e} (install qemu-system-x86)"))?;
+            .map_err(|e| e.to_string())?;
         let start = Instant::now();
         loop {
             let ended = machine.try_wait().map_err(|e| e.to_string())?.is_some();
@@ -113,8 +119,11 @@ impl Disk {
 
     fn arguments(&self, firmware: &Firmware, serial: &Path) -> Result<Vec<String>, String> {
         let vars = self.work.join("vars.fd");
-        let given =
-            |path: &str| fs::read(path).map_err(|e| format!("skipped: {path}: {e} (install ovmf)"));
+        let given = |path: &str| {
+            let found = Path::new(path).exists();
+            expect(found, || format!("skipped: {path} is not here (install ovmf)"))?;
+            fs::read(path).map_err(|e| format!("{path}: {e}"))
+        };
         let (code, machine, content) = match firmware {
             Firmware::Off => (CODE, "q35", given(EMPTY)?),
             Firmware::Microsoft => (CODE_SECURE, "q35,smm=on", given(MICROSOFT)?),

@@ -13,11 +13,12 @@ pub(crate) fn run(global: &Global, args: &Key) -> Result<()> {
     if *secure_boot {
         let certificate = key::make_secure_boot(file)?;
         if global.progress != Progress::None {
-            println!("{}: secret, for coremax build --secure-boot-key", file.display());
-            println!(
-                "{}: for --secure-boot-cert, and for the machines' firmware",
+            say(&format!(
+                "{}: secret, for coremax build --secure-boot-key\n\
+                 {}: for --secure-boot-cert, and for the machines' firmware",
+                file.display(),
                 certificate.display()
-            );
+            ))?;
         }
         return Ok(());
     }
