@@ -1,7 +1,8 @@
 //! One verb at a time changes the slots.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -13,6 +14,8 @@ use rustix::{
 
 /// Gone with the boot, and with the program that holds it.
 const LOCK: &str = "/run/coremax/slots.lock";
+/// Root's alone: whoever can open the file can lock it, and so hold up every update.
+const MODE: u32 = 0o600;
 
 /// Held by the verb that changes the slots.
 #[derive(Debug)]
@@ -52,7 +55,10 @@ fn open(path: &Path) -> Result<File> {
     let folder = path.parent().unwrap_or(path);
     let open = || {
         fs::create_dir_all(folder)?;
-        File::create(path)
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(MODE).open(path)?;
+        file.set_permissions(Permissions::from_mode(MODE))?; // one that was there before
+        Ok::<_, std::io::Error>(file)
     };
     open().with_context(|| format!("opening {}", path.display()))
 }
@@ -70,5 +76,19 @@ mod tests {
         assert!(error.to_string().starts_with("a rollback has to wait: another"), "{error}");
         drop(first);
         Lock::at(&path, "an update").unwrap();
+    }
+
+    #[test]
+    fn only_its_owner_can_lock_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        for before in [None, Some(0o644)] {
+            if let Some(mode) = before {
+                fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            }
+            drop(Lock::at(&path, "an update").unwrap());
+            let mode = path.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "before it was {before:?}");
+        }
     }
 }
