@@ -2,8 +2,9 @@
 //!
 //! Once a machine has changed passwd(5), group(5), shadow(5) or gshadow(5), its copy hides the image's for
 //! good, and with it every account that a later image brings. So a new root adds to each copy what it lacks:
-//! rows whose name is missing, and members of groups. What the machine has stays as it is. An account whose
-//! number the machine has given to another is left out of all four: it would own what the other owns.
+//! rows whose name is missing, and members of groups. What the machine has stays as it is, byte for byte.
+//! An account whose number, or whose primary group's number, the machine has given to another is left out
+//! of all four: it would own what the other owns.
 //!
 //! systemd-sysusers does less: it looks at passwd alone, and a user known there gets no row in a copy of shadow.
 
@@ -15,43 +16,98 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
-/// One of the four: its name, and which fields hold a number that only one row may have, and members.
+/// One of the four: its name, whose rows it has, and which field lists members.
 struct Kind {
     name: &'static str,
-    number: Option<usize>,
+    of: Of,
     members: Option<usize>,
 }
 
-/// The files with numbers come first: who is left out of them is left out of the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Users,
+    Groups,
+}
+
+/// Groups come first: a user whose group is not there yet is worse than a group without its user.
 const KINDS: [Kind; 4] = [
-    Kind { name: "passwd", number: Some(2), members: None },
-    Kind { name: "group", number: Some(2), members: Some(3) },
-    Kind { name: "shadow", number: None, members: None },
-    Kind { name: "gshadow", number: None, members: Some(3) },
+    Kind { name: GROUP, of: Of::Groups, members: Some(3) },
+    Kind { name: PASSWD, of: Of::Users, members: None },
+    Kind { name: "shadow", of: Of::Users, members: None },
+    Kind { name: "gshadow", of: Of::Groups, members: Some(3) },
 ];
+const GROUP: &str = "group";
+const PASSWD: &str = "passwd";
+/// The field of a row's name, that of its own number, and in passwd that of its primary group's.
+const NAME: usize = 0;
+const NUMBER: usize = 2;
+const PRIMARY: usize = 3;
+
+type Row = Vec<Vec<u8>>;
+
+/// A file of the machine's own, and the image's.
+#[derive(Default)]
+struct Pair {
+    own: Vec<Row>,
+    image: Vec<Row>,
+}
+
+/// Names that stay out, each with the one that has the number.
+#[derive(Default)]
+struct Refused {
+    users: BTreeMap<Vec<u8>, Vec<u8>>,
+    groups: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Names that were left out, each with the one that has its number.
+    pub(crate) refused: Vec<String>,
+    /// Files that could not be completed. The others were.
+    pub(crate) failed: Vec<Error>,
+}
 
 /// Adds to the files in `own` what they lack of those in the first of `lowers` that has them. A file that
 /// `own` has not is seen from the image and left alone. `aside`, a folder on the same file system, is where
-/// a new file is written. Returns the names that were left out, each with the one that has its number.
-pub(crate) fn complete(own: &Path, lowers: &[&Path], aside: &Path) -> Result<Vec<String>> {
-    let mut refused = BTreeMap::new();
+/// a new file is written. All is read and decided before anything is written.
+pub(crate) fn complete(own: &Path, lowers: &[&Path], aside: &Path) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut pairs = BTreeMap::new();
     for kind in &KINDS {
-        let path = own.join(kind.name);
-        let image = lowers.iter().map(|lower| lower.join(kind.name)).find(|path| path.is_file());
-        let (Some(image), true) = (image, is_plain(&path)) else { continue };
-        let text = |path: &Path| {
-            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
-        };
-        let had = text(&path)?;
-        let has = completed(kind, &had, &text(&image)?, &mut refused);
-        if has != had {
-            replace(&path, &has, &aside.join(kind.name))
-                .with_context(|| format!("adding the image's accounts to {}", path.display()))?;
+        match read(kind, own, lowers) {
+            Ok(Some(pair)) => drop(pairs.insert(kind.name, pair)),
+            Ok(None) => {}
+            Err(error) => outcome.failed.push(error),
         }
     }
-    Ok(refused.into_iter().map(|(name, by)| format!("{name} (its number is {by}'s)")).collect())
+    let refused = Refused::of(pairs.get(PASSWD), pairs.get(GROUP));
+    for (kind, pair) in KINDS.iter().filter_map(|kind| Some((kind, pairs.get(kind.name)?))) {
+        let rows = completed(kind, pair, &refused);
+        let path = own.join(kind.name);
+        if rows != pair.own
+            && let Err(error) = replace(&path, &text(&rows), &aside.join(kind.name))
+        {
+            let what = format!("adding the image's accounts to {}", path.display());
+            outcome.failed.push(error.context(what));
+        }
+    }
+    outcome.refused = refused.told();
+    outcome
+}
+
+/// None where the machine has no copy or the image no such file.
+fn read(kind: &Kind, own: &Path, lowers: &[&Path]) -> Result<Option<Pair>> {
+    let path = own.join(kind.name);
+    let image = lowers.iter().map(|lower| lower.join(kind.name)).find(|path| path.is_file());
+    let (Some(image), true) = (image, is_plain(&path)) else { return Ok(None) };
+    let rows = |path: &Path| {
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok::<_, Error>(rows(&text))
+    };
+    Ok(Some(Pair { own: rows(&path)?, image: rows(&image)? }))
 }
 
 /// A link or a whiteout is no copy.
@@ -59,162 +115,142 @@ fn is_plain(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
-/// A machine's file with what it lacks of the image's. Names in `refused` do not come in; those whose number
-/// is taken are added to it, with who has it.
-fn completed(
-    kind: &Kind,
-    own: &str,
-    image: &str,
-    refused: &mut BTreeMap<String, String>,
-) -> String {
-    let mut rows: Vec<Vec<String>> = own.lines().map(fields).collect();
-    for theirs in image.lines().map(fields) {
-        let name = &theirs[0];
-        if name.is_empty() || refused.contains_key(name) {
+impl Refused {
+    /// A user takes the group of its name with it, and a group all users whose primary one it is. What is seen
+    /// from the image, for want of a copy, is there and cannot be refused.
+    fn of(passwd: Option<&Pair>, group: Option<&Pair>) -> Self {
+        let mut refused = Self::default();
+        loop {
+            let before = refused.users.len() + refused.groups.len();
+            for row in group.into_iter().flat_map(Pair::lacking) {
+                let by = holder(group, number(row, NUMBER));
+                if let Some(by) = by.or_else(|| refused.users.get(&row[NAME])).cloned() {
+                    refused.groups.insert(row[NAME].clone(), by);
+                }
+            }
+            for row in passwd.into_iter().flat_map(Pair::lacking) {
+                let primary = number(row, PRIMARY);
+                let by = holder(passwd, number(row, NUMBER)).or_else(|| holder(group, primary));
+                let by = by.or_else(|| refused.groups.get(&row[NAME]));
+                if let Some(by) = by.or_else(|| refused.with_number(group, primary)).cloned() {
+                    refused.users.insert(row[NAME].clone(), by);
+                }
+            }
+            if refused.users.len() + refused.groups.len() == before {
+                return refused;
+            }
+        }
+    }
+
+    /// What keeps the image's group of this number out.
+    fn with_number(&self, group: Option<&Pair>, wanted: Option<u32>) -> Option<&Vec<u8>> {
+        let mut groups = group?.image.iter().filter(|row| number(row, NUMBER) == wanted);
+        groups.find_map(|row| self.groups.get(&row[NAME]).filter(|_| wanted.is_some()))
+    }
+
+    fn has(&self, of: Of, name: &[u8]) -> bool {
+        match of {
+            Of::Users => self.users.contains_key(name),
+            Of::Groups => self.groups.contains_key(name),
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        let all: BTreeMap<_, _> = self.groups.iter().chain(&self.users).collect();
+        let text = |name| String::from_utf8_lossy(name);
+        all.into_iter()
+            .map(|(name, by)| format!("{} (its number is {}'s)", text(name), text(by)))
+            .collect()
+    }
+}
+
+impl Pair {
+    /// The image's rows whose name the machine has not.
+    fn lacking(&self) -> impl Iterator<Item = &Row> {
+        let names: BTreeSet<_> = self.own.iter().map(|row| &row[NAME]).collect();
+        let lacks = move |row: &&Row| !row[NAME].is_empty() && !names.contains(&row[NAME]);
+        self.image.iter().filter(lacks)
+    }
+}
+
+/// To whom the machine has given a number, if not to one who has it in the image.
+fn holder(pair: Option<&Pair>, wanted: Option<u32>) -> Option<&Vec<u8>> {
+    let (pair, wanted) = (pair?, Some(wanted?));
+    let has_it = |row: &&Row| number(row, NUMBER) == wanted;
+    let rightful: BTreeSet<_> = pair.image.iter().filter(has_it).map(|row| &row[NAME]).collect();
+    pair.own.iter().filter(has_it).map(|row| &row[NAME]).find(|name| !rightful.contains(name))
+}
+
+fn number(row: &Row, field: usize) -> Option<u32> {
+    std::str::from_utf8(row.get(field)?).ok()?.parse().ok()
+}
+
+/// A machine's file with what it lacks of the image's.
+fn completed(kind: &Kind, pair: &Pair, refused: &Refused) -> Vec<Row> {
+    let mut rows = pair.own.clone();
+    for theirs in &pair.image {
+        let name = &theirs[NAME];
+        if name.is_empty() || refused.has(kind.of, name) {
             continue;
         }
-        if let Some(mine) = rows.iter_mut().find(|row| row[0] == *name) {
-            kind.members.into_iter().for_each(|field| add_members(mine, &theirs, field));
-            continue;
+        let mut theirs = theirs.clone();
+        if let Some(members) = kind.members.and_then(|field| theirs.get_mut(field)) {
+            without(members, &refused.users);
         }
-        match rows.iter().find(|row| has_number_of(row, &theirs, kind.number)) {
-            Some(holder) => drop(refused.insert(name.clone(), holder[0].clone())),
+        match rows.iter_mut().find(|row| row[NAME] == *name) {
+            Some(mine) => kind.members.into_iter().for_each(|field| add(mine, &theirs, field)),
             None => rows.push(theirs),
         }
     }
-    rows.into_iter().map(|row| row.join(":") + "\n").collect()
+    rows
 }
 
-fn fields(line: &str) -> Vec<String> {
-    line.split(':').map(str::to_owned).collect()
-}
-
-fn has_number_of(row: &[String], other: &[String], field: Option<usize>) -> bool {
-    let number = |row: &[String]| row.get(field?)?.parse::<u32>().ok();
-    number(row).is_some() && number(row) == number(other)
-}
-
-/// A machine's group gets the image's members besides its own.
-fn add_members(mine: &mut [String], theirs: &[String], field: usize) {
-    let (Some(mine), Some(theirs)) = (mine.get_mut(field), theirs.get(field)) else { return };
-    let names = |list: &str| -> Vec<String> {
-        list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    };
-    let (has, known) = (names(mine), names(mine).into_iter().collect::<BTreeSet<_>>());
-    let lacks = names(theirs).into_iter().filter(|name| !known.contains(name));
-    let all: Vec<_> = has.into_iter().chain(lacks).collect();
-    if all.len() > known.len() {
-        *mine = all.join(",");
+/// Takes users out of a list of members.
+fn without(members: &mut Vec<u8>, users: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let names = names(members);
+    if names.iter().any(|name| users.contains_key(*name)) {
+        let left: Vec<_> = names.into_iter().filter(|name| !users.contains_key(*name)).collect();
+        *members = left.join(&b',');
     }
 }
 
+/// A machine's group gets the image's members besides its own.
+fn add(mine: &mut Row, theirs: &Row, field: usize) {
+    let (Some(mine), Some(theirs)) = (mine.get_mut(field), theirs.get(field)) else { return };
+    let has = names(mine);
+    let known: BTreeSet<_> = has.iter().copied().collect();
+    let lacks: Vec<_> = names(theirs).into_iter().filter(|name| !known.contains(name)).collect();
+    if !lacks.is_empty() {
+        *mine = [has, lacks].concat().join(&b',');
+    }
+}
+
+fn names(list: &[u8]) -> Vec<&[u8]> {
+    list.split(|byte| *byte == b',').filter(|name| !name.is_empty()).collect()
+}
+
+/// Lines, cut into fields; each has one at least.
+fn rows(text: &[u8]) -> Vec<Row> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
+    lines.map(|line| line.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect()).collect()
+}
+
+fn text(rows: &[Row]) -> Vec<u8> {
+    rows.iter().flat_map(|row| [row.join(&b':'), b"\n".to_vec()].concat()).collect()
+}
+
 /// Puts a file in the place of another at once, with its owner and mode.
-fn replace(path: &Path, text: &str, aside: &Path) -> Result<()> {
+fn replace(path: &Path, text: &[u8], aside: &Path) -> Result<()> {
     let like = path.metadata()?;
     let _ = fs::remove_file(aside); // what a power cut left
     let mut file = File::create_new(aside)?;
     lchown(aside, Some(like.uid()), Some(like.gid()))?;
     file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()?;
     Ok(fs::rename(aside, path)?)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn completed_by(
-        kind: &str,
-        own: &str,
-        image: &str,
-        refused: &[&str],
-    ) -> (String, Vec<(String, String)>) {
-        let kind = KINDS.iter().find(|known| known.name == kind).unwrap();
-        let mut refused = refused.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-        let text = completed(kind, own, image, &mut refused);
-        (text, refused.into_iter().filter(|(_, by)| !by.is_empty()).collect())
-    }
-
-    #[test]
-    fn what_is_missing_is_added_and_what_is_there_stays() {
-        for (kind, own, image, wanted) in [
-            ("passwd", "a:x:1:1::/:/bin/zsh\n", "a:x:1:1::/:/bin/sh\n", "a:x:1:1::/:/bin/zsh\n"),
-            ("passwd", "a:x:1:1:::\n", "b:x:2:2:::\n", "a:x:1:1:::\nb:x:2:2:::\n"),
-            // The machine may have given an account of the image another number.
-            ("passwd", "a:x:5:5:::\n", "a:x:1:1:::\n", "a:x:5:5:::\n"),
-            ("passwd", "a:x:1:1:::\n", "", "a:x:1:1:::\n"),
-            ("group", "g:x:1:me\n", "g:x:1:svc,me\n", "g:x:1:me,svc\n"),
-            ("group", "g:x:1:\n", "g:x:1:\n", "g:x:1:\n"),
-            ("group", "g:x:1:svc,me\n", "g:x:1:svc\nh:x:2:me\n", "g:x:1:svc,me\nh:x:2:me\n"),
-            (
-                "shadow",
-                "a:$y$own:1::::::\n",
-                "a:*:1::::::\nb:*:1::::::\n",
-                "a:$y$own:1::::::\nb:*:1::::::\n",
-            ),
-            ("gshadow", "g:!::me\n", "g:!::svc\n", "g:!::me,svc\n"),
-            // What is no row is left as it is.
-            ("passwd", "+::::::\n\na:x\n", "a:x:1:1:::\n", "+::::::\n\na:x\n"),
-        ] {
-            let (text, refused) = completed_by(kind, own, image, &[]);
-            assert_eq!(text, wanted, "{kind}: {own:?} {image:?}");
-            assert!(refused.is_empty(), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn a_number_that_is_taken_keeps_an_account_out() {
-        let (text, refused) =
-            completed_by("passwd", "local:x:100:100:::\n", "svc:x:100:100:::\nn:x:2:2:::\n", &[]);
-        assert_eq!(text, "local:x:100:100:::\nn:x:2:2:::\n");
-        assert_eq!(refused, [("svc".to_owned(), "local".to_owned())]);
-        let (text, _) = completed_by("shadow", "local:*:::::::\n", "svc:*:::::::\n", &["svc"]);
-        assert_eq!(text, "local:*:::::::\n");
-    }
-
-    #[test]
-    fn files_are_completed_where_the_machine_has_its_own() {
-        let place = tempfile::tempdir().unwrap();
-        let [own, site, system] = ["own", "site", "system"].map(|name| place.path().join(name));
-        for folder in [&own, &site, &system] {
-            fs::create_dir(folder).unwrap();
-        }
-        fs::write(own.join("passwd"), "me:x:1000:1000:::\n").unwrap();
-        fs::write(site.join("passwd"), "svc:x:100:100:::\nbad:x:1000:1000:::\n").unwrap();
-        fs::write(system.join("passwd"), "old:x:1:1:::\n").unwrap();
-        fs::write(own.join("shadow"), "me:*:::::::\n").unwrap();
-        fs::set_permissions(own.join("shadow"), fs::Permissions::from_mode(0o640)).unwrap();
-        fs::write(system.join("shadow"), "svc:*:::::::\nbad:*:::::::\n").unwrap();
-        fs::write(system.join("group"), "svc:x:100:\n").unwrap();
-        fs::write(place.path().join("passwd"), "torn").unwrap();
-        for _ in 0..2 {
-            let out = complete(&own, &[&site, &system], place.path()).unwrap();
-            assert_eq!(out, ["bad (its number is me's)"]);
-            let read = |name: &str| fs::read_to_string(own.join(name)).unwrap();
-            assert_eq!(read("passwd"), "me:x:1000:1000:::\nsvc:x:100:100:::\n");
-            assert_eq!(read("shadow"), "me:*:::::::\nsvc:*:::::::\n");
-            let mode = own.join("shadow").metadata().unwrap().mode();
-            assert_eq!(mode & 0o7777, 0o640);
-            assert!(!own.join("group").exists() && !place.path().join("passwd").exists());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_of_the_machine_is_lost(
-            own in "([a-c]:x:[0-3]:[0-3]:\n){0,4}", image in "([a-e]:x:[0-9]:[0-3]:\n){0,4}",
-        ) {
-            let (text, _) = completed_by("passwd", &own, &image, &[]);
-            prop_assert!(text.starts_with(&own));
-            prop_assert_eq!(&completed_by("passwd", &text, &image, &[]).0, &text);
-        }
-
-        #[test]
-        fn foreign_text_never_panics(own in ".{0,80}", image in ".{0,80}") {
-            KINDS.iter().for_each(|kind| drop(completed_by(kind.name, &own, &image, &[])));
-        }
-    }
-}
+mod tests;

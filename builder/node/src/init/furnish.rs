@@ -23,11 +23,7 @@ const OF_THE_IMAGE: [&str; 1] = ["var/lib/dpkg"];
 /// Lays what is in `data` over the root with this hash, and puts there what is missing.
 pub(crate) fn root(data: &Path, hash: &str) -> Result<()> {
     let sysroot = Path::new(mounts::ROOT);
-    if !seed::is_done(hash, data) {
-        seed::lay(sysroot, data, &FOLDERS, &OF_THE_IMAGE)?;
-        bring_accounts(&data.join("etc"))?;
-        seed::done(hash, data)?;
-    }
+    bring(sysroot, data, &layers_of_etc(), hash)?;
     etc(data, sysroot)?;
     // Before /var is covered.
     OF_THE_IMAGE.iter().try_for_each(|name| bind(&sysroot.join(name), &data.join(name)))?;
@@ -58,17 +54,29 @@ fn folder_like(folder: &Path, like: &Path) -> Result<()> {
     made().with_context(|| format!("making {}", folder.display()))
 }
 
-/// To the machine's own copies below `etc/upper`. A copy that cannot be read is no reason not to boot.
-fn bring_accounts(etc: &Path) -> Result<()> {
-    mounts::folder(etc)?;
-    let layers = layers_of_etc();
-    let layers: Vec<_> = layers.iter().map(Path::new).collect();
-    match accounts::complete(&etc.join("upper"), &layers, etc) {
-        Ok(refused) if refused.is_empty() => {}
-        Ok(refused) => console::log(&format!("accounts left out: {}", refused.join(", "))),
-        Err(error) => console::log(&format!("accounts: {error:#}")),
+/// What the image brings, once; what did not come is for the next boot to try again.
+fn bring(image: &Path, data: &Path, layers_of_etc: &[String], hash: &str) -> Result<()> {
+    if seed::is_done(hash, data) {
+        return Ok(());
+    }
+    seed::lay(image, data, &FOLDERS, &OF_THE_IMAGE)?;
+    if bring_accounts(&data.join("etc"), layers_of_etc)? {
+        seed::done(hash, data)?;
     }
     Ok(())
+}
+
+/// To the machine's own copies below `etc/upper`; says whether all came. A copy that cannot be read or written
+/// is no reason not to boot.
+fn bring_accounts(etc: &Path, layers: &[String]) -> Result<bool> {
+    mounts::folder(etc)?;
+    let layers: Vec<_> = layers.iter().map(Path::new).collect();
+    let outcome = accounts::complete(&etc.join("upper"), &layers, etc);
+    if !outcome.refused.is_empty() {
+        console::log(&format!("accounts left out: {}", outcome.refused.join(", ")));
+    }
+    outcome.failed.iter().for_each(|error| console::log(&format!("accounts: {error:#}")));
+    Ok(outcome.failed.is_empty())
 }
 
 /// The image's own /etc, the upper layer first.
@@ -100,4 +108,28 @@ fn bind(from: &Path, to: &Path) -> Result<()> {
     }
     mount_bind_recursive(from, to)
         .with_context(|| format!("mounting {} at {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_did_not_come_are_tried_again() {
+        let place = tempfile::tempdir().unwrap();
+        let [image, layer, data] = ["image", "layer", "data"].map(|name| place.path().join(name));
+        for folder in [&image, &layer, &data.join("etc/upper"), &data.join("etc/passwd")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let own = data.join("etc/upper/passwd");
+        fs::write(&own, "me:x:1000:1000:::\n").unwrap();
+        fs::write(layer.join("passwd"), "svc:x:1:1:::\n").unwrap();
+        let layers = [layer.to_string_lossy().into_owned()];
+        bring(&image, &data, &layers, "1").unwrap();
+        assert!(!seed::is_done("1", &data), "a folder was in the way of the new file");
+        fs::remove_dir(data.join("etc/passwd")).unwrap();
+        bring(&image, &data, &layers, "1").unwrap();
+        assert!(seed::is_done("1", &data));
+        assert_eq!(fs::read_to_string(own).unwrap(), "me:x:1000:1000:::\nsvc:x:1:1:::\n");
+    }
 }
