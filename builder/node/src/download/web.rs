@@ -35,10 +35,10 @@ pub(super) struct Answer {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, Error> {
-        let uri: Uri = url.parse().map_err(|_| Error::Url(url.to_owned()))?;
+        let uri: Uri = url.parse().map_err(|_| Error::Url(without_secrets(url)))?;
         let known = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
         let known = known && uri.host().is_some_and(|host| !host.is_empty());
-        if known { Ok(Self { uri }) } else { Err(Error::Url(url.to_owned())) }
+        if known { Ok(Self { uri }) } else { Err(Error::Url(without_secrets(url))) }
     }
 
     /// As it may be shown: without its login and its query.
@@ -114,6 +114,16 @@ impl Answer {
     }
 }
 
+/// What may be shown of a text that is no URL. Where the login ends is a guess then: nothing before an `@` is shown,
+/// and nothing at all but the scheme where the `@` comes behind a `?`, which may be one in a password.
+fn without_secrets(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(start);
+    let (before, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let host = before.rsplit('@').next().filter(|_| !query.contains('@'));
+    format!("{scheme}{}", host.unwrap_or_default())
+}
+
 fn failed(address: &Address, error: ureq::Error) -> Error {
     match error {
         ureq::Error::HostNotFound => {
@@ -156,5 +166,18 @@ mod tests {
     fn logins_are_not_shown() {
         let address = Address::parse("https://me:secret@a.example:8443/b?token=secret").unwrap();
         assert_eq!(address.shown(), "https://a.example:8443/b");
+        for (refused, shown) in [
+            ("sftp://me:secret@host/x", "sftp://host/x"),
+            ("sftp://host/x?token=secret", "sftp://host/x"),
+            ("https://me:secret@a host/x", "https://a host/x"),
+            ("https://me:sec ret@host/x?token=secret", "https://host/x"),
+            ("https://me:secret@more@host /x", "https://host /x"),
+            ("https://me:sec/secret@host /x", "https://host /x"),
+            ("https://secret?secret@host /x", "https://"),
+            ("me:secret@host/x", "host/x"),
+        ] {
+            let error = Address::parse(refused).err().unwrap().to_string();
+            assert_eq!(error, format!("{shown:?} is no http or https URL"), "{refused}");
+        }
     }
 }
