@@ -30,6 +30,20 @@ impl Disks {
         }
     }
 
+    /// Looks at the disks that could not be read, or were not there, and leaves the others in peace.
+    pub(crate) fn look_again(&mut self) {
+        for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if self.is_unread(&name) {
+                self.look(&name);
+            }
+        }
+    }
+
+    fn is_unread(&self, name: &str) -> bool {
+        self.0.get(name).is_none_or(|disk| disk.table.is_err())
+    }
+
     /// Looks at one disk, which may have come, changed or gone.
     pub(crate) fn look(&mut self, name: &str) {
         self.0.remove(name);
@@ -89,4 +103,22 @@ fn sys(disk: &str) -> PathBuf {
 
 fn number(folder: &Path, file: &str) -> Option<u64> {
     fs::read_to_string(folder.join(file)).ok()?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpt::tests::{disk as table, read as read_table};
+
+    #[test]
+    fn only_what_could_not_be_read_is_looked_at_again() {
+        let unread = Err("no GPT: I/O error".to_owned());
+        let read = read_table(&table(4096, &[])).map_err(|error| error.to_string());
+        let disks = [("sda", read), ("sdb", unread)].map(|(name, table)| {
+            let name = name.to_owned();
+            (name.clone(), Disk { name, size: 1, removable: false, table })
+        });
+        let disks = Disks(disks.into());
+        assert_eq!(["sda", "sdb", "sdc"].map(|name| disks.is_unread(name)), [false, true, true]);
+    }
 }

@@ -17,8 +17,10 @@ use super::{
 };
 
 /// A disk that could not be read when it appeared says nothing once it can be: it is looked at again after so
-/// much silence.
+/// much silence, and then after twice as much each time.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// The longest such silence. Each look at a dying disk puts errors on the console.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Returns when a disk has the root. After the time that it may take the consoles say what was found;
 /// a disk that comes later is still welcome.
@@ -31,7 +33,8 @@ pub(crate) fn root(
 ) -> Result<()> {
     let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
     everything(loader, disks);
-    let mut again = Instant::now() + LOOK_AGAIN;
+    let mut pause = LOOK_AGAIN;
+    let mut again = Instant::now() + pause;
     loop {
         let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all());
         if is_complete(choice, &line.data) {
@@ -43,13 +46,18 @@ pub(crate) fn root(
             Heard::Event(event) => one(&event, loader, disks),
             Heard::Lost => everything(loader, disks),
             Heard::Silence if alarm.at.is_none_or(|at| Instant::now() < at) => {
-                disks.scan();
-                again = Instant::now() + LOOK_AGAIN;
+                disks.look_again();
+                pause = longer(pause);
+                again = Instant::now() + pause;
             }
             Heard::Silence if found => return Ok(()), // without its data, which will be said
             Heard::Silence => alarm.ring(line, hash, loader, disks),
         }
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LOOK_AGAIN_MAX)
 }
 
 /// All devices that are there already.
@@ -137,4 +145,16 @@ fn shell() {
 fn restart() {
     rustix::fs::sync();
     let _ = rustix::system::reboot(rustix::system::RebootCommand::Restart);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let pauses = std::iter::successors(Some(LOOK_AGAIN), |pause| Some(longer(*pause)));
+        let seconds: Vec<_> = pauses.take(7).map(|pause| pause.as_secs()).collect();
+        assert_eq!(seconds, [3, 6, 12, 24, 48, 60, 60]);
+    }
 }
