@@ -89,7 +89,7 @@ impl Stage {
     }
 
     fn shim(&self) -> Result<Disk, String> {
-        Disk::of(&self.work.join("shim/node/1/node.qcow2"), &self.work)
+        Disk::of(&self.work.join("shim/node/1.untested/node.qcow2"), &self.work)
     }
 
     fn sealed(&self) -> Result<Disk, String> {
@@ -155,7 +155,7 @@ fn same_bytes(stage: &Stage) -> Outcome {
     let own = fs::read_to_string(key[1]).map_err(|e| e.to_string())?;
     let secret: Vec<_> = own.lines().filter(|line| !line.starts_with('-')).collect();
     let line = secret.get(5).ok_or("the key is no PEM")?.as_bytes();
-    let image = |output: &str| fs::read(stage.work.join(output).join("node/1/node.raw"));
+    let image = |output: &str| fs::read(stage.work.join(output).join("node/1.untested/node.raw"));
     let mut images = Vec::new();
     for output in ["one", "two"] {
         let _ = fs::remove_dir_all(cache().join("store"));
