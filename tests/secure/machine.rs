@@ -77,7 +77,7 @@ impl Disk {
     /// Changes a bit of the root's first block.
     pub(crate) fn flip_root(&self) -> Outcome {
         let disk = self.open()?;
-        for at in (ESP / MIB..).map(|mib| mib * MIB) {
+        for at in (1..).map(|mib| mib * MIB) {
             let mut head = [0; 9];
             disk.read_exact_at(&mut head, at).map_err(|e| format!("there is no root: {e}"))?;
             if head.starts_with(b"hsqs") {
