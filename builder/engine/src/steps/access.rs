@@ -83,7 +83,8 @@ mod tests {
                 ("/usr/lib/coremax/ssh-keys/ada".to_owned(), format!("{KEY} ada\n")),
                 (
                     DROP_IN.to_owned(),
-                    "AuthorizedKeysFile .ssh/authorized_keys /usr/lib/coremax/ssh-keys/%u\n"
+                    "AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 \
+                     /usr/lib/coremax/ssh-keys/%u\n"
                         .to_owned()
                 ),
             ]
