@@ -100,18 +100,23 @@ impl Host {
 
     /// Whether Release files of the archive at `uri` are refused once they have expired.
     pub fn checks_valid_until(&self, uri: &str) -> bool {
-        let entry = self.entries.iter().find(|entry| entry.uri == uri);
+        let entry = self.entries.iter().find(|entry| self.served(entry).iter().any(|at| at == uri));
         entry.and_then(|entry| entry.check_valid_until).unwrap_or(self.check_valid_until)
     }
 
     fn first_fetchable(&self, ranked: &[&Entry]) -> Option<String> {
-        ranked.iter().find_map(|entry| match entry.uri.strip_prefix("mirror+file:") {
+        ranked.iter().flat_map(|entry| self.served(entry)).find(|uri| is_fetchable(uri))
+    }
+
+    /// Where an entry's archive is served: its own address, or those of the list that it names.
+    fn served(&self, entry: &Entry) -> Vec<String> {
+        match entry.uri.strip_prefix("mirror+file:") {
             Some(list) => {
-                let list = read(&self.root.join(list.trim_start_matches('/'))).ok()?;
-                mirror_list::parse(&list).into_iter().find(|uri| is_fetchable(uri))
+                let list = read(&self.root.join(list.trim_start_matches('/')));
+                list.map(|list| mirror_list::parse(&list)).unwrap_or_default()
             }
-            None => Some(entry.uri.clone()).filter(|uri| is_fetchable(uri)),
-        })
+            None => vec![entry.uri.clone()],
+        }
     }
 
     fn missing(&self, side: Side) -> Error {
@@ -425,6 +430,17 @@ mod tests {
         }
         let error = host(&[("apt.conf", "}")]).unwrap_err();
         assert!(matches!(error, Error::Conf { .. }) && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_listed_mirror_has_the_settings_of_the_entry_that_names_the_list() {
+        let root = tempfile::tempdir().unwrap();
+        let entry = "deb [check-valid-until=no] mirror+file:/m.list sid main";
+        let list = "http://first.example/debian\nhttp://m.example/debian\n";
+        write(root.path(), &[("etc/apt/sources.list", entry), ("m.list", list)]);
+        let host = load(root.path()).unwrap();
+        assert!(!host.checks_valid_until("http://m.example/debian"));
+        assert!(host.checks_valid_until("http://other.example/debian"));
     }
 
     #[test]
