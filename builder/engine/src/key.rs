@@ -63,13 +63,6 @@ pub(crate) fn secure_boot(
     recipe: &Recipe,
 ) -> Result<Option<Signature>> {
     let is_sealed = recipe.root.secure_boot == SecureBoot::Sealed;
-    if is_sealed && !recipe.root.verity {
-        let why = "[root] secure-boot = \"sealed\" needs a root under dm-verity".to_owned();
-        return Err(mendable(
-            why,
-            "leave out verity = false, or secure-boot = \"sealed\"".to_owned(),
-        ));
-    }
     match named {
         None if is_sealed => {
             let why = "the recipe has [root] secure-boot = \"sealed\", and no key is named to sign the image with";

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     part::Part,
     recipe::{Expect, Kernel, Mirror, Packages, Recipe, Root, Units, Volume},
-    values::{Base, Format, HostName, Locale, PackageName, TimeZone},
+    values::{Base, Format, HostName, Locale, PackageName, SecureBoot, TimeZone},
     written::{Located, Written},
 };
 use collect::{Files, Named, apart};
@@ -35,7 +35,6 @@ pub fn merge(
     let kernel = kernel(&files, base)?;
     let packages = packages(&files, base, &kernel.package)?;
     let expect = expect(&files, &packages)?;
-    let update_key = files.last(|w| &w.root.update_key);
     Ok(Recipe {
         name: name.clone(),
         summary: own.summary.as_ref().map(Located::value).cloned().unwrap_or_default(),
@@ -51,14 +50,7 @@ pub fn merge(
         overlays: tables::overlays(&files, project)?,
         files: tables::files(&files, project)?,
         units: units(&files)?,
-        root: Root {
-            verity: files.last(|w| &w.root.verity).unwrap_or(true),
-            size: files.last(|w| &w.root.size),
-            compression: files.last(|w| &w.root.compression).unwrap_or_default(),
-            secure_boot: files.last(|w| &w.root.secure_boot).unwrap_or_default(),
-            update_key_source: update_key.as_ref().map(|key| project.join(key.as_str())),
-            update_key,
-        },
+        root: root(&files, project)?,
         data: Volume { size: files.last(|w| &w.data.size) },
         mirror: Mirror {
             archive: files.last(|w| &w.mirror.archive),
@@ -134,6 +126,30 @@ fn packages(files: &Files<'_>, base: Base, kernel: &PackageName) -> Result<Packa
         install: reasons,
         exclude: exclude.iter().map(Named::cloned).collect(),
         recommends: files.last(|w| &w.packages.recommends).unwrap_or(false),
+    })
+}
+
+fn root(files: &Files<'_>, project: &Path) -> Result<Root, Error> {
+    let verity = files.last_named(|w| &w.root.verity);
+    let secure_boot = files.last_named(|w| &w.root.secure_boot);
+    if let (Some(verity), Some(secure_boot)) = (&verity, &secure_boot)
+        && !*verity.value()
+        && *secure_boot.value() == SecureBoot::Sealed
+    {
+        return Err(Error::Contradiction {
+            what: "secure-boot is \"sealed\", and the root is not under dm-verity".to_owned(),
+            at: secure_boot.place(),
+            first: verity.place(),
+        });
+    }
+    let update_key = files.last(|w| &w.root.update_key);
+    Ok(Root {
+        verity: verity.is_none_or(|named| *named.value()),
+        size: files.last(|w| &w.root.size),
+        compression: files.last(|w| &w.root.compression).unwrap_or_default(),
+        secure_boot: secure_boot.map(|named| named.cloned()).unwrap_or_default(),
+        update_key_source: update_key.as_ref().map(|key| project.join(key.as_str())),
+        update_key,
     })
 }
 
@@ -305,6 +321,10 @@ mod tests {
             (
                 "[units]\nmask = [\"a.service\"]\n[expect]\nunits = [\"a.service\"]",
                 "a.toml:6:10: unit `a.service` is masked, and yet expected to be active",
+            ),
+            (
+                "[root]\nverity = false\nsecure-boot = \"sealed\"",
+                "a.toml:5:15: secure-boot is \"sealed\", and the root is not under dm-verity",
             ),
             ("[[file]]\npath = \"/a\"", "a.toml:4:8: file `/a` says neither `content` nor `from`"),
             (

@@ -47,12 +47,16 @@ impl<'a> Files<'a> {
         &self,
         get: impl Fn(&'a Written) -> &'a Option<Located<T>>,
     ) -> Option<T> {
-        self.0
-            .iter()
-            .rev()
-            .find_map(|part| get(&part.written).as_ref())
-            .map(Located::value)
-            .cloned()
+        self.last_named(get).map(|named| named.cloned())
+    }
+
+    /// As [`Files::last`], with the file that says it.
+    pub(super) fn last_named<T: 'a>(
+        &self,
+        get: impl Fn(&'a Written) -> &'a Option<Located<T>>,
+    ) -> Option<Named<'a, T>> {
+        let named = |part: &&'a Part| Some(Named { part, located: get(&part.written).as_ref()? });
+        self.0.iter().rev().find_map(named)
     }
 
     /// A list: all files' joined, each value where it comes first. Twice in one file is an error.
