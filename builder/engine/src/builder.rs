@@ -140,6 +140,10 @@ impl Builder {
         if let Some(signature) = key::secure_boot(output.secure_boot.as_ref(), &plan.recipe)? {
             plan.set_signature(signature);
         }
+        let firmware = Firmware::of(plan.recipe.root.secure_boot);
+        if let Testing::Boot(settings) = &output.testing {
+            settings.suit(firmware)?;
+        }
         let equal = Equal::find(&plan, output);
         if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
             let folder = &equal.folder;
@@ -159,7 +163,6 @@ impl Builder {
                 let tools = outputs.path(MACHINE, TREE);
                 let shelf = output.folder.join(name.as_str());
                 let bench = self.bench(tools, &shelf, settings, observer);
-                let firmware = Firmware::of(plan.recipe.root.secure_boot);
                 let certificate = plan.certificate();
                 let bench = Bench { firmware, certificate, ..bench };
                 let images = Image::made(&outputs)?.into_iter().map(|image| Known {
@@ -205,7 +208,8 @@ impl Builder {
         }
         let tools = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
-        let (firmware, certificate) = (stored.firmware(), stored.certificate.clone());
+        boot.suit(stored.firmware)?;
+        let (firmware, certificate) = (stored.firmware, stored.certificate.clone());
         let bench = Bench { report, firmware, certificate, ..bench };
         let proof = verify::prove(&stored.images(folder), &stored.expect, &bench)?;
         report.map_or(Ok(()), |report| stored.report(&proof, report))

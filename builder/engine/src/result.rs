@@ -15,6 +15,7 @@ use coremax_recipe::{Recipe, SecureBoot, Version};
 
 use crate::{
     event::{Event, Observer, Stage, Unit},
+    hint::mendable,
     plan::{IMAGE, MACHINE, Plan},
     run::Outputs,
     steps::{Image, lean},
@@ -67,6 +68,8 @@ pub enum Testing {
 pub(crate) struct Stored {
     pub(crate) manifest: Manifest,
     pub(crate) expect: Expect,
+    /// By what its images boot.
+    pub(crate) firmware: &'static [Firmware],
     /// By which firmware with Secure Boot on believes its images, where it is not by Microsoft's.
     pub(crate) certificate: Option<Vec<u8>>,
 }
@@ -77,6 +80,8 @@ impl Stored {
         let Some(manifest) = Manifest::load(folder)? else {
             bail!("{} holds no result of a build", folder.display());
         };
+        let firmware = made_for(&manifest.build)
+            .with_context(|| format!("reading the result in {}", folder.display()))?;
         let path = folder.join(EXPECT);
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         let expect =
@@ -86,7 +91,7 @@ impl Stored {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             read => Some(read.with_context(|| format!("reading {}", path.display()))?),
         };
-        Ok(Self { manifest, expect, certificate })
+        Ok(Self { manifest, expect, firmware, certificate })
     }
 
     /// Its images.
@@ -97,11 +102,6 @@ impl Stored {
             sha256: artefact.sha256,
         };
         artefacts.map(known).collect()
-    }
-
-    /// What its images are made for.
-    pub(crate) fn firmware(&self) -> &'static [Firmware] {
-        Firmware::of(secure_boot(&self.manifest.build))
     }
 
     /// Lays the report of a new proof into a folder.
@@ -155,17 +155,23 @@ impl Equal {
 fn is_as_proven(manifest: &Manifest, wanted: &Testing) -> bool {
     match (&manifest.verified, wanted) {
         (Some(proof), Testing::Boot(settings)) => {
-            let made_for = Firmware::of(secure_boot(&manifest.build));
-            settings.are_met(&manifest.build.artefacts, &proof.boots, made_for)
+            let is_met = |made_for: &[Firmware]| {
+                settings.are_met(&manifest.build.artefacts, &proof.boots, made_for)
+            };
+            made_for(&manifest.build).is_ok_and(is_met)
         }
         (verified, _) => verified.is_none() && matches!(wanted, Testing::Skipped),
     }
 }
 
-/// What its recipe said of Secure Boot; a build that does not tell is of a time when there was nothing to say.
-fn secure_boot(build: &Build) -> SecureBoot {
-    let said = build.secure_boot.as_deref().and_then(|text| text.parse().ok());
-    said.unwrap_or(SecureBoot::Off)
+/// What the images of a build boot by. One that says nothing of Secure Boot is of a time when there was nothing to say.
+fn made_for(build: &Build) -> Result<&'static [Firmware]> {
+    let Some(word) = &build.secure_boot else { return Ok(Firmware::of(SecureBoot::Off)) };
+    let Ok(said) = word.parse() else {
+        let why = format!("it was made for Secure Boot by {word:?}, which is not known here");
+        return Err(mendable(why, "take a newer coremax".to_owned()));
+    };
+    Ok(Firmware::of(said))
 }
 
 /// Points `latest` at a result that a build has come to, new or old, if all boot tests prove it.

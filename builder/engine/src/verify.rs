@@ -21,6 +21,7 @@ use coremax_secure_boot::enrol;
 
 use crate::{
     event::{Observer, Stage, Unit},
+    hint::mendable,
     store::Record,
     usage::Stopwatch,
 };
@@ -77,6 +78,17 @@ impl BootSettings {
             [] => made_for.to_vec(),
             some => some.to_vec(),
         }
+    }
+
+    /// Refuses a firmware that an image is not made for, before somebody waits for its boot.
+    pub(crate) fn suit(&self, made_for: &[Firmware]) -> Result<()> {
+        let Some(other) = self.firmware.iter().find(|by| !made_for.contains(by)) else {
+            return Ok(());
+        };
+        let ids: Vec<_> = made_for.iter().map(|firmware| firmware.id()).collect();
+        let why = format!("the image does not boot by {}", other.scenario());
+        let hint = format!("[root] secure-boot decides it: --firmware can be {}", ids.join(", "));
+        Err(mendable(why, hint))
     }
 
     /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
@@ -448,6 +460,22 @@ mod tests {
             assert_eq!(settings.are_met(artefacts, boots, made_for), met, "{settings:?} {boots:?}");
         }
         assert!(all.are_met(&a, &by_both, Firmware::of(SecureBoot::Off)));
+    }
+
+    #[test]
+    fn an_image_is_not_booted_by_what_it_is_not_made_for() {
+        for (secure_boot, word, fits) in [
+            (SecureBoot::Sealed, "bios", false),
+            (SecureBoot::Sealed, "secure", true),
+            (SecureBoot::Off, "secure", false),
+            (SecureBoot::Off, "bios", true),
+            (SecureBoot::Shim, "bios", true),
+        ] {
+            let firmware = vec![Firmware::Uefi, Firmware::named(word).unwrap()];
+            let settings = BootSettings { firmware, ..BootSettings::default() };
+            let suits = settings.suit(Firmware::of(secure_boot));
+            assert_eq!(suits.is_ok(), fits, "{secure_boot} {word}");
+        }
     }
 
     #[test]

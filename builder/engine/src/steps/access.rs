@@ -53,17 +53,10 @@ fn lines(keys: &[SshKey]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::tests::recipe;
 
     const KEY: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-
-    fn recipe(more: &str) -> Recipe {
-        let text = format!(
-            "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n{more}\n[[output]]\nformat = \"raw\"\n"
-        );
-        let part = coremax_recipe::parse("a.toml", &text).unwrap();
-        coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap()
-    }
 
     #[test]
     fn each_user_s_keys_are_a_file_that_sshd_is_told_of() {

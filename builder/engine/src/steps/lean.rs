@@ -8,7 +8,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use coremax_recipe::{Recipe, Units};
-use coremax_rootfs::{Placed, link, place};
+use coremax_rootfs::{link, place};
+
+use super::site::file;
 
 /// It asks questions at the console of a machine that has nobody at it.
 const IN_EVERY_IMAGE: [&str; 1] = ["systemd-firstboot.service"];
@@ -78,10 +80,11 @@ pub(crate) fn masked(recipe: &Recipe) -> Vec<String> {
 
 /// Lays into the tree of a sealed image what makes it do without the rest.
 pub(crate) fn lay(tree: &Path, recipe: &Recipe) -> Result<()> {
-    let mut files = FILES.map(|(path, text)| file(path, text)).to_vec();
+    let mut files = FILES.map(|(path, text)| file(path, text.as_bytes(), 0o644)).to_vec();
     let trigger = fs::read_to_string(tree.join(TRIGGER)).unwrap_or_default();
     if trigger.contains(PRIORITIZED) {
-        files.push(file(&format!("/{TRIGGER}.d/10-coremax.conf"), COLDPLUG));
+        let path = format!("/{TRIGGER}.d/10-coremax.conf");
+        files.push(file(&path, COLDPLUG.as_bytes(), 0o644));
     }
     place(tree, &files)?;
     let generators = GENERATORS.map(|name| format!("etc/systemd/system-generators/{name}"));
@@ -110,24 +113,12 @@ fn brought(recipe: &Recipe, unit: &str) -> bool {
     })
 }
 
-fn file(path: &str, text: &str) -> Placed {
-    let [owner, group] = ["root", "root"].map(str::to_owned);
-    Placed { path: path.into(), content: text.as_bytes().to_vec(), mode: 0o644, owner, group }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-
-    fn recipe(more: &str) -> Recipe {
-        let text = format!(
-            "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n{more}\n[[output]]\nformat = \"raw\"\n"
-        );
-        let part = coremax_recipe::parse("a.toml", &text).unwrap();
-        coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap()
-    }
+    use crate::steps::tests::recipe;
 
     #[test]
     fn a_unit_that_the_recipe_wants_is_not_masked() {

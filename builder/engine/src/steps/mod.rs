@@ -36,3 +36,19 @@ pub(crate) use site::Site;
 pub(crate) use system::System;
 pub(crate) use tools::Tools;
 pub(crate) use unified::Signature;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use coremax_recipe::Recipe;
+
+    /// A recipe with this added to the least that one says.
+    pub(super) fn recipe(more: &str) -> Recipe {
+        let text = format!(
+            "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n{more}\n[[output]]\nformat = \"raw\"\n"
+        );
+        let part = coremax_recipe::parse("a.toml", &text).unwrap();
+        coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap()
+    }
+}
