@@ -31,6 +31,38 @@ pub const PARAMETER: &str = "coremax.slot";
 /// The word of a kernel's command line that says which version the loader took.
 pub const VERSION: &str = "coremax.version";
 
+/// What starts a slot's kernel, and keeps the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// GRUB, which keeps it in [`grub`]'s blocks.
+    Grub,
+    /// systemd-boot, which keeps it in [`entries`]' names.
+    SystemdBoot,
+}
+
+impl Loader {
+    /// The loader of an ESP. `is_there` says whether a file is on it, by its path.
+    ///
+    /// Each loader's image brings a file that nothing ever removes. A folder of entries alone says nothing: other
+    /// programs make one, too.
+    ///
+    /// # Errors
+    /// Those of `is_there`.
+    pub fn find<E>(mut is_there: impl FnMut(&str) -> Result<bool, E>) -> Result<Self, E> {
+        let blocks = is_there(&format!("{FOLDER}/{}", grub::BLESSED))?;
+        Ok(if !blocks && is_there(entries::SETTINGS)? { Self::SystemdBoot } else { Self::Grub })
+    }
+}
+
+impl fmt::Display for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grub => "GRUB",
+            Self::SystemdBoot => "systemd-boot",
+        })
+    }
+}
+
 /// One of the two places that an image can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

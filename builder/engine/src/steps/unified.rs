@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use coremax_disk::fat;
 use coremax_node_api::slot::{
     FOLDER, KERNEL, Slot,
-    entries::{self, ENTRIES, Entry},
+    entries::{self, ENTRIES, Entry, SETTINGS},
     grub::{Description, SLOT},
 };
 use coremax_secure_boot::{
@@ -91,7 +91,7 @@ impl Signature {
         let slot = |name: &str| format!("{FOLDER}/{}/{name}", Slot::A);
         Ok(vec![
             fat::File::bytes(STARTED, loader),
-            fat::File::bytes("loader/loader.conf", settings),
+            fat::File::bytes(SETTINGS, settings),
             fat::File::bytes(format!("{ENTRIES}/{}", Entry::NEW), entry),
             fat::File::bytes(slot(KERNEL), image),
             fat::File::bytes(slot(SLOT), description.encode()?),

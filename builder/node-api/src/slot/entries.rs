@@ -18,8 +18,10 @@ use std::{cmp::Reverse, fmt, str::FromStr};
 
 use super::{FOLDER, KERNEL, Slot, State, Trial};
 
-/// The folder of entries on the ESP; where it is, systemd-boot is the loader.
+/// The folder of entries on the ESP.
 pub const ENTRIES: &str = "loader/entries";
+/// What systemd-boot is set to, on the ESP.
+pub const SETTINGS: &str = "loader/loader.conf";
 
 /// What an entry holds: its title, and what it starts.
 pub fn content(slot: Slot, title: &str) -> String {

@@ -3,6 +3,7 @@
 //! They are enabled in /run, so that every other boot knows nothing of them.
 
 use std::{
+    convert::Infallible,
     fs::{self, File},
     os::unix::fs::symlink,
     path::Path,
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use coremax_node_api::{
     early_boot::TRIAL,
     slot::{
-        FOLDER, State,
+        FOLDER, Loader, State,
         entries::{self, ENTRIES},
         grub::{self, Blocks},
     },
@@ -44,19 +45,26 @@ pub(crate) fn prepare(slot: Option<&str>) {
 
 /// What cannot be read is read as the loader reads it: as nothing.
 fn state(esp: &Path) -> State {
-    if let Ok(entries) = fs::read_dir(esp.join(ENTRIES)) {
-        let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-        let names: Vec<_> = entries.flatten().map(name).collect();
-        return entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW);
+    let Ok(loader) = Loader::find(|path| Ok::<_, Infallible>(esp.join(path).exists()));
+    match loader {
+        Loader::Grub => blocks(esp).state(),
+        Loader::SystemdBoot => {
+            let entries = fs::read_dir(esp.join(ENTRIES)).into_iter().flatten().flatten();
+            let names: Vec<_> =
+                entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+            entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW)
+        }
     }
+}
+
+fn blocks(esp: &Path) -> Blocks {
     let folder = esp.join(FOLDER);
     let block = |name| fs::read(folder.join(name)).unwrap_or_default();
-    let blocks = Blocks {
+    Blocks {
         blessed: block(grub::BLESSED),
         copy: block(grub::BLESSED_COPY),
         trial: block(grub::TRIAL),
-    };
-    blocks.state()
+    }
 }
 
 fn enable() -> Result<()> {
@@ -91,6 +99,10 @@ mod tests {
         for name in ["coremax-1-b.conf", "coremax-2-a+2-1.conf"] {
             fs::write(esp.path().join(ENTRIES).join(name), "").unwrap();
         }
-        assert!(state(esp.path()).is_on_trial(Slot::A), "systemd-boot's entries come first");
+        assert!(state(esp.path()).is_on_trial(Slot::B), "entries are nothing beside GRUB's blocks");
+        fs::remove_file(folder.join("blessed.env")).unwrap();
+        assert!(state(esp.path()).is_on_trial(Slot::B), "nor without systemd-boot's settings");
+        fs::write(esp.path().join(entries::SETTINGS), "").unwrap();
+        assert!(state(esp.path()).is_on_trial(Slot::A));
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use coremax_node_api::{
     env,
     slot::{
-        FOLDER, Slot, State,
+        FOLDER, Loader, Slot, State,
         entries::{self, Change, ENTRIES, Entry},
         grub::{BLESSED, BLESSED_COPY, Blocks, Description, SLOT, TRIAL},
     },
@@ -42,9 +42,23 @@ pub(super) fn leave(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
     entries.into_iter().try_for_each(|entry| enact(medium, Change::Remove(entry)))
 }
 
+/// What starts the slots.
+pub(super) fn loader(medium: &dyn Medium) -> Result<Loader> {
+    let is_there =
+        |path: &str| medium.length(&Place::File(path.to_owned())).map(|length| length.is_some());
+    Loader::find(is_there).context("looking for the loader's files on the ESP")
+}
+
 /// The names of systemd-boot's entries; none where GRUB is the loader.
 fn names(medium: &dyn Medium) -> Result<Option<Vec<String>>> {
-    medium.list(ENTRIES).with_context(|| format!("listing {ENTRIES} on the ESP"))
+    match loader(medium)? {
+        Loader::Grub => Ok(None),
+        Loader::SystemdBoot => {
+            let names = medium.list(ENTRIES);
+            let names = names.with_context(|| format!("listing {ENTRIES} on the ESP"))?;
+            Ok(Some(names.unwrap_or_default()))
+        }
+    }
 }
 
 fn enact(medium: &mut dyn Medium, change: Change) -> Result<()> {
@@ -116,6 +130,7 @@ mod tests {
         let (title, version) = ("node 2".to_owned(), "2".to_owned());
         let description = Description { title, version, command_line: "quiet".into() };
         let files = [
+            (entries::SETTINGS.to_owned(), b"editor no\n".to_vec()),
             (format!("{ENTRIES}/{}", Entry::NEW), entries::content(Slot::A, "node 1").into_bytes()),
             (format!("{FOLDER}/b/{SLOT}"), description.encode().unwrap()),
         ];
