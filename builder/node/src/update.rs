@@ -124,6 +124,7 @@ fn open<R: Read>(
 ) -> Result<Reader<R>> {
     let reader = Reader::open(source, keys)?;
     let (recipe, version) = (running.recipe.clone(), running.version.clone());
-    reader.manifest().check(&Node { recipe, version, room: slot::room(medium, slot)? })?;
+    let (loader, room) = (state::loader(medium)?, slot::room(medium, slot)?);
+    reader.manifest().check(&Node { recipe, version, loader, room })?;
     Ok(reader)
 }

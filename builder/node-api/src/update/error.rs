@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{FORMAT, Kind, MANIFEST_MAX, UPDATER, Version, key::KeyId};
+use crate::slot::Loader;
 
 /// An update that is refused, or could not be read or written to its end.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,12 @@ pub enum Error {
         theirs: String,
         /// The node's.
         ours: String,
+    },
+    /// It is made for the other loader, which cannot start it here.
+    #[error("the update is made for {theirs}, which is not what starts this node")]
+    OtherLoader {
+        /// What would start it.
+        theirs: Loader,
     },
     /// It is larger than the place it goes to.
     #[error("the update needs {needed} bytes for its {what}, and the slot has {room}")]
@@ -134,6 +141,9 @@ impl Error {
                 "run `coremax-node rollback` to go back to the version in the other slot"
             }
             Self::OtherRecipe { .. } => "build the update from the recipe of this node",
+            Self::OtherLoader { .. } => {
+                "build it with the [root] secure-boot that this node was installed with: only a new installation changes it"
+            }
             Self::TooLarge { .. } => {
                 "make the image smaller, or install it anew with a larger [root] slot-size"
             }

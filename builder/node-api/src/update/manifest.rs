@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{BOOT_FILE_MAX, Digest, Error, LAYER_BLOCK, LAYER_MAX, MANIFEST_MAX, UPDATER, Version};
-use crate::env;
+use crate::{env, slot::Loader};
 
 /// The longest text in a manifest, in bytes. Set by this format.
 const TEXT_MAX: usize = 200;
@@ -69,6 +69,8 @@ pub struct Node {
     pub recipe: String,
     /// Its version.
     pub version: Version,
+    /// What starts its slots.
+    pub loader: Loader,
     /// The room in the slot to be written.
     pub room: Room,
 }
@@ -121,7 +123,7 @@ impl Manifest {
     /// Whether `node` can take this.
     ///
     /// # Errors
-    /// [`Error::OtherRecipe`], [`Error::Older`], [`Error::TooLarge`].
+    /// [`Error::OtherRecipe`], [`Error::Older`], [`Error::OtherLoader`], [`Error::TooLarge`].
     pub fn check(&self, node: &Node) -> Result<(), Error> {
         if self.recipe != node.recipe {
             return Err(Error::OtherRecipe {
@@ -132,6 +134,9 @@ impl Manifest {
         if self.version <= node.version {
             let (theirs, running) = (self.version.clone(), node.version.clone());
             return Err(Error::Older { theirs, running });
+        }
+        if self.loader() != node.loader {
+            return Err(Error::OtherLoader { theirs: self.loader() });
         }
         let Room { root, verity, boot } = node.room;
         let boot_files = [Kind::Kernel, Kind::Initrd, Kind::Description];
@@ -146,6 +151,14 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// What can start it: only a unified kernel image has no initrd beside it, and only systemd-boot starts one.
+    pub fn loader(&self) -> Loader {
+        match self.part(Kind::Initrd).size {
+            0 => Loader::SystemdBoot,
+            _ => Loader::Grub,
+        }
     }
 
     /// The part of this kind: every manifest that was parsed has one.

@@ -6,6 +6,7 @@ use super::{
     key::{PublicKey, SecretKey},
     *,
 };
+use crate::slot::Loader;
 
 fn key() -> SecretKey {
     SecretKey::from_seed([7; 32], "a test")
@@ -121,6 +122,7 @@ fn what_a_node_cannot_take() {
     let node = Node {
         recipe: "node".into(),
         version: "2026.11.22".parse().unwrap(),
+        loader: Loader::Grub,
         room: Room { root: 12288, verity: 4096, boot: 1000 },
     };
     manifest().check(&node).unwrap();
@@ -132,6 +134,10 @@ fn what_a_node_cannot_take() {
         (
             Node { recipe: "gate".into(), ..node.clone() },
             "the recipe node, and this node is of gate",
+        ),
+        (
+            Node { loader: Loader::SystemdBoot, ..node.clone() },
+            "made for GRUB, which is not what starts this node",
         ),
         (room(12287, 4096, 1000), "needs 12288 bytes for its root, and the slot has 12287"),
         (room(12288, 4095, 1000), "needs 4096 bytes for its verity tree"),
