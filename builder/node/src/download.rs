@@ -39,6 +39,8 @@ pub(crate) struct Download {
     ended: bool,
     /// What was kept when this began, in bytes.
     resumed: u64,
+    /// What was kept when the server was last thought to have more, in bytes.
+    expected: u64,
     pause: Duration,
 }
 
@@ -51,8 +53,8 @@ impl Download {
         let address = Address::parse(url)?;
         let web = Web::new(&address)?;
         let kept = Kept::open(folder, &Digest::of(url).to_string())?;
-        let (resumed, pause) = (kept.length, PAUSE);
-        Ok(Self { address, web, kept, at: 0, answer: None, ended: false, resumed, pause })
+        let (resumed, expected, pause) = (kept.length, kept.length, PAUSE);
+        Ok(Self { address, web, kept, at: 0, answer: None, ended: false, resumed, expected, pause })
     }
 
     /// How many bytes were here before anybody was asked; none where all is fetched.
@@ -65,13 +67,22 @@ impl Download {
         self.at = 0;
     }
 
+    /// Asks again for what lies behind the end: a server that does not tell a file's length cannot be told from one
+    /// that broke off. False if nothing came since the last time.
+    pub(crate) fn go_on(&mut self) -> bool {
+        let grew = self.kept.length > self.expected;
+        (self.expected, self.answer, self.ended) = (self.kept.length, None, false);
+        grew
+    }
+
     /// Fetches all of it again.
     ///
     /// # Errors
     /// A file that cannot be written to.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.kept.clear()?;
-        (self.at, self.answer, self.ended, self.resumed) = (0, None, false, 0);
+        (self.at, self.answer, self.ended) = (0, None, false);
+        (self.resumed, self.expected) = (0, 0);
         Ok(())
     }
 

@@ -97,6 +97,31 @@ fn another_run_goes_on() {
     assert_eq!(told.iter().collect::<Vec<_>>(), ranges);
 }
 
+/// An answer that ends where the connection does.
+fn unmeasured(head: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat()
+}
+
+#[test]
+fn a_file_of_untold_length_is_asked_for_until_nothing_more_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, told) = server(vec![
+        unmeasured("200 x", b"up"),
+        unmeasured("200 x", b"update"),
+        answer("416 x\r\nContent-Range: bytes */6", 0, b""),
+    ]);
+    let mut download = open(&url, folder.path());
+    assert_eq!(all(&mut download).unwrap(), "up");
+    for (grew, text) in [(true, "update"), (true, "update"), (false, "update")] {
+        assert_eq!(download.go_on(), grew);
+        download.rewind();
+        if grew {
+            assert_eq!(all(&mut download).unwrap(), text);
+        }
+    }
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["", "bytes=2-", "bytes=6-"]);
+}
+
 #[test]
 fn what_is_kept_of_another_goes() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,10 @@
 //! `update`: from a file, or from where one is served.
 
-use std::{fs::File, io::Seek, path::Path};
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use coremax_node_api::{
@@ -46,7 +50,7 @@ impl Node {
     fn take(&mut self, path: &Path) -> Result<(Slot, Manifest)> {
         let mut source =
             File::open(path).with_context(|| format!("opening the update {}", path.display()))?;
-        update::check(&self.disk, &source, &self.keys, &self.running)?;
+        self.check(&source)?;
         source.rewind().context("reading the update again")?;
         update::apply(&mut self.disk, &source, &self.keys, &self.running)
     }
@@ -58,12 +62,16 @@ impl Node {
         if let Some(bytes) = source.resumed() {
             println!("{bytes} bytes of it are here already");
         }
-        let mut checked = update::check(&self.disk, &mut source, &self.keys, &self.running);
+        let mut checked = self.check(&mut source);
+        while checked.as_ref().is_err_and(is_cut_off) && source.go_on() {
+            source.rewind();
+            checked = self.check(&mut source);
+        }
         // What was here may be of another file, which had this URL once.
         if source.resumed().is_some() && checked.as_ref().is_err_and(is_of_the_file) {
             println!("what is here is no part of it: all of it is fetched");
             source.restart()?;
-            checked = update::check(&self.disk, &mut source, &self.keys, &self.running);
+            checked = self.check(&mut source);
         }
         if let Err(error) = checked {
             if is_of_the_file(&error) {
@@ -76,6 +84,15 @@ impl Node {
         source.forget();
         Ok(done)
     }
+
+    fn check(&self, source: impl Read) -> Result<Manifest> {
+        update::check(&self.disk, source, &self.keys, &self.running)
+    }
+}
+
+/// Whether what was fetched ends too early.
+fn is_cut_off(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(file::Error::Truncated { .. }))
 }
 
 /// Whether an error comes from what was fetched, and not from the way it came or from this node.
