@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     num::NonZeroUsize,
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use coremax_disk::{
@@ -92,6 +92,30 @@ fn two_copies_of_a_tree_give_the_same_squashfs() {
         bytes
     });
     assert!(images[0] == images[1] && images[0] == images[2]);
+}
+
+#[test]
+fn short_files_of_some_folders_are_not_packed_together() {
+    if !have_mksquashfs() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [tree, image] = ["tree", "image"].map(|name| folder.path().join(name));
+    for name in ["etc", "usr/lib/udev", "usr/share"] {
+        fs::create_dir_all(tree.join(name)).unwrap();
+        fs::write(tree.join(name).join("short"), name).unwrap();
+    }
+    let fragments = |single: &[&str]| {
+        let single = single.iter().map(PathBuf::from).collect();
+        let volume = Squashfs { single, ..Squashfs::new(EPOCH) };
+        squashfs::make(&Sandbox::host(), &volume, &tree, &image).unwrap();
+        let said = said(&["-s"], &image);
+        let line = said.lines().find_map(|line| line.strip_prefix("Number of fragments "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(fragments(&[]), "1");
+    assert_eq!(fragments(&["etc", "usr/lib/udev"]), "1");
+    assert_eq!(fragments(&["etc", "usr"]), "0");
 }
 
 #[test]
@@ -188,6 +212,7 @@ fn what_cannot_be_sealed_is_said() {
         ),
         (Squashfs { epoch: 1 << 33, ..whole.clone() }, "SOURCE_DATE_EPOCH"),
         (Squashfs { emptied: vec!["../a".into()], ..whole.clone() }, "does not name a folder"),
+        (Squashfs { single: vec!["a*".into()], ..whole.clone() }, "does not name a folder"),
     ] {
         let error = make(&volume).unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string);
