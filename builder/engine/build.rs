@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::var("OUT_DIR")?).join("node");
     let status = Command::new(env::var("CARGO")?)
         .current_dir(&here)
-        .args(["build", "--release", "--locked", "--quiet", "--package", "coremax-node"])
+        .args(["build", "--profile", "node", "--locked", "--quiet", "--package", "coremax-node"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(&folder)
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !status.success() {
         return Err("building coremax-node for the images".into());
     }
-    let program = folder.join(TARGET).join("release/coremax-node");
+    let program = folder.join(TARGET).join("node/coremax-node");
     println!("cargo::rustc-env=COREMAX_NODE={}", program.display());
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! Two archives, one behind the other. The first is as it is, for what is in it is compressed already:
 //!
 //! ```text
-//! lib/modules/RELEASE/           modules, each compressed, and depmod's index of these alone
+//! lib/modules/RELEASE/           modules, each compressed
 //! lib/firmware/                  what these modules may ask for and the tree has
 //! dev/console                    where the kernel gives /init its standard streams
 //! ```
@@ -12,6 +12,7 @@
 //! The second is compressed as a whole:
 //!
 //! ```text
+//! lib/modules/RELEASE/modules.*  depmod's index of these modules alone
 //! init                           coremax-node
 //! sbin/e2fsck                    static, out of the tools tree
 //! ```
@@ -43,11 +44,11 @@ use crate::{
 };
 
 /// Changes when the same tree makes another file.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 /// zstd's level for a module: higher ones take twice the time for a fiftieth of the size.
 const MODULE_LEVEL: i32 = 6;
-/// zstd's level for the programs.
-const PROGRAM_LEVEL: i32 = 9;
+/// zstd's level for the second archive.
+const PACKED_LEVEL: i32 = 9;
 /// Where e2fsck-static puts its program.
 const E2FSCK: &str = "sbin/e2fsck.static";
 /// Folders that early boot mounts over.
@@ -101,22 +102,23 @@ impl Step for Initrd {
         let mut data: Vec<_> = FOLDERS.map(|path| Entry::folder(path, 0o755)).into();
         let console = Content::Character { major: 5, minor: 1 };
         data.push(Entry { path: "dev/console".to_owned(), mode: 0o600, content: console });
-        let modules = self.add_modules(&tree, &release, &mut data)?;
+        let chosen = self.add_modules(&tree, &release, &mut data)?;
         let e2fsck = needed.path("tools", tools::TREE).join(E2FSCK);
-        let programs =
-            [Entry::bytes("init", 0o755, NODE), Entry::copy("sbin/e2fsck", 0o755, e2fsck)];
+        let mut packed: Vec<_> = index_files(&release, &chosen).into();
+        packed.push(Entry::bytes("init", 0o755, NODE));
+        packed.push(Entry::copy("sbin/e2fsck", 0o755, e2fsck));
         let path = out.join(INITRD);
         let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
         let file = cpio::write(&data, self.epoch, None, file)?;
-        cpio::write(&programs, self.epoch, Some(PROGRAM_LEVEL), file)?;
-        let size = fs::metadata(&path)?.len();
+        cpio::write(&packed, self.epoch, Some(PACKED_LEVEL), file)?;
+        let (size, modules) = (fs::metadata(&path)?.len(), chosen.files.len());
         Ok(format!("Linux {release}, {modules} modules, initrd {:.1} MiB", size as f64 / 1048576.0))
     }
 }
 
 impl Initrd {
-    /// Adds the modules, their index and their firmware. Returns how many modules there are.
-    fn add_modules(&self, tree: &Path, release: &str, entries: &mut Vec<Entry>) -> Result<usize> {
+    /// Adds the modules and their firmware. Returns which modules they are.
+    fn add_modules(&self, tree: &Path, release: &str, entries: &mut Vec<Entry>) -> Result<Chosen> {
         let folder = tree.join("usr/lib/modules").join(release);
         let index = read_index(&folder)?;
         let sets = match self.modules {
@@ -124,15 +126,14 @@ impl Initrd {
             Modules::Metal => sets::METAL,
         };
         let chosen = index.initrd(&index.select(sets)?, Compression::Zstd);
-        let target = format!("lib/modules/{release}");
+        let target = modules(release);
         let mut firmware = BTreeSet::new();
         for (packed, (_, to)) in pack_all(&folder, &chosen.files)?.into_iter().zip(&chosen.files) {
             firmware.extend(packed.firmware);
             entries.push(Entry::bytes(format!("{target}/{to}"), 0o644, packed.file));
         }
-        entries.extend(index_files(&target, &chosen));
         entries.extend(firmware_files(tree, &firmware)?);
-        Ok(chosen.files.len())
+        Ok(chosen)
     }
 }
 
@@ -184,7 +185,13 @@ fn read_index(folder: &Path) -> Result<Index> {
         .with_context(|| format!("reading the modules' index in {}", folder.display()))
 }
 
-fn index_files(target: &str, chosen: &Chosen) -> [Entry; 4] {
+/// The folder of the modules.
+fn modules(release: &str) -> String {
+    format!("lib/modules/{release}")
+}
+
+fn index_files(release: &str, chosen: &Chosen) -> [Entry; 4] {
+    let target = modules(release);
     [
         ("modules.dep", &chosen.dep),
         ("modules.alias", &chosen.alias),
