@@ -8,13 +8,8 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_secure_boot::enrol;
-use coremax_tests::{Outcome, expect};
+use coremax_tests::{Firmware, Outcome, expect};
 
-const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const CODE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
-const EMPTY: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-const MICROSOFT: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 /// Longer than any of it takes by emulation on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(1200);
 /// Bytes from the disk's beginning in which the ESP lies.
@@ -27,16 +22,6 @@ const QEMU: &str = "qemu-system-x86_64";
 fn is_here(program: &str, package: &str) -> Outcome {
     let ran = Cmd::new(program, &Sandbox::host()).arg("--version").run();
     expect(ran.is_ok(), || format!("skipped: {program} is not here (install {package})"))
-}
-
-/// Whom the firmware believes.
-pub(crate) enum Firmware {
-    /// Everybody.
-    Off,
-    /// Microsoft.
-    Microsoft,
-    /// Whoever has this certificate, as DER.
-    OwnKeys(PathBuf),
 }
 
 /// A raw copy of an image.
@@ -118,41 +103,13 @@ impl Disk {
     }
 
     fn arguments(&self, firmware: &Firmware, serial: &Path) -> Result<Vec<String>, String> {
-        let vars = self.work.join("vars.fd");
-        let given = |path: &str| {
-            let found = Path::new(path).exists();
-            expect(found, || format!("skipped: {path} is not here (install ovmf)"))?;
-            fs::read(path).map_err(|e| format!("{path}: {e}"))
-        };
-        let (code, machine, content) = match firmware {
-            Firmware::Off => (CODE, "q35", given(EMPTY)?),
-            Firmware::Microsoft => (CODE_SECURE, "q35,smm=on", given(MICROSOFT)?),
-            Firmware::OwnKeys(certificate) => {
-                let certificate = fs::read(certificate).map_err(|e| e.to_string())?;
-                let enrolled = enrol::enrol(&given(EMPTY)?, &certificate);
-                (CODE_SECURE, "q35,smm=on", enrolled.map_err(|e| e.to_string())?)
-            }
-        };
-        fs::write(&vars, content).map_err(|e| e.to_string())?;
         let fixed = "-nodefaults -no-user-config -display none -vga std -net none -no-reboot -m 1024M \
-            -accel tcg,thread=multi -cpu max -smp 2 -device virtio-blk-pci,drive=disk \
-            -global driver=cfi.pflash01,property=secure,value=on";
-        let secure = !matches!(firmware, Firmware::Off);
-        let words = fixed.split_whitespace().filter(|word| secure || !word.contains("pflash01"));
-        let words = words.filter(|word| secure || *word != "-global").map(str::to_owned);
-        let pairs = [
-            ("-machine", machine.to_owned()),
-            ("-serial", format!("file:{}", serial.display())),
-            ("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")),
-            ("-drive", format!("if=pflash,unit=1,format=raw,file={}", vars.display())),
-            (
-                "-drive",
-                format!("if=none,id=disk,format=raw,cache=unsafe,file={}", self.raw.display()),
-            ),
-        ];
-        Ok(words
-            .chain(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]))
-            .collect())
+            -accel tcg,thread=multi -cpu max -smp 2 -device virtio-blk-pci,drive=disk";
+        let words = fixed.split_whitespace().map(str::to_owned);
+        let disk = format!("if=none,id=disk,format=raw,cache=unsafe,file={}", self.raw.display());
+        let pairs = [("-serial", format!("file:{}", serial.display())), ("-drive", disk)];
+        let pairs = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        Ok(words.chain(firmware.arguments(&self.work)?).chain(pairs).collect())
     }
 
     fn open(&self) -> Result<File, String> {

@@ -13,9 +13,9 @@ use std::{
 };
 
 use coremax_tests::{
-    Outcome, Ran, Sentence, cache, coremax, expect, project, repository, run_in, tell,
+    Firmware, Outcome, Ran, Sentence, cache, coremax, expect, project, repository, run_in, tell,
 };
-use machine::{Disk, Firmware};
+use machine::Disk;
 
 const STORY: &[Sentence<Stage>] = &[
     ("an image is built that the distribution signed", builds_shim),
@@ -127,7 +127,7 @@ fn unguarded(stage: &Stage) -> Outcome {
     let disk = stage.shim()?;
     disk.flip(GRUB)?;
     disk.flip(KERNEL)?;
-    disk.says(&Firmware::Off, RUNS, &[REFUSED_BY_GRUB])
+    disk.says(&Firmware::Uefi, RUNS, &[REFUSED_BY_GRUB])
 }
 
 fn no_key(stage: &Stage) -> Outcome {
@@ -204,7 +204,7 @@ fn changed_rest(stage: &Stage) -> Outcome {
     // It is Secure Boot that refuses, and nothing else.
     let disk = stage.sealed()?;
     disk.flip(KERNEL)?;
-    disk.says(&Firmware::Off, RUNS, &[REFUSED])
+    disk.says(&Firmware::Uefi, RUNS, &[REFUSED])
 }
 
 fn changed_root(stage: &Stage) -> Outcome {

@@ -1,5 +1,6 @@
 //! Helpers shared by the tests in this package.
 
+mod firmware;
 pub mod mirror;
 mod project;
 mod story;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use coremax_sandbox::{Cmd, Output, Sandbox};
 
+pub use firmware::Firmware;
 pub use project::project;
 pub use story::{Outcome, Sentence, expect, skip_all, tell};
 
