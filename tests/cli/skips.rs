@@ -29,7 +29,7 @@ fn a_skip_under_the_harness_is_shown_and_counted() {
 }
 
 /// What test programs print, the skips they note, the status they end with, and the sum.
-const RUNS: [(&str, &str, i32, &str); 6] = [
+const RUNS: [(&str, &str, i32, &str); 7] = [
     ("", "", 0, "0 passed, 0 failed, 0 skipped"),
     (
         "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured\n1 passed, 0 failed, 0 skipped\n",
@@ -51,10 +51,17 @@ const RUNS: [(&str, &str, i32, &str); 6] = [
     ),
     // A test that skipped a part and then failed has failed.
     (
-        "test y ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n",
+        "     Running a.rs (deps/a-12)\ntest y ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n",
         "a\ty\tno\n",
         101,
         "2 passed, 1 failed, 0 skipped",
+    ),
+    // That another program has a test of its name that fails is nothing to it.
+    (
+        "     Running b.rs (deps/b-12)\ntest y ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n",
+        "a\ty\tno\n",
+        101,
+        "1 passed, 1 failed, 1 skipped",
     ),
     (
         "     Running a\n1 passed, 0 failed, 0 skipped\n     Running b\nerror: test failed, to rerun pass `b`\n",
