@@ -5,10 +5,13 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use coremax_sandbox::{Child, Cmd, Sandbox};
+use coremax_tests::Firmware;
 
 const QEMU: &str = "qemu-system-x86_64";
 /// How long the machine may be silent: three boots that end in a watchdog's timeout, without KVM.
@@ -64,8 +67,20 @@ SUBSYSTEM=="virtio-ports", ATTR{name}=="coremax.tests", TAG+="systemd", ENV{SYST
 pub(crate) enum Disk<'a> {
     /// A qcow2.
     Kept(&'a Path),
+    /// A raw disk.
+    Raw(&'a Path),
     /// A raw disk, and a file that gets a record of all writes.
     Recorded { disk: &'a Path, log: &'a Path },
+}
+
+/// A machine to be.
+pub(crate) struct Machine<'a> {
+    pub(crate) firmware: &'a Firmware,
+    pub(crate) disk: Disk<'a>,
+    /// A second disk.
+    pub(crate) files: &'a Path,
+    /// Where it has its own files: its console, its shell, its firmware's variables.
+    pub(crate) work: &'a Path,
 }
 
 /// A running machine.
@@ -73,6 +88,8 @@ pub(crate) struct Guest {
     shell: BufReader<UnixStream>,
     serial: PathBuf,
     qemu: Child,
+    /// What QEMU tells of itself, a line an event.
+    events: Arc<Mutex<String>>,
 }
 
 /// What a boot came to.
@@ -90,34 +107,49 @@ pub(crate) struct Did {
 }
 
 impl Guest {
-    /// Starts a machine by BIOS from `disk`, with `files` on a second disk. What it needs besides
-    /// lies in `work`.
-    pub(crate) fn start(disk: &Disk<'_>, files: &Path, work: &Path) -> Result<Self, String> {
-        let (socket, serial) = (work.join("shell"), work.join("serial.log"));
-        let _ = fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).map_err(|e| format!("listening: {e}"))?;
+    /// Starts a machine. It has a watchdog, and a network on which the host alone answers, at 10.0.2.2.
+    pub(crate) fn start(machine: &Machine<'_>) -> Result<Self, String> {
+        let Machine { work, .. } = *machine;
+        fs::create_dir_all(work).map_err(|e| format!("making {}: {e}", work.display()))?;
+        let serial = work.join("serial.log");
+        let listen = |name: &str| {
+            let path = work.join(name);
+            let _ = fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).map_err(|e| format!("listening: {e}"))?;
+            Ok::<_, String>((listener, format!("socket,id={name},path={}", path.display())))
+        };
+        let ((shell, to_shell), (monitor, to_monitor)) = (listen("shell")?, listen("monitor")?);
         let log = File::create(work.join("qemu.log")).map_err(|e| format!("making a log: {e}"))?;
-        let files = format!("if=none,id=files,format=raw,readonly=on,file={}", files.display());
+        let files = machine.files.display();
+        let files = format!("if=none,id=files,format=raw,readonly=on,file={files}");
         let mut qemu = Cmd::new(QEMU, &Sandbox::host())
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024M"])
-            .args(disk.arguments())
+            .args(machine.firmware.arguments(work)?)
+            .args(machine.disk.arguments())
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
             .args(["-drive", &files])
             .args(["-device", "virtio-blk-pci,drive=files"])
             .args(["-serial", &format!("file:{}", serial.display())])
-            .args(["-chardev", &format!("socket,id=shell,path={}", socket.display())])
-            .args(["-device", "virtio-serial-pci"])
+            .args(["-chardev", &to_monitor, "-mon", "chardev=monitor,mode=control"])
+            .args(["-chardev", &to_shell, "-device", "virtio-serial-pci"])
             .args(["-device", "virtserialport,chardev=shell,name=coremax.tests"])
             .args(["-device", "virtio-rng-pci", "-device", "i6300esb"])
-            .args(["-netdev", "user,id=net,restrict=on"])
+            .args(["-netdev", "user,id=net"])
             .args(["-device", "virtio-net-pci,netdev=net,romfile="])
             .stderr_file(log)
             .spawn()
             .map_err(|e| format!("skipped: {e}: it is in the package qemu-system-x86"))?;
-        let stream = connected(&listener, &mut qemu, work)?;
+        let events = follow(connected(&monitor, &mut qemu, work)?)?;
+        let stream = connected(&shell, &mut qemu, work)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| e.to_string())?;
-        Ok(Self { shell: BufReader::new(stream), serial, qemu })
+        Ok(Self { shell: BufReader::new(stream), serial, qemu, events })
+    }
+
+    /// How often the watchdog had to restart the machine.
+    pub(crate) fn watchdogs(&self) -> usize {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.lines().filter(|line| line.contains("\"WATCHDOG\"")).count()
     }
 
     /// Waits until the machine has come up.
@@ -204,6 +236,10 @@ impl Disk<'_> {
                 "-drive",
                 format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", disk.display()),
             )],
+            Self::Raw(disk) => vec![(
+                "-drive",
+                format!("if=none,id=disk,format=raw,cache=unsafe,file={}", disk.display()),
+            )],
             Self::Recorded { disk, log } => vec![
                 ("-blockdev", format!("driver=file,node-name=raw,filename={}", disk.display())),
                 ("-blockdev", format!("driver=file,node-name=log,filename={}", log.display())),
@@ -212,6 +248,21 @@ impl Disk<'_> {
         };
         pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
+}
+
+/// Notes all that QEMU tells over QMP from now on.
+/// <https://www.qemu.org/docs/master/interop/qmp-spec.html>
+fn follow(mut monitor: UnixStream) -> Result<Arc<Mutex<String>>, String> {
+    let events = Arc::new(Mutex::new(String::new()));
+    let command = b"{\"execute\":\"qmp_capabilities\"}\n";
+    monitor.write_all(command).map_err(|e| format!("asking QEMU for events: {e}"))?;
+    let noted = events.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(monitor).lines().map_while(Result::ok) {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) += &format!("{line}\n");
+        }
+    });
+    Ok(events)
 }
 
 fn connected(listener: &UnixListener, qemu: &mut Child, work: &Path) -> Result<UnixStream, String> {
@@ -225,7 +276,7 @@ fn connected(listener: &UnixListener, qemu: &mut Child, work: &Path) -> Result<U
         if qemu.try_wait().map_err(|e| e.to_string())?.is_some() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
     let said = fs::read_to_string(work.join("qemu.log")).unwrap_or_default();
     Err(format!("QEMU does not start: {said}"))

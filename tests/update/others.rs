@@ -1,0 +1,101 @@
+//! Machines of their own: for versions that do not come to anything, and for the other firmware and loader.
+
+use coremax_tests::{Firmware, Outcome, expect};
+
+use crate::{
+    Stage, blessed,
+    builds::{DISSECTING, HANGS, LATE, ONE, PANICS, SICK, TWO, Version, full},
+    equal, falls_back,
+    guest::{Disk, Guest, Machine},
+    refuses, says, up, update,
+};
+
+/// As often as the loader tries a version.
+const TRIES: usize = 3;
+
+pub(crate) fn panics(stage: &Stage) -> Outcome {
+    full()?;
+    let mut guest = new(stage, "panics", &Firmware::Bios, ONE, &[PANICS])?;
+    falls_back(&mut guest, PANICS, &["Kernel panic - not syncing: sysrq"])
+}
+
+pub(crate) fn hangs(stage: &Stage) -> Outcome {
+    full()?;
+    let mut guest = new(stage, "hangs", &Firmware::Bios, ONE, &[HANGS])?;
+    falls_back(&mut guest, HANGS, &[])?;
+    equal(&guest.watchdogs(), &TRIES)
+}
+
+pub(crate) fn late(stage: &Stage) -> Outcome {
+    full()?;
+    let mut guest = new(stage, "late", &Firmware::Bios, ONE, &[LATE])?;
+    falls_back(&mut guest, LATE, &["did not show its health in time"])
+}
+
+pub(crate) fn by_uefi(stage: &Stage) -> Outcome {
+    full()?;
+    let mut guest = new(stage, "uefi", &Firmware::Uefi, ONE, &[TWO, SICK, TWO.sealed()])?;
+    refuses(
+        &mut guest,
+        &TWO.sealed().file(),
+        &["made for systemd-boot, which is not what starts"],
+    )?;
+    both_ways(&mut guest, TWO, SICK)
+}
+
+pub(crate) fn sealed(stage: &Stage) -> Outcome {
+    full()?;
+    let firmware = stage.own_keys(ONE.sealed())?;
+    let versions = [TWO.sealed(), SICK.sealed(), TWO];
+    let mut guest = new(stage, "sealed", &firmware, ONE.sealed(), &versions)?;
+    refuses(&mut guest, &TWO.file(), &["made for GRUB, which is not what starts"])?;
+    both_ways(&mut guest, TWO.sealed(), SICK.sealed())?;
+    let entries = guest.runs("ls /boot/loader/entries /efi/loader/entries 2>/dev/null || true")?;
+    println!("         {}", entries.replace('\n', " "));
+    Ok(())
+}
+
+pub(crate) fn dissected(stage: &Stage) -> Outcome {
+    full()?;
+    let mut guest = new(stage, "dissected", &Firmware::Bios, DISSECTING, &[])?;
+    let hash = "grep -o 'coremax.root=[0-9a-f]*' /proc/cmdline | cut -d= -f2";
+    let hash = guest.runs(hash)?;
+    let dissect = format!("systemd-dissect --root-hash={} /dev/vda", hash.trim());
+    says(&guest.runs(&dissect)?, &["root", "root-verity", "squashfs", "yes"])?;
+    // Mounted with its hashes checked, and read.
+    let read = format!(
+        "{dissect} --mount --mkdir -o ro /run/dissected && cat /run/dissected/etc/os-release"
+    )
+    .replace("systemd-dissect ", "systemd-dissect --read-only ");
+    says(&guest.runs(&read)?, &["ID=debian"])?;
+    let wrong = dissect.replacen(hash.trim(), &"0".repeat(64), 1);
+    let did = guest.run(&wrong)?;
+    expect(!did.ok, || format!("another hash has a root, too: {}", did.said))
+}
+
+/// Forth to a good version from version 1, back, and forth to a bad one, which gives way.
+fn both_ways(guest: &mut Guest, good: Version, bad: Version) -> Outcome {
+    equal(&update(guest, good, good.number)?, &up("b", good.number))?;
+    blessed(guest)?;
+    says(&guest.runs("coremax-node rollback")?, &["to go back to 1 in slot a"])?;
+    equal(&guest.restart_until("1")?, &up("a", "1"))?;
+    blessed(guest)?;
+    falls_back(guest, bad, &["sick.service", "to go back to 1 in slot a"])
+}
+
+/// A new machine that has come up.
+fn new(
+    stage: &Stage,
+    name: &str,
+    firmware: &Firmware,
+    version: Version,
+    updates: &[Version],
+) -> Result<Guest, String> {
+    let work = stage.work.join(name);
+    let disk = stage.disk(version, &work)?;
+    let files = stage.files(updates, &work)?;
+    let machine = Machine { firmware, disk: Disk::Kept(&disk), files: &files, work: &work };
+    let mut guest = Guest::start(&machine)?;
+    equal(&guest.up()?, &up("a", version.number))?;
+    Ok(guest)
+}
