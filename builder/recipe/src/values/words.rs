@@ -99,7 +99,7 @@ pub enum Compression {
     /// For every day: a few seconds.
     #[default]
     Fast,
-    /// For what is released: a few minutes, and a tenth smaller.
+    /// For what is released: a few minutes, and a sixth smaller.
     Small,
 }
 
