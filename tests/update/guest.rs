@@ -29,12 +29,9 @@ content = '''
 # Runs what a test says, a line at a time.
 export LC_ALL=C
 exec 3<>/dev/virtio-ports/coremax.tests
-for word in $(cat /proc/cmdline); do
-    case $word in
-        coremax.slot=*) slot=${word#*=} ;;
-        coremax.version=*) version=${word#*=} ;;
-    esac
-done
+# The command line of what its operator signed is the same in both slots.
+slot=$(sed -n 's/.*"slot":"\([ab]\)".*/\1/p' /run/coremax/state.json)
+version=$(cat /usr/lib/coremax-tests/version)
 echo "ready $slot $version" >&3
 while :; do
     while IFS= read -r line <&3; do
@@ -157,8 +154,12 @@ impl Guest {
         loop {
             let line = self.line()?;
             let words: Vec<_> = line.split_whitespace().collect();
-            if let ["ready", slot, version] = words[..] {
-                return Ok(Up { slot: slot.to_owned(), version: version.to_owned() });
+            match words[..] {
+                ["ready", slot, version] => {
+                    return Ok(Up { slot: slot.to_owned(), version: version.to_owned() });
+                }
+                ["ready", ..] => return Err(format!("it does not know what runs: {line:?}")),
+                _ => {}
             }
         }
     }
