@@ -233,6 +233,7 @@ impl Stage {
     pub(crate) fn files(&self, versions: &[Version], work: &Path) -> Result<PathBuf, String> {
         let (folder, image) = (work.join("files"), work.join("files.ext4"));
         let _ = fs::remove_file(&image);
+        self.keys()?;
         fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
         let mut room = 64 << 20;
         for version in versions {

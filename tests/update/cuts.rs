@@ -35,8 +35,8 @@ const DISCARD: u64 = 4;
 const LONGEST: u64 = 1 << 20;
 /// How many of the disks are booted.
 const BOOTS: u64 = 12;
-/// Bytes of the machine's disk: more than the image has, so that the data partition grows.
-const DISK: u64 = 3 << 30;
+/// Bytes that the machine's disk has more than its image, so that the data partition grows.
+const MORE: u64 = 1 << 30;
 
 /// What is recorded and played back.
 struct Cut<'a> {
@@ -105,8 +105,11 @@ impl<'a> Cut<'a> {
         let convert = Cmd::new("qemu-img", &Sandbox::host()).args(["convert", "-O", "raw"]);
         let convert = convert.arg(self.stage.image(self.versions[0])?).arg(disk).run();
         convert.map_err(|e| format!("skipped: {e}: it is in the package qemu-utils"))?;
-        let disk = OpenOptions::new().write(true).open(disk).map_err(|e| e.to_string())?;
-        disk.set_len(DISK).map_err(|e| e.to_string())
+        let longer = || {
+            let disk = OpenOptions::new().write(true).open(disk)?;
+            disk.set_len(disk.metadata()?.len() + MORE)
+        };
+        longer().map_err(|e| format!("{}: {e}", disk.display()))
     }
 
     fn record(&self, disk: &Path, log: &Path, updates: &Path) -> Outcome {

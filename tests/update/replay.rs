@@ -69,7 +69,7 @@ impl Replayed {
         // The second table takes the last 33 sectors of the disk.
         let data_span = (data.0, length - 33 * SECTOR);
         let data_path = path.with_file_name("data.raw");
-        let data = part(&disk, data, &data_path).map_err(|e| e.to_string())?;
+        let data = part(path, data, &data_path)?;
         data.set_len(data_span.1 - data_span.0).map_err(|e| e.to_string())?;
         Ok(Self {
             data,
@@ -234,13 +234,15 @@ impl Replayed {
     }
 }
 
-/// A copy of a part of the disk.
-fn part(disk: &File, (begin, end): Span, path: &Path) -> io::Result<File> {
-    let mut window = Window { disk, begin, length: end - begin, at: 0 };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-    io::copy(&mut window, &mut file)?;
-    Ok(file)
+/// A copy of a part of the disk, which takes no room for what is empty.
+fn part(disk: &Path, (begin, end): Span, path: &Path) -> Result<File, String> {
+    Cmd::new("dd", &Sandbox::host())
+        .args(["bs=1M", "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"])
+        .args([format!("skip={begin}"), format!("count={}", end - begin)])
+        .args([format!("if={}", disk.display()), format!("of={}", path.display())])
+        .run()
+        .map_err(|e| e.to_string())?;
+    OpenOptions::new().read(true).write(true).open(path).map_err(|e| e.to_string())
 }
 
 /// A part of a disk, which is only read.
