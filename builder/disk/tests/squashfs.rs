@@ -114,8 +114,8 @@ fn short_files_of_some_folders_are_not_packed_together() {
         line.unwrap().to_owned()
     };
     assert_eq!(fragments(&[]), "1");
-    assert_eq!(fragments(&["etc", "usr/lib/udev"]), "1");
-    assert_eq!(fragments(&["etc", "usr"]), "0");
+    assert_eq!(fragments(&["etc", "usr/lib/ude", "usr/share"]), "1");
+    assert_eq!(fragments(&["etc", "usr/lib/udev", "usr/share"]), "0");
 }
 
 #[test]

@@ -203,12 +203,12 @@ impl Builder {
         observer: Observer<'_>,
     ) -> Result<()> {
         let stored = Stored::load(folder)?;
+        boot.suit(stored.firmware)?;
         if let Some(report) = report {
             fs::create_dir_all(report).with_context(|| format!("making {}", report.display()))?;
         }
         let tools = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
-        boot.suit(stored.firmware)?;
         let (firmware, certificate) = (stored.firmware, stored.certificate.clone());
         let bench = Bench { report, firmware, certificate, ..bench };
         let proof = verify::prove(&stored.images(folder), &stored.expect, &bench)?;

@@ -43,14 +43,18 @@ pub enum Loader {
 impl Loader {
     /// The loader of an ESP. `is_there` says whether a file is on it, by its path.
     ///
-    /// Each loader's image brings a file that nothing ever removes. A folder of entries alone says nothing: other
-    /// programs make one, too.
+    /// Each loader's image brings files that nothing ever removes; of GRUB's blocks any will do, since damage may take
+    /// one. A folder of entries alone says nothing: other programs make one, too.
     ///
     /// # Errors
     /// Those of `is_there`.
     pub fn find<E>(mut is_there: impl FnMut(&str) -> Result<bool, E>) -> Result<Self, E> {
-        let blocks = is_there(&format!("{FOLDER}/{}", grub::BLESSED))?;
-        Ok(if !blocks && is_there(entries::SETTINGS)? { Self::SystemdBoot } else { Self::Grub })
+        for block in [grub::BLESSED, grub::BLESSED_COPY, grub::TRIAL] {
+            if is_there(&format!("{FOLDER}/{block}"))? {
+                return Ok(Self::Grub);
+            }
+        }
+        Ok(if is_there(entries::SETTINGS)? { Self::SystemdBoot } else { Self::Grub })
     }
 }
 

@@ -29,7 +29,7 @@ const REVISION: u32 = 4;
 pub(crate) const IMAGE: &str = "layer.squashfs";
 pub(crate) const LEAVES: &str = "leaves";
 /// zstd's level, and what it compresses at once, for every day: it takes a fiftieth of the time of the other. The
-/// largest pieces that there are make the smallest file; a boot reads a fifth more than with pieces of 256 KiB.
+/// largest pieces that there are make the smallest file; a boot then reads a fifth more from the disk than with pieces of 256 KiB.
 const FAST: (i32, Bytes) = (4, Bytes(1 << 20));
 /// For what is released: a sixth smaller. Higher levels gain nothing more.
 const SMALL: (i32, Bytes) = (19, Bytes(1 << 20));

@@ -100,9 +100,12 @@ mod tests {
             fs::write(esp.path().join(ENTRIES).join(name), "").unwrap();
         }
         assert!(state(esp.path()).is_on_trial(Slot::B), "entries are nothing beside GRUB's blocks");
-        fs::remove_file(folder.join("blessed.env")).unwrap();
-        assert!(state(esp.path()).is_on_trial(Slot::B), "nor without systemd-boot's settings");
         fs::write(esp.path().join(entries::SETTINGS), "").unwrap();
+        fs::remove_file(folder.join("blessed.env")).unwrap();
+        assert!(state(esp.path()).is_on_trial(Slot::B), "one block is enough");
+        fs::remove_dir_all(folder).unwrap();
         assert!(state(esp.path()).is_on_trial(Slot::A));
+        fs::remove_file(esp.path().join(entries::SETTINGS)).unwrap();
+        assert_eq!(state(esp.path()), State::NEW, "nor are they without systemd-boot's settings");
     }
 }
