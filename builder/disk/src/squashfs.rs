@@ -38,9 +38,8 @@ pub struct Squashfs {
     pub block: Bytes,
     /// Folders, relative to the tree, that are kept without what is in them.
     pub emptied: Vec<PathBuf>,
-    /// Folders, relative to the tree and with names of letters, digits, `-`, `_` and `.` alone, whose short files
-    /// are compressed each by itself and not packed together. That takes more room, and reading one of them does not
-    /// read its neighbours, of which Linux keeps but the last few that it unpacked.
+    /// Files, relative to the tree, that are compressed each by itself, however short: reading one that is packed
+    /// together with others unpacks them all, and Linux keeps but the last few such blocks.
     pub single: Vec<PathBuf>,
     /// How many threads compress.
     pub threads: NonZeroUsize,
@@ -85,7 +84,7 @@ impl Squashfs {
             .args(["-b", &self.block.0.to_string()])
             .args(["-processors", &self.threads.to_string()])
             .args(["-mem", MEMORY])
-            .args(single::action(&self.single)?);
+            .args(single::action(&self.single));
         let patterns = leave_out::patterns(&self.emptied)?;
         Ok(match patterns.is_empty() {
             true => command,
@@ -101,7 +100,7 @@ impl Squashfs {
 /// image is added here.
 ///
 /// # Errors
-/// A failing mksquashfs; a path in `emptied` or `single` that is not relative, or leads upwards; overlayfs'
+/// A failing mksquashfs; a path in `emptied` that is not relative, or leads upwards; overlayfs'
 /// marks in the tree, which [`layer::settle`] takes away; failing I/O.
 pub fn make(tools: &Sandbox, volume: &Squashfs, source: &Path, image: &Path) -> Result<Bytes> {
     layer::refuse_marks(source, &volume.emptied)?;

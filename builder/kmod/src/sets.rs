@@ -170,10 +170,30 @@ const SERVERS: Set = Set {
     ],
 };
 
+/// What systemd and udev load by themselves nearly everywhere.
+const RUNNING: Set = Set {
+    required: &[],
+    names: &[
+        "autofs4",
+        "ip_tables",
+        "efi_pstore",
+        "button",
+        "evdev",
+        "serio_raw",
+        "lpc_ich",
+        "iTCO_wdt",
+        "qemu_fw_cfg",
+    ],
+    paths: &[],
+    except: &[],
+};
+
 /// An image for virtual machines.
 pub const CLOUD: &[Set] = &[ROOT, COMMON, HYPERVISORS];
 /// An image for servers, which also boots in virtual machines.
 pub const METAL: &[Set] = &[ROOT, COMMON, HYPERVISORS, SERVERS];
+/// What a virtual machine reads while it boots, from the initrd or later, and a server in part.
+pub const AT_BOOT: &[Set] = &[ROOT, COMMON, HYPERVISORS, RUNNING];
 
 impl Set {
     fn takes(&self, path: &str) -> bool {

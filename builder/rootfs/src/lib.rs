@@ -7,6 +7,7 @@
 //! All of it works as root of a user namespace, on a tree that belongs to nobody else meanwhile.
 
 mod accounts;
+mod at_boot;
 mod clean;
 mod configure;
 mod database;
@@ -21,6 +22,7 @@ mod units;
 mod unpack;
 
 pub use accounts::{Group, User, add_accounts};
+pub use at_boot::read_at_boot;
 pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};

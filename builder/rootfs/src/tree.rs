@@ -186,11 +186,22 @@ impl Tree {
         }
     }
 
+    /// The path from the tree's top of the plain file that this one leads to; none where there is no such file.
+    pub(crate) fn plain_file(&self, path: &Path) -> Option<PathBuf> {
+        let file = self.open_file(path).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let (root, file) = (lies_at(&self.root).ok()?, lies_at(&file).ok()?);
+        Some(file.strip_prefix(root).ok()?.to_owned())
+    }
+
     fn open_file(&self, path: &Path) -> io::Result<File> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let (folder, name) = self.parent(&path)?;
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // A pipe in the tree would wait for one who writes.
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             match fs::openat(&folder, name, flags, Mode::empty()) {
                 Err(Errno::LOOP) => {}
                 other => return Ok(File::from(other?)),

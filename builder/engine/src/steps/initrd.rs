@@ -29,11 +29,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use coremax_disk::cpio::{self, Content, Entry};
 use coremax_fetch::Digest;
-use coremax_kmod::{Compression, Files, Index, Initrd as Chosen, Modinfo, sets};
+use coremax_kmod::{Compression, Initrd as Chosen, Modinfo, sets};
 use coremax_recipe::Modules;
 
 use super::{
     kernel::{self, INITRD},
+    modules,
     site::NODE,
     system, tools,
 };
@@ -119,14 +120,14 @@ impl Step for Initrd {
 impl Initrd {
     /// Adds the modules and their firmware. Returns which modules they are.
     fn add_modules(&self, tree: &Path, release: &str, entries: &mut Vec<Entry>) -> Result<Chosen> {
-        let folder = tree.join("usr/lib/modules").join(release);
-        let index = read_index(&folder)?;
+        let folder = tree.join(modules::FOLDER).join(release);
+        let index = modules::index(&folder)?;
         let sets = match self.modules {
             Modules::Cloud => sets::CLOUD,
             Modules::Metal => sets::METAL,
         };
         let chosen = index.initrd(&index.select(sets)?, Compression::Zstd);
-        let target = modules(release);
+        let target = target(release);
         let mut firmware = BTreeSet::new();
         for (packed, (_, to)) in pack_all(&folder, &chosen.files)?.into_iter().zip(&chosen.files) {
             firmware.extend(packed.firmware);
@@ -173,25 +174,13 @@ fn pack(path: &Path) -> Result<Packed> {
     Ok(Packed { file, firmware })
 }
 
-fn read_index(folder: &Path) -> Result<Index> {
-    let read = |name: &str| match fs::read_to_string(folder.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.with_context(|| format!("reading {}", folder.join(name).display())),
-    };
-    let (dep, alias) = (read("modules.dep")?, read("modules.alias")?);
-    let (softdep, builtin) = (read("modules.softdep")?, read("modules.builtin")?);
-    let files = Files { dep: &dep, alias: &alias, softdep: &softdep, builtin: &builtin };
-    Index::parse(files)
-        .with_context(|| format!("reading the modules' index in {}", folder.display()))
-}
-
-/// The folder of the modules.
-fn modules(release: &str) -> String {
+/// The folder of the modules in the initrd.
+fn target(release: &str) -> String {
     format!("lib/modules/{release}")
 }
 
 fn index_files(release: &str, chosen: &Chosen) -> [Entry; 4] {
-    let target = modules(release);
+    let target = target(release);
     [
         ("modules.dep", &chosen.dep),
         ("modules.alias", &chosen.alias),

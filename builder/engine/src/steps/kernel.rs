@@ -22,7 +22,7 @@ pub(crate) fn copy(tree: &Path, out: &Path) -> Result<String> {
 }
 
 /// The release of the one kernel in the tree.
-fn release(tree: &Path) -> Result<String> {
+pub(super) fn release(tree: &Path) -> Result<String> {
     let boot = tree.join("boot");
     let names = fs::read_dir(&boot).with_context(|| format!("listing {}", boot.display()))?;
     let mut releases: Vec<_> = names

@@ -13,9 +13,10 @@ use coremax_disk::{
 };
 use coremax_fetch::Digest;
 use coremax_recipe::Compression;
+use coremax_rootfs::read_at_boot;
 use coremax_sandbox::Sandbox;
 
-use super::{site, system, tools};
+use super::{modules, site, system, tools};
 use crate::{
     event::{Stage, Unit},
     fingerprint::Fingerprint,
@@ -24,27 +25,17 @@ use crate::{
 };
 
 /// Changes when the same tree makes another file.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 /// The files in the step's output.
 pub(crate) const IMAGE: &str = "layer.squashfs";
 pub(crate) const LEAVES: &str = "leaves";
 /// zstd's level, and what it compresses at once, for every day: it takes a fiftieth of the time of the other. The
-/// largest pieces that there are make the smallest file; a boot then reads a fifth more from the disk than with pieces of 256 KiB.
+/// largest pieces that there are make the smallest file.
 const FAST: (i32, Bytes) = (4, Bytes(1 << 20));
 /// For what is released: a sixth smaller. Higher levels gain nothing more.
 const SMALL: (i32, Bytes) = (19, Bytes(1 << 20));
 /// What lies on the ESP, or in a file system of its own when the machine runs.
 const LEFT_OUT: [&str; 1] = ["boot"];
-
-/// Many short files that a boot reads one by one: packed together, each would be unpacked with a whole block of
-/// others, and most blocks several times.
-const READ_AT_BOOT: [&str; 5] = [
-    "etc",
-    "usr/lib/systemd",
-    "usr/lib/tmpfiles.d",
-    "usr/lib/udev",
-    "usr/lib/x86_64-linux-gnu/security",
-];
 
 /// Which layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +112,24 @@ impl Step for Layer {
         };
         let tools = Sandbox::tools(&needed.path("tools", tools::TREE));
         let image = out.join(IMAGE);
-        let size = squashfs::make(&tools.bind_ro(&source), &self.squashfs(), &source, &image)?;
+        let volume = Squashfs { single: self.read_at_boot(&source)?, ..self.squashfs() };
+        let size = squashfs::make(&tools.bind_ro(&source), &volume, &source, &image)?;
         verity::leaves(&self.identity.salt()?, &image, &out.join(LEAVES), &|_| ())?;
         Ok(format!("{} layer, {} MiB", self.id().trim_start_matches("seal-"), size.0 >> 20))
     }
 }
 
 impl Layer {
+    /// What a boot finds without unpacking its neighbours: of the packages, most of which no boot reads.
+    fn read_at_boot(&self, tree: &Path) -> Result<Vec<PathBuf>> {
+        if self.which == Which::Site {
+            return Ok(Vec::new());
+        }
+        let mut files = read_at_boot(tree)?;
+        files.extend(modules::read_at_boot(tree)?);
+        Ok(files)
+    }
+
     fn squashfs(&self) -> Squashfs {
         let (level, block) = match self.compression {
             Compression::Fast => FAST,
@@ -137,7 +139,6 @@ impl Layer {
             compression: squashfs::Compression::Zstd { level },
             block,
             emptied: LEFT_OUT.map(PathBuf::from).into(),
-            single: READ_AT_BOOT.map(PathBuf::from).into(),
             ..Squashfs::new(self.epoch)
         }
     }

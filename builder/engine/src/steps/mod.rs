@@ -20,6 +20,7 @@ pub(crate) mod kernel;
 pub(crate) mod layer;
 mod layers;
 pub(crate) mod lean;
+mod modules;
 pub(crate) mod root;
 mod site;
 mod system;
