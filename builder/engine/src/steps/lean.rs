@@ -14,7 +14,7 @@ use super::site::file;
 
 /// It asks questions at the console of a machine that has nobody at it.
 const IN_EVERY_IMAGE: [&str; 1] = ["systemd-firstboot.service"];
-const IN_A_SEALED_ONE: [&str; 6] = [
+const IN_A_SEALED_ONE: [&str; 7] = [
     // The image's packages do not change: their database needs no copy a day.
     "dpkg-db-backup.timer",
     // They check ext4 on LVM, which neither the root nor the data partition is.
@@ -22,6 +22,8 @@ const IN_A_SEALED_ONE: [&str; 6] = [
     "e2scrub_reap.service",
     // udev loads the drivers of the graphics that are there; logind asks for their core before.
     "modprobe@drm.service",
+    // It mounts the root and /usr as fstab has it, where a sealed image has neither.
+    "systemd-remount-fs.service",
     // Early boot has grown the data partition.
     "systemd-repart.service",
     // It records the runlevel for SysV's programs.
@@ -37,11 +39,15 @@ const GENERATORS: [&str; 5] = [
 ];
 /// udev starts them when the module comes that they are for; no boot needs it.
 const ON_DEMAND: [&str; 2] = ["sys-fs-fuse-connections.mount", "sys-kernel-config.mount"];
+/// They start a program that does nothing under systemd, and one that reads the sizes of memory modules.
+const RULES: [&str; 2] = ["85-hwclock.rules", "70-memory.rules"];
 /// A link to this masks, be it for a unit, a dependency or a generator.
 const NULL: &str = "/dev/null";
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 4] = [
     ("/usr/lib/modprobe.d/10-coremax.conf", MODPROBE),
     ("/usr/lib/systemd/system/modprobe@.service.d/10-coremax.conf", ONCE),
+    ("/usr/lib/systemd/system/ssh.service.d/10-coremax.conf", UNTESTED),
+    ("/usr/lib/systemd/system/systemd-network-generator.service.d/10-coremax.conf", ON_REQUEST),
 ];
 const TRIGGER: &str = "usr/lib/systemd/system/systemd-udev-trigger.service";
 /// Options of its own that systemd has from version 251 on; Ubuntu 22.04 has 249.
@@ -56,16 +62,55 @@ const ONCE: &str = "\
 [Service]
 RemainAfterExit=yes
 ";
+const UNTESTED: &str = "\
+# sshd reads its configuration as it starts, and fails by it as well as a run before that only tests it.
+[Service]
+ExecStartPre=
+";
+const ON_REQUEST: &str = "\
+# Where the kernel's command line speaks of the network.
+[Unit]
+ConditionKernelCommandLine=|ip
+ConditionKernelCommandLine=|ifname
+ConditionKernelCommandLine=|net.ifname-policy
+ConditionKernelCommandLine=|nameserver
+ConditionKernelCommandLine=|rd.route
+ConditionKernelCommandLine=|rd.peerdns
+ConditionKernelCommandLine=|vlan
+ConditionKernelCommandLine=|bond
+ConditionKernelCommandLine=|bridge
+ConditionKernelCommandLine=|team
+";
 const COLDPLUG: &str = "\
 # No events for drivers and buses, and none for devices that no rule makes anything of: screens' memory,
-# clocks, queues.
+# clocks, queues. What no service waits for comes later, see coremax-late-devices.service.
 [Service]
 ExecStart=
 ExecStart=-udevadm trigger --type=all --action=add --prioritized-subsystem=module,block,tpmrm,net,tty,input \
 --subsystem-nomatch=drivers --subsystem-nomatch=subsystem --subsystem-nomatch=vc \
 --subsystem-nomatch=bdi --subsystem-nomatch=wakeup --subsystem-nomatch=workqueue --subsystem-nomatch=clockevents \
---subsystem-nomatch=clocksource --subsystem-nomatch=event_source --subsystem-nomatch=machinecheck
+--subsystem-nomatch=clocksource --subsystem-nomatch=event_source --subsystem-nomatch=machinecheck \
+--subsystem-nomatch=cpu --subsystem-nomatch=serio --attr-nomatch=modalias=acpi:LNXCPU:* \
+--attr-nomatch=class=0x03* --attr-nomatch=class=0x0c05*
 ";
+/// What comes when all that boots has been started: the processors' features (ciphers, virtual machines, frequencies),
+/// mice, screens beyond the firmware's, system management buses.
+const LATE: &str = "\
+[Unit]
+Description=Drivers of devices that no service waits for
+Documentation=man:udevadm(8)
+After=multi-user.target
+ConditionPathIsReadWrite=/sys
+
+[Service]
+Type=exec
+RemainAfterExit=yes
+ExecStart=udevadm trigger --action=add --subsystem-match=cpu --subsystem-match=serio \
+--subsystem-match=acpi --subsystem-match=pci
+";
+const LATE_UNIT: &str = "usr/lib/systemd/system/coremax-late-devices.service";
+const LATE_WANTED: &str =
+    "usr/lib/systemd/system/multi-user.target.wants/coremax-late-devices.service";
 
 /// The units that the image of this recipe masks, its own among them, sorted.
 pub(crate) fn masked(recipe: &Recipe) -> Vec<String> {
@@ -85,12 +130,18 @@ pub(crate) fn lay(tree: &Path, recipe: &Recipe) -> Result<()> {
     if trigger.contains(PRIORITIZED) {
         let path = format!("/{TRIGGER}.d/10-coremax.conf");
         files.push(file(&path, COLDPLUG.as_bytes(), 0o644));
+        files.push(file(&format!("/{LATE_UNIT}"), LATE.as_bytes(), 0o644));
     }
     place(tree, &files)?;
+    if trigger.contains(PRIORITIZED) {
+        link(tree, Path::new(LATE_WANTED), Path::new("../coremax-late-devices.service"))
+            .context("starting the drivers that come late")?;
+    }
     let generators = GENERATORS.map(|name| format!("etc/systemd/system-generators/{name}"));
     let on_demand = ON_DEMAND.iter().filter(|unit| !wanted(recipe, unit));
     let on_demand = on_demand.map(|unit| format!("etc/systemd/system/sysinit.target.wants/{unit}"));
-    for path in on_demand.chain(generators) {
+    let rules = RULES.map(|name| format!("etc/udev/rules.d/{name}"));
+    for path in on_demand.chain(generators).chain(rules) {
         link(tree, Path::new(&path), Path::new(NULL))
             .with_context(|| format!("masking /{path}"))?;
     }
