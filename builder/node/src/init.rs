@@ -7,7 +7,7 @@
 //! what touches the kernel is thin.
 //!
 //! Command line: `coremax.root=HASH`, `coremax.slot=NAME`, `coremax.data=PARTUUID|none`,
-//! `coremax.wait=SECONDS`, `coremax.debug`, and the kernel's own `init=`, `panic=`,
+//! `coremax.wait=SECONDS`, `coremax.debug`, and the kernel's own `init=`, `panic=`, `loglevel=`, `debug`,
 //! `modprobe.blacklist=` and `MODULE.OPTION=`.
 
 mod accounts;
@@ -54,6 +54,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     handover::guard()?;
     let mounted = mounts::kernel();
     let line = CommandLine::parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    if !line.loud && !line.debug {
+        console::hush();
+    }
     let Err(error) = mounted.and_then(|()| boot(&line, arguments));
     search::despair(&line, &error)
 }
@@ -79,6 +82,8 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;
+    loader.need(&["efivarfs"]);
+    mounts::for_systemd();
     loader.stop();
     handover::to(&line.init, arguments)
 }

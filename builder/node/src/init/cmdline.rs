@@ -27,6 +27,8 @@ pub(crate) struct CommandLine {
     pub(crate) wait: Duration,
     /// `coremax.debug`: a shell when something fails.
     pub(crate) debug: bool,
+    /// `debug`, `loglevel=`, `ignore_loglevel`: the consoles are somebody's already.
+    pub(crate) loud: bool,
     /// `init=`: what is started in the root.
     pub(crate) init: String,
     /// `panic=`: what follows a failure.
@@ -73,6 +75,7 @@ impl CommandLine {
             "coremax.data" => self.data = data(value),
             "coremax.wait" => self.wait = value.parse().map_or(WAIT, Duration::from_secs),
             "coremax.debug" => self.debug = value != "0",
+            "debug" | "ignore_loglevel" | "loglevel" => self.loud = true,
             "init" if value.starts_with('/') => value.clone_into(&mut self.init),
             "panic" => self.failure = failure(value),
             "modprobe.blacklist" | "module_blacklist" => {
@@ -108,6 +111,7 @@ impl Default for CommandLine {
             data: Data::WithRoot,
             wait: WAIT,
             debug: false,
+            loud: false,
             init: INIT.into(),
             failure: Failure::Waits,
             modules: Vec::new(),
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(line.root, HASH.parse().ok());
         assert_eq!((line.slot.as_deref(), line.debug, line.wait.as_secs()), (Some("b"), true, 5));
         assert_eq!(line.init, "/usr/lib/systemd/systemd");
+        assert!(!line.loud && CommandLine::parse("quiet loglevel=7").loud);
         assert_eq!(line.failure, Failure::Restarts(Duration::from_secs(10)));
         assert_eq!(
             (&*line.options("nvme_core"), &*line.options("usbcore")),

@@ -8,6 +8,11 @@ use std::{
 
 use rustix::fs::OFlags;
 
+/// What is printed on the consoles: of the kernel's log, what is more urgent than the first number.
+/// <https://docs.kernel.org/admin-guide/sysctl/kernel.html#printk>
+const LEVEL: &str = "/proc/sys/kernel/printk";
+const INFORMATION: u8 = 6;
+
 /// Makes the console the standard input, output and error of this program and its children.
 pub(crate) fn attach() {
     let flags = OFlags::NOCTTY.bits().cast_signed();
@@ -21,11 +26,22 @@ pub(crate) fn attach() {
     }
 }
 
-/// A line of progress in the kernel's log, from which a boot test follows the stage.
+/// Keeps off the consoles what the kernel and systemd merely inform of; it is in the log. A person sees what
+/// matters, and no boot waits for hundreds of lines over a serial line or on a slow screen.
+pub(crate) fn hush() {
+    let level = fs::read_to_string(LEVEL).unwrap_or_default();
+    let level = level.split_whitespace().next().and_then(|level| level.parse::<u8>().ok());
+    if level.is_some_and(|level| level > INFORMATION) {
+        // As loud as it was is no reason not to boot.
+        let _ = fs::write(LEVEL, INFORMATION.to_string());
+    }
+}
+
+/// A line of progress in the kernel's log and on the consoles, from which a boot test follows the stage.
 pub(crate) fn log(text: &str) {
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
         // One write is one line there.
-        let _ = log.write_all(format!("<6>coremax-init: {text}\n").as_bytes());
+        let _ = log.write_all(format!("<5>coremax-init: {text}\n").as_bytes());
     }
 }
 

@@ -24,6 +24,21 @@ pub(crate) fn kernel() -> Result<()> {
     folder(Path::new(OURS))
 }
 
+/// Mounts what systemd has units for, each of which would start a program. Where one cannot be mounted here, that
+/// unit says so.
+pub(crate) fn for_systemd() {
+    let no_exec = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for (kind, folder, flags) in [
+        ("debugfs", "/sys/kernel/debug", no_exec),
+        ("tracefs", "/sys/kernel/tracing", no_exec),
+        ("efivarfs", "/sys/firmware/efi/efivars", no_exec),
+        ("mqueue", "/dev/mqueue", no_exec),
+        ("hugetlbfs", "/dev/hugepages", MountFlags::empty()),
+    ] {
+        let _ = at(kind, kind, folder, flags, "");
+    }
+}
+
 /// Mounts `source` at a folder, which is made where it is missing. What is mounted there already, as
 /// the kernel does with /dev, is as good.
 pub(crate) fn at(
