@@ -8,7 +8,7 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, expect};
+use coremax_tests::{Firmware, Outcome, expect, failed};
 
 /// Longer than any of it takes by emulation on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -21,7 +21,7 @@ const QEMU: &str = "qemu-system-x86_64";
 /// A program that is missing is a skip; one that fails is not.
 fn is_here(program: &str, package: &str) -> Outcome {
     let ran = Cmd::new(program, &Sandbox::host()).arg("--version").run();
-    expect(ran.is_ok(), || format!("skipped: {program} is not here (install {package})"))
+    ran.map(drop).map_err(|error| failed(&error, package))
 }
 
 /// A raw copy of an image.

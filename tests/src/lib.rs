@@ -5,9 +5,12 @@ pub mod mirror;
 mod project;
 mod story;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
-use coremax_sandbox::{Cmd, Output, Sandbox};
+use coremax_sandbox::{Cmd, Error, Output, Sandbox};
 
 pub use firmware::Firmware;
 pub use project::project;
@@ -33,6 +36,16 @@ pub fn coremax() -> PathBuf {
 pub fn cache() -> PathBuf {
     let named = std::env::var_os("COREMAX_TEST_CACHE").map(PathBuf::from);
     named.unwrap_or_else(|| coremax().with_file_name("boot-tests").join("cache"))
+}
+
+/// What a program's failing means to a sentence: a skip where it is not here, and only there.
+pub fn failed(error: &Error, package: &str) -> String {
+    match error {
+        Error::Start { program, source } if source.kind() == ErrorKind::NotFound => {
+            format!("skipped: {program} is not here (install {package})")
+        }
+        error => error.to_string(),
+    }
 }
 
 /// What a run of the command came to.

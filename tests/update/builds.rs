@@ -6,7 +6,7 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, Ran, cache, expect, project, run_in};
+use coremax_tests::{Firmware, Outcome, Ran, cache, expect, failed, project, run_in};
 use serde_json::Value;
 
 use crate::{Stage, guest::SHELL, says};
@@ -192,18 +192,18 @@ impl Stage {
         if key.exists() {
             return Ok(key);
         }
-        for words in
-            [&["key", "new", UPDATE_KEY][..], &["key", "new", "--secure-boot", SECURE_BOOT_KEY]]
-        {
-            let made = run_in(&self.work, words);
-            expect(made.ok, || made.err)?;
-        }
         for name in ["old", "new"] {
             Cmd::new("ssh-keygen", &Sandbox::host())
                 .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
                 .arg(self.work.join(name))
                 .run()
-                .map_err(|e| format!("skipped: {e}: it is in the package openssh-client"))?;
+                .map_err(|e| failed(&e, "openssh-client"))?;
+        }
+        for words in
+            [&["key", "new", UPDATE_KEY][..], &["key", "new", "--secure-boot", SECURE_BOOT_KEY]]
+        {
+            let made = run_in(&self.work, words);
+            expect(made.ok, || made.err)?;
         }
         Ok(key)
     }
@@ -249,7 +249,7 @@ impl Stage {
             .args([&folder, &image])
             .arg(format!("{}k", room >> 10))
             .run()
-            .map_err(|e| format!("skipped: {e}: it is in the package e2fsprogs"))?;
+            .map_err(|e| failed(&e, "e2fsprogs"))?;
         Ok(image)
     }
 

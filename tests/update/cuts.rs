@@ -1,7 +1,7 @@
 //! Power that goes at any write: what QEMU recorded of an update, or of a first boot, is laid onto the disk write by
 //! write. After each one the loader's rule must lead to a slot that is whole, of one version, with its root where
-//! early boot looks for it, and e2fsck must find nothing in the data that its journal does not mend. A dozen of these
-//! disks are booted.
+//! early boot looks for it, and e2fsck must find nothing in the data that it does not mend by itself. A dozen of these
+//! disks are booted, and come up from the slot that the rule leads to.
 //!
 //! The record (QEMU's blklogwrites) is that of dm-log-writes: a sector with `magic`, `version`, number of
 //! entries, and sector size, then for each entry a sector with place, length, flags and, but for discards, what
@@ -19,14 +19,15 @@ use coremax_node_api::{
     update::{Manifest, Reader, key},
 };
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, expect};
+use coremax_tests::{Firmware, Outcome, expect, failed};
 
 use crate::{
     MOUNT, Stage,
     builds::{ONE, TWO, Version, full},
+    equal,
     guest::{Disk, Guest, Machine},
     replay::Replayed,
-    says,
+    says, up,
 };
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
@@ -90,13 +91,20 @@ impl<'a> Cut<'a> {
         let manifests = self.versions.iter().map(|version| manifest(self.stage, *version));
         let manifests = manifests.collect::<Result<_, _>>()?;
         let mut replayed = Replayed::new(&disk, manifests, self.loader)?;
-        let entries = replay(&log, &mut replayed, |number, entries| {
-            let (step, copy) = (entries / BOOTS, self.path("copy.raw"));
-            let is_one = step > 0 && number % step == step / 2;
-            if is_one { self.boots(&disk, &copy, &updates) } else { Ok(()) }
+        let (copy, mut boots) = (self.path("copy.raw"), 0);
+        let entries = replay(&log, &mut replayed, |number, entries, slot| {
+            let step = entries / BOOTS;
+            if step == 0 || number % step != step / 2 {
+                return Ok(());
+            }
+            boots += 1;
+            self.boots(&disk, &copy, &updates, slot)
         })?;
         let Replayed { looks, checks, booted, .. } = &replayed;
-        println!("         {entries} writes: {looks} looks at the slots, {checks} at the data");
+        println!(
+            "         {entries} writes: {looks} looks at the slots, {checks} at the data, {boots} boots"
+        );
+        expect(boots >= BOOTS, || format!("{boots} disks were booted"))?;
         expect(booted == self.booted, || format!("{booted:?} would have booted"))
     }
 
@@ -104,7 +112,7 @@ impl<'a> Cut<'a> {
     fn raw(&self, disk: &Path) -> Outcome {
         let convert = Cmd::new("qemu-img", &Sandbox::host()).args(["convert", "-O", "raw"]);
         let convert = convert.arg(self.stage.image(self.versions[0])?).arg(disk).run();
-        convert.map_err(|e| format!("skipped: {e}: it is in the package qemu-utils"))?;
+        convert.map_err(|e| failed(&e, "qemu-utils"))?;
         let longer = || {
             let disk = OpenOptions::new().write(true).open(disk)?;
             disk.set_len(disk.metadata()?.len() + MORE)
@@ -123,13 +131,13 @@ impl<'a> Cut<'a> {
         guest.power_off()
     }
 
-    /// A copy of the disk comes up, with whatever version is in the slot that boots.
-    fn boots(&self, disk: &Path, copy: &Path, updates: &Path) -> Outcome {
+    /// A copy of the disk comes up from this slot, whose version is that of its place: the first one is in slot a.
+    fn boots(&self, disk: &Path, copy: &Path, updates: &Path, slot: Slot) -> Outcome {
         let copied = Cmd::new("cp", &Sandbox::host()).arg("--sparse=always").args([disk, copy]);
         copied.run().map_err(|e| e.to_string())?;
-        let up = self.start(Disk::Raw(copy), updates)?.up()?;
-        let known = self.versions.iter().any(|version| version.number == up.version);
-        expect(known, || format!("{up:?} has come up"))
+        let version = self.versions.get(usize::from(slot == Slot::B));
+        let version = version.ok_or_else(|| format!("nothing was written to slot {slot}"))?;
+        equal(&self.start(Disk::Raw(copy), updates)?.up()?, &up(slot.as_str(), version.number))
     }
 
     fn start(&self, disk: Disk<'_>, files: &Path) -> Result<Guest, String> {
@@ -149,11 +157,11 @@ fn manifest(stage: &Stage, version: Version) -> Result<Manifest, String> {
 }
 
 /// Lays each entry onto the disk and looks at it, and then lets `more` look, which is told the entry's number of how
-/// many.
+/// many, and the slot that boots.
 fn replay(
     log: &Path,
     disk: &mut Replayed,
-    more: impl Fn(u64, u64) -> Outcome,
+    mut more: impl FnMut(u64, u64, Slot) -> Outcome,
 ) -> Result<u64, String> {
     let text = |e: io::Error| format!("reading {}: {e}", log.display());
     let log_file = File::open(log).map_err(text)?;
@@ -172,7 +180,8 @@ fn replay(
             let after = |e| format!("after write {number} of {entries}: {e}");
             disk.lay(place * sector, &bytes).map_err(after)?;
         }
-        more(number, entries).map_err(|e| format!("the disk after write {number}: {e}"))?;
+        let slot = *disk.booted.last().ok_or("no slot boots")?;
+        more(number, entries, slot).map_err(|e| format!("the disk after write {number}: {e}"))?;
     }
     Ok(entries)
 }

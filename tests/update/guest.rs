@@ -11,7 +11,7 @@ use std::{
 };
 
 use coremax_sandbox::{Child, Cmd, Sandbox};
-use coremax_tests::Firmware;
+use coremax_tests::{Firmware, failed};
 
 const QEMU: &str = "qemu-system-x86_64";
 /// How long the machine may be silent: three boots that end in a watchdog's timeout, without KVM.
@@ -136,7 +136,7 @@ impl Guest {
             .args(["-device", "virtio-net-pci,netdev=net,romfile="])
             .stderr_file(log)
             .spawn()
-            .map_err(|e| format!("skipped: {e}: it is in the package qemu-system-x86"))?;
+            .map_err(|e| failed(&e, "qemu-system-x86"))?;
         let events = follow(connected(&monitor, &mut qemu, work)?)?;
         let stream = connected(&shell, &mut qemu, work)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| e.to_string())?;
@@ -204,7 +204,18 @@ impl Guest {
 
     /// What the serial line said so far.
     pub(crate) fn console(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.serial).unwrap_or_default()).into_owned()
+        self.console_after(0)
+    }
+
+    /// How many bytes the serial line said so far.
+    pub(crate) fn console_length(&self) -> usize {
+        fs::metadata(&self.serial).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
+    }
+
+    /// What it said after the first bytes.
+    pub(crate) fn console_after(&self, before: usize) -> String {
+        let bytes = fs::read(&self.serial).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(before..).unwrap_or_default()).into_owned()
     }
 
     fn send(&mut self, line: &str) -> Result<(), String> {

@@ -119,9 +119,9 @@ pub(crate) fn blessed(guest: &mut Guest) -> Outcome {
 
 /// The update is tried and given up, and version 1 is back.
 pub(crate) fn falls_back(guest: &mut Guest, to: Version, wanted: &[&str]) -> Outcome {
-    let before = guest.console().len();
+    let before = guest.console_length();
     equal(&update(guest, to, "1")?, &up("a", "1"))?;
-    let console = guest.console().split_off(before);
+    let console = guest.console_after(before);
     says(&console, wanted)?;
     says(&console, &[&format!("node {} (", to.number), "slot b is on trial"])?;
     let state = serde_json::json!({"blessed": "a", "trial": {"slot": "b", "tries": 0}});

@@ -10,14 +10,14 @@ use std::{
 use coremax_node_api::{
     slot::{
         self, FOLDER, INITRD, KERNEL, Loader, Slot, State,
-        entries::{self, ENTRIES},
+        entries::{self, ENTRIES, Entry},
         grub::{BLESSED, BLESSED_COPY, Blocks, Description, SLOT, TRIAL},
     },
     update::{Digest, Kind, Manifest},
     verity::RootHash,
 };
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Outcome, expect};
+use coremax_tests::{Outcome, expect, failed};
 
 /// A sector, in bytes.
 const SECTOR: u64 = 512;
@@ -114,7 +114,7 @@ impl Replayed {
         let copied = Cmd::new("cp", &Sandbox::host()).arg("--sparse=always");
         copied.args([&self.data_path, &copy]).run().map_err(|e| e.to_string())?;
         let e2fsck = Cmd::new("e2fsck", &Sandbox::host()).args(["-f", "-p"]).arg(&copy).output();
-        let e2fsck = e2fsck.map_err(|e| format!("skipped: {e}: it is in the package e2fsprogs"))?;
+        let e2fsck = e2fsck.map_err(|e| failed(&e, "e2fsprogs"))?;
         let holds = e2fsck.status.code().is_some_and(|code| code <= MENDED);
         expect(holds, || format!("e2fsck: {}", String::from_utf8_lossy(&e2fsck.stdout)))
     }
@@ -143,10 +143,20 @@ impl Replayed {
             }
             Loader::SystemdBoot => {
                 let names = self.names(ENTRIES).unwrap_or_default();
+                names.iter().try_for_each(|name| self.starts_its_slot(name))?;
                 let state = entries::state(names.iter().map(String::as_str));
                 state.ok_or_else(|| format!("no entry boots: {names:?}"))
             }
         }
+    }
+
+    /// An entry of ours starts the slot that its name says.
+    fn starts_its_slot(&self, name: &str) -> Outcome {
+        let Ok(entry) = name.parse::<Entry>() else { return Ok(()) };
+        let content = self.read(&format!("{ENTRIES}/{name}")).unwrap_or_default();
+        let content = String::from_utf8_lossy(&content);
+        let wanted = format!("\nefi /{FOLDER}/{}/{KERNEL}\n", entry.slot);
+        expect(content.ends_with(&wanted), || format!("{name} holds {content:?}"))
     }
 
     fn is_whole(&mut self, slot: Slot, version: &str) -> Outcome {
