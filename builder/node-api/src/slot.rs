@@ -41,20 +41,20 @@ pub enum Loader {
 }
 
 impl Loader {
-    /// The loader of an ESP. `is_there` says whether a file is on it, by its path.
+    /// The loader of an ESP, if it has the files of one. `is_there` says whether a file is on it, by its path.
     ///
     /// Each loader's image brings files that nothing ever removes; of GRUB's blocks any will do, since damage may take
     /// one. A folder of entries alone says nothing: other programs make one, too.
     ///
     /// # Errors
     /// Those of `is_there`.
-    pub fn find<E>(mut is_there: impl FnMut(&str) -> Result<bool, E>) -> Result<Self, E> {
+    pub fn find<E>(mut is_there: impl FnMut(&str) -> Result<bool, E>) -> Result<Option<Self>, E> {
         for block in [grub::BLESSED, grub::BLESSED_COPY, grub::TRIAL] {
             if is_there(&format!("{FOLDER}/{block}"))? {
-                return Ok(Self::Grub);
+                return Ok(Some(Self::Grub));
             }
         }
-        Ok(if is_there(entries::SETTINGS)? { Self::SystemdBoot } else { Self::Grub })
+        Ok(is_there(entries::SETTINGS)?.then_some(Self::SystemdBoot))
     }
 }
 

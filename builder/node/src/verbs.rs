@@ -237,6 +237,10 @@ mod tests {
         let status = gather(&disk, running).unwrap();
         assert_eq!((status.state, status.next()), (State::NEW, Slot::A));
         assert!(status.slots.values().all(Option::is_none));
+        let mut disk = disk;
+        let error = slots::bless(&mut disk, Slot::A).unwrap_err();
+        assert!(format!("{error:#}").contains("neither GRUB's blocks"), "{error:#}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
     }
 
     #[test]

@@ -47,8 +47,9 @@ pub(crate) fn prepare(slot: Option<&str>) {
 fn state(esp: &Path) -> State {
     let Ok(loader) = Loader::find(|path| Ok::<_, Infallible>(esp.join(path).exists()));
     match loader {
-        Loader::Grub => blocks(esp).state(),
-        Loader::SystemdBoot => {
+        None => State::NEW,
+        Some(Loader::Grub) => blocks(esp).state(),
+        Some(Loader::SystemdBoot) => {
             let entries = fs::read_dir(esp.join(ENTRIES)).into_iter().flatten().flatten();
             let names: Vec<_> =
                 entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -15,11 +15,15 @@ use super::{Medium, Place};
 /// What an entry is called until it is whole.
 const NEW: &str = "coremax.new";
 
-/// The state as the loader sees it.
+/// The state as the loader sees it: where nothing of one is on the ESP, that of a new disk.
 pub(crate) fn load(medium: &dyn Medium) -> Result<State> {
-    match names(medium)? {
-        None => Ok(blocks(medium)?.state()),
-        Some(names) => Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW)),
+    match find(medium)? {
+        None => Ok(State::NEW),
+        Some(Loader::Grub) => Ok(blocks(medium)?.state()),
+        Some(Loader::SystemdBoot) => {
+            let names = entry_names(medium)?;
+            Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW))
+        }
     }
 }
 
@@ -42,8 +46,14 @@ pub(super) fn leave(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
     entries.into_iter().try_for_each(|entry| enact(medium, Change::Remove(entry)))
 }
 
-/// What starts the slots.
+/// What starts the slots. A disk that does not tell is not written to: it would be told then, and perhaps wrongly.
 pub(super) fn loader(medium: &dyn Medium) -> Result<Loader> {
+    find(medium)?.context(
+        "the ESP has neither GRUB's blocks in /coremax nor systemd-boot's /loader/loader.conf",
+    )
+}
+
+fn find(medium: &dyn Medium) -> Result<Option<Loader>> {
     let is_there =
         |path: &str| medium.length(&Place::File(path.to_owned())).map(|length| length.is_some());
     Loader::find(is_there).context("looking for the loader's files on the ESP")
@@ -53,12 +63,13 @@ pub(super) fn loader(medium: &dyn Medium) -> Result<Loader> {
 fn names(medium: &dyn Medium) -> Result<Option<Vec<String>>> {
     match loader(medium)? {
         Loader::Grub => Ok(None),
-        Loader::SystemdBoot => {
-            let names = medium.list(ENTRIES);
-            let names = names.with_context(|| format!("listing {ENTRIES} on the ESP"))?;
-            Ok(Some(names.unwrap_or_default()))
-        }
+        Loader::SystemdBoot => entry_names(medium).map(Some),
     }
+}
+
+fn entry_names(medium: &dyn Medium) -> Result<Vec<String>> {
+    let names = medium.list(ENTRIES);
+    Ok(names.with_context(|| format!("listing {ENTRIES} on the ESP"))?.unwrap_or_default())
 }
 
 fn enact(medium: &mut dyn Medium, change: Change) -> Result<()> {
