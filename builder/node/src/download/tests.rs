@@ -123,6 +123,18 @@ fn a_file_of_untold_length_is_asked_for_until_nothing_more_comes() {
 }
 
 #[test]
+fn an_answer_that_ends_before_what_is_kept_is_not_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, told) = server(vec![
+        answer("200 x", 6, b"upd"),
+        unmeasured("200 x", b"up"),
+        unmeasured("200 x", b"update"),
+    ]);
+    assert_eq!(all(&mut open(&url, folder.path())).unwrap(), "update");
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["", "bytes=3-", "bytes=3-"]);
+}
+
+#[test]
 fn what_is_kept_of_another_goes() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("other"), "old").unwrap();

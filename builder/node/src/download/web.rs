@@ -109,6 +109,10 @@ impl Answer {
         if self.before > 0 {
             let mut before = self.body.by_ref().take(self.before);
             self.before -= io::copy(&mut before, &mut io::sink()).map_err(broken)?;
+            if self.before > 0 {
+                // Not the end of the file, which is known to go on.
+                return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+            }
         }
         self.body.read(buffer).map_err(broken)
     }

@@ -62,16 +62,12 @@ impl Node {
         if let Some(bytes) = source.resumed() {
             println!("{bytes} bytes of it are here already");
         }
-        let mut checked = self.check(&mut source);
-        while checked.as_ref().is_err_and(is_cut_off) && source.go_on() {
-            source.rewind();
-            checked = self.check(&mut source);
-        }
+        let mut checked = self.check_to_the_end(&mut source);
         // What was here may be of another file, which had this URL once.
         if source.resumed().is_some() && checked.as_ref().is_err_and(is_of_the_file) {
             println!("what is here is no part of it: all of it is fetched");
             source.restart()?;
-            checked = self.check(&mut source);
+            checked = self.check_to_the_end(&mut source);
         }
         if let Err(error) = checked {
             if is_of_the_file(&error) {
@@ -83,6 +79,16 @@ impl Node {
         let done = update::apply(&mut self.disk, &mut source, &self.keys, &self.running)?;
         source.forget();
         Ok(done)
+    }
+
+    /// Checks a download, and asks for more of one that ends too early as long as more comes.
+    fn check_to_the_end(&self, source: &mut Download) -> Result<Manifest> {
+        let mut checked = self.check(&mut *source);
+        while checked.as_ref().is_err_and(is_cut_off) && source.go_on() {
+            source.rewind();
+            checked = self.check(&mut *source);
+        }
+        checked
     }
 
     fn check(&self, source: impl Read) -> Result<Manifest> {
