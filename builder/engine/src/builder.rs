@@ -221,6 +221,10 @@ impl Builder {
     /// Why it could not be started.
     pub fn console(&self, folder: &Path, console: &Console, observer: Observer<'_>) -> Result<()> {
         let stored = Stored::load(folder)?;
+        // UEFI starts all of them, without Secure Boot too.
+        if console.firmware == Firmware::Bios {
+            verify::suit(&[Firmware::Bios], stored.firmware)?;
+        }
         let tools = self.machine_tree(&stored, observer)?;
         let images = stored.images(folder);
         let image = images.first().context("the result holds no image")?;

@@ -80,15 +80,9 @@ impl BootSettings {
         }
     }
 
-    /// Refuses a firmware that an image is not made for, before somebody waits for its boot.
+    /// [`suit`], for all that these name.
     pub(crate) fn suit(&self, made_for: &[Firmware]) -> Result<()> {
-        let Some(other) = self.firmware.iter().find(|by| !made_for.contains(by)) else {
-            return Ok(());
-        };
-        let ids: Vec<_> = made_for.iter().map(|firmware| firmware.id()).collect();
-        let why = format!("the image does not boot by {}", other.scenario());
-        let hint = format!("[root] secure-boot decides it: --firmware can be {}", ids.join(", "));
-        Err(mendable(why, hint))
+        suit(&self.firmware, made_for)
     }
 
     /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
@@ -104,6 +98,17 @@ impl BootSettings {
         let firmwares = self.firmwares(made_for);
         artefacts.iter().all(|artefact| firmwares.iter().all(|&by| booted(artefact, by)))
     }
+}
+
+/// Refuses a firmware that an image is not made for, before somebody waits for its boot.
+pub(crate) fn suit(firmware: &[Firmware], made_for: &[Firmware]) -> Result<()> {
+    let Some(other) = firmware.iter().find(|by| !made_for.contains(by)) else {
+        return Ok(());
+    };
+    let ids: Vec<_> = made_for.iter().map(|firmware| firmware.id()).collect();
+    let why = format!("the image does not boot by {}", other.scenario());
+    let hint = format!("[root] secure-boot decides it: --firmware can be {}", ids.join(", "));
+    Err(mendable(why, hint))
 }
 
 impl Default for BootSettings {
