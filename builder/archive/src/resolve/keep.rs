@@ -16,7 +16,7 @@ use super::{
 use crate::{Package, relation};
 
 /// The packages that `request` leads to, of `offered` and `locked`: a name of `locked` that is not in `freed` has the
-/// locked version, as long as the rest allows it.
+/// locked version, as long as the rest allows it. What is freed need not stand in `locked`.
 ///
 /// # Errors
 /// Why there is no such set, even with everything freed that stands in the way.
@@ -34,7 +34,9 @@ pub fn resolve_keeping(
             .map(|package| (package.name.as_str(), package))
             .collect();
         // What is new to the set comes in only where what it has does not do: another provider is no reason to move.
-        let known = |package: &&Package| locked.iter().any(|l| l.name == package.name);
+        let known = |package: &&Package| {
+            freed.contains(&package.name) || locked.iter().any(|l| l.name == package.name)
+        };
         if !request.recommends
             && let Ok(set) = resolve(&choice(offered.iter().filter(known), &kept), request)
         {

@@ -21,8 +21,8 @@ pub(crate) mod layer;
 mod layers;
 pub(crate) mod lean;
 pub(crate) mod root;
-mod site;
-mod system;
+pub(crate) mod site;
+pub(crate) mod system;
 pub(crate) mod tools;
 mod unified;
 
