@@ -76,6 +76,10 @@ fn without(stage: &Stage, name: &str) -> Result<(PathBuf, String), String> {
     let package = package.ok_or_else(|| format!("{name} is not locked"))?;
     let sha256 = value(package, "sha256");
     let cache = stage.path(&format!("without-{name}"));
+    // What an earlier sentence has built would be found, and nothing fetched.
+    for built in [&cache, &stage.path("images")] {
+        let _ = fs::remove_dir_all(built);
+    }
     for package in lock.split("[[package]]").skip(1).map(|p| value(p, "sha256")) {
         let at = |root: PathBuf| root.join("inputs/sha256").join(&package[..2]).join(&package);
         let (from, to) = (at(stage.cache.clone()), at(cache.clone()));

@@ -66,7 +66,7 @@ impl Builder {
             inputs: files::digests(&recipe)?,
             packages: locked::join([&resolved.packages, &resolved.tools, &resolved.machine])?,
         };
-        let ids = self.ids(Plan::new(number(recipe, &resolved.ids), resolved)?, observer)?;
+        let ids = self.ids(&Plan::new(number(recipe, &resolved.ids), resolved)?, observer)?;
         lock.users.extend(ids.users);
         lock.groups.extend(ids.groups);
         lock.write(&request.recipe)?;
@@ -116,8 +116,8 @@ impl Builder {
             |side| move |name: &str| suites.iter().any(|(suite, s)| *suite == name && *s == side);
         if let Some(main) = &recipe.lock.snapshot {
             let security = recipe.lock.snapshot_security.as_ref().unwrap_or(main);
-            places.also(of(Side::Main), &main.to_string());
-            places.also(of(Side::Security), &security.to_string());
+            places.also(of(Side::Main), main.as_ref());
+            places.also(of(Side::Security), security.as_ref());
         }
         Ok(places)
     }
@@ -200,7 +200,7 @@ impl Builder {
     }
 
     /// The numbers of all accounts of what a plan builds.
-    fn ids(&self, plan: Plan, observer: Observer<'_>) -> Result<Ids> {
+    fn ids(&self, plan: &Plan, observer: Observer<'_>) -> Result<Ids> {
         let numbered = plan.recipe.users.iter().all(|user| user.uid.is_some());
         let wanted = if numbered { system::ID } else { site::ID };
         let outputs = self.run(&plan.steps, &[system::ID, wanted], &[], observer);

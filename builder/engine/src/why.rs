@@ -62,11 +62,11 @@ fn place(cache: &Path, plan: &Plan) -> PathBuf {
 
 impl Last {
     fn of(steps: &[Box<dyn Step>]) -> Self {
-        let read = |step: &Box<dyn Step>| {
+        let read = |step: &dyn Step| {
             let (fingerprint, parts) = (step.fingerprint(), step.reads().parts().to_vec());
             (step.id().to_owned(), Read { fingerprint, parts })
         };
-        Self { steps: steps.iter().map(read).collect() }
+        Self { steps: steps.iter().map(AsRef::as_ref).map(read).collect() }
     }
 
     fn load(path: &Path) -> Option<Self> {
@@ -116,8 +116,8 @@ impl Last {
             if was.is_some_and(|was| was.value == part.value) {
                 continue;
             }
-            let made_by = |step: &&Box<dyn Step>| is_of(&part.value, &step.fingerprint());
-            match steps.iter().find(made_by) {
+            let made_by = |step: &&dyn Step| is_of(&part.value, &step.fingerprint());
+            match steps.iter().map(AsRef::as_ref).find(made_by) {
                 Some(other) => deeper.push(other),
                 None => changed(was.map(|was| &was.value), part)
                     .into_iter()
@@ -128,7 +128,7 @@ impl Last {
             if told.contains(other.id()) {
                 lines.push("  ".repeat(depth + 1) + &format!("{} (see above)", other.id()));
             } else {
-                self.compare_into(steps, other.as_ref(), depth + 1, told, lines);
+                self.compare_into(steps, other, depth + 1, told, lines);
             }
         }
     }
