@@ -44,6 +44,20 @@ pub struct Host {
     root: PathBuf,
 }
 
+impl Host {
+    /// A host that configures nothing: for work that no archive is asked for.
+    pub fn none() -> Self {
+        Self {
+            entries: Vec::new(),
+            unread: Vec::new(),
+            transport: Transport::default(),
+            check_valid_until: true,
+            ignored: Vec::new(),
+            root: PathBuf::new(),
+        }
+    }
+}
+
 /// Reads the host's configuration below `root` (`/`). What is not there is not configured.
 ///
 /// # Errors

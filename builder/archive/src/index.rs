@@ -73,6 +73,7 @@ impl Index {
             let plain = Input {
                 name: format!("{} {path}", source.suite),
                 url: format!("{base}{file}"),
+                others: Vec::new(),
                 size,
                 digest,
             };
@@ -148,7 +149,8 @@ mod tests {
 
     fn index(form: Form, limit: u64) -> Index {
         let digest = Digest::of("");
-        let input = Input { name: "x".into(), url: String::new(), size: 9, digest };
+        let input =
+            Input { name: "x".into(), url: String::new(), others: Vec::new(), size: 9, digest };
         Index { plain: input.clone(), input, form, limit }
     }
 

@@ -22,8 +22,11 @@ pub use distribution::{
 pub use error::Error;
 pub use keyring::Keyring;
 pub use package::Package;
+pub use packages::from_control;
 pub use refresh::Freshness;
 pub use release::Release;
-pub use resolve::{Chain, Conflict, PackageSet, Reason, Request, Selected, Unsolvable, resolve};
+pub use resolve::{
+    Chain, Conflict, PackageSet, Reason, Request, Selected, Unsolvable, resolve, resolve_keeping,
+};
 pub use signature::SignedRelease;
 pub use universe::{Snapshot, Source, Universe};

@@ -63,6 +63,7 @@ impl Package {
         Input {
             name: format!("{} {}", self.name, self.version),
             url: format!("{}/{}", mirror.trim_end_matches('/'), self.filename),
+            others: Vec::new(),
             size: self.size,
             digest: self.digest,
         }

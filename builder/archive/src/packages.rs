@@ -12,7 +12,7 @@
 //! parts of file names later on, and nothing is fetched that no SHA-256 pins: a stanza that does not serve for this is
 //! passed over, as if the archive had no such package.
 
-use coremax_fetch::Digest;
+use coremax_fetch::{Digest, Input};
 
 use crate::{
     Error, Package,
@@ -53,6 +53,23 @@ pub(crate) fn parse(text: &str, name: &str, source: usize, pin: i32) -> Result<O
             Token::End => return Ok(offer),
         }
     }
+}
+
+/// The package that a .deb's own control file describes, where no index does any more: `known` says what an index adds.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn from_control(control: &str, known: &Input, filename: &str) -> Result<Package, Error> {
+    let control = control.trim_end();
+    let Input { size, digest, .. } = known;
+    let text = format!("{control}\nFilename: {filename}\nSize: {size}\nSHA256: {digest}\n\n");
+    let mut offer = parse(&text, &known.name, 0, 0)?;
+    let malformed = || Error::Malformed {
+        name: known.name.clone(),
+        line: 1,
+        what: "its control file describes no package".to_owned(),
+    };
+    offer.packages.pop().ok_or_else(malformed)
 }
 
 impl Offer {

@@ -10,6 +10,7 @@
 mod check;
 mod error;
 mod explain;
+mod keep;
 mod lookup;
 mod mark;
 mod reason;
@@ -19,6 +20,7 @@ mod solve;
 mod tests;
 
 pub use error::{Chain, Conflict, Unsolvable};
+pub use keep::resolve_keeping;
 pub use reason::{PackageSet, Reason, Selected};
 pub use request::Request;
 

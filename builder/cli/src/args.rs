@@ -75,6 +75,10 @@ pub(crate) enum Verb {
     Check(Check),
     /// Say what a build would do, and do nothing
     Plan(Plan),
+    /// Pin every package, file and id that a recipe's build reads, in RECIPE.lock beside it
+    Lock(Lock),
+    /// Gather what locked builds read into a folder, for a site without a network
+    Vendor(Vendor),
     /// Boot an image again and check what it promised
     Test(Test),
     /// Start an image with its console in this terminal, on a throw-away copy
@@ -135,6 +139,44 @@ pub(crate) struct Mirrors {
     pub(crate) refresh: bool,
 }
 
+/// Whether the lock decides, and where its packages may come from.
+#[derive(ClapArgs, Clone, Default)]
+#[command(next_help_heading = "Lock")]
+pub(crate) struct Locking {
+    /// Build what the recipe's lock says, to the byte, and nothing else
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Use no network: everything is in --inputs or in the cache; as --locked
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Take packages from this folder, which `coremax vendor` filled, before any archive
+    #[arg(long, value_name = "DIR")]
+    pub(crate) inputs: Option<PathBuf>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Lock {
+    /// Move the lock to what the archive has now: all of it, or the packages named and what they need
+    #[arg(long)]
+    pub(crate) update: bool,
+    #[command(flatten)]
+    pub(crate) from: From,
+    /// Packages to move, with --update
+    #[arg(requires = "update", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Vendor {
+    /// The folder; what is right in it already stays
+    pub(crate) folder: PathBuf,
+    /// The recipes, each with its lock beside it
+    #[arg(required = true)]
+    pub(crate) recipes: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) mirrors: Mirrors,
+}
+
 #[derive(ClapArgs)]
 pub(crate) struct Build {
     /// Put the result below this folder, as RECIPE/VERSION
@@ -166,6 +208,8 @@ pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) from: From,
     #[command(flatten)]
+    pub(crate) locking: Locking,
+    #[command(flatten)]
     pub(crate) boot: Boot,
 }
 
@@ -194,11 +238,13 @@ pub(crate) struct Plan {
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say why this package gets in, and nothing else
-    #[arg(long, value_name = "PACKAGE", conflicts_with = "json")]
+    /// Say why this step runs again, or else why the package of this name gets in, and nothing else
+    #[arg(long, value_name = "STEP|PACKAGE", conflicts_with = "json")]
     pub(crate) why: Option<String>,
     #[command(flatten)]
     pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) locking: Locking,
 }
 
 #[derive(ClapArgs)]

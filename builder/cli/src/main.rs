@@ -32,6 +32,8 @@ fn run(args: Args) -> Result<()> {
         Verb::Build(build) => verbs::build::run(&global, build),
         Verb::Check(check) => verbs::check::run(&global, &check),
         Verb::Plan(plan) => verbs::plan::run(&global, plan),
+        Verb::Lock(lock) => verbs::lock::run(&global, lock),
+        Verb::Vendor(vendor) => verbs::vendor::run(&global, vendor),
         Verb::Test(test) => verbs::test::run(&global, test),
         Verb::Run(run) => verbs::run::run(&global, run),
         Verb::Clean(clean) => verbs::clean::run(&global, &clean),

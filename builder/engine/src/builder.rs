@@ -13,6 +13,7 @@ use coremax_recipe::{Base, SecureBoot};
 
 use crate::{
     event::{Observer, Stage, Unit},
+    hint::mendable,
     key,
     plan::{Description, IMAGE, MACHINE, Plan},
     read::{self, Request},
@@ -42,6 +43,10 @@ pub struct ArchiveSettings {
     pub keys: Vec<PathBuf>,
     /// Whether to ask the archive for news in any case.
     pub refresh: bool,
+    /// Whether the network is not to be used at all.
+    pub offline: bool,
+    /// A folder of inputs that `vendor` has gathered, asked before any archive.
+    pub inputs: Option<PathBuf>,
 }
 
 /// Builds, tests and runs images; owns the cache.
@@ -49,7 +54,7 @@ pub struct Builder {
     pub(crate) cache: PathBuf,
     pub(crate) store: Store,
     pub(crate) inputs: Cache,
-    archive: ArchiveSettings,
+    pub(crate) archive: ArchiveSettings,
     remote: OnceLock<Remote>,
 }
 
@@ -64,7 +69,11 @@ impl Builder {
     ///
     /// # Errors
     /// Where the folder cannot be made.
-    pub fn open(cache: &Path, archive: ArchiveSettings) -> Result<Self> {
+    pub fn open(cache: &Path, mut archive: ArchiveSettings) -> Result<Self> {
+        if let Some(inputs) = &mut archive.inputs {
+            *inputs = fs::canonicalize(&*inputs)
+                .with_context(|| format!("looking for inputs in {}", inputs.display()))?;
+        }
         fs::create_dir_all(cache)
             .with_context(|| format!("making the cache {}", cache.display()))?;
         let cache = fs::canonicalize(cache)?;
@@ -79,7 +88,10 @@ impl Builder {
         if let Some(remote) = self.remote.get() {
             return Ok(remote);
         }
-        let (sources, transport) = Sources::load(self.archive.clone())?;
+        let (sources, transport) = match self.archive.offline {
+            true => Sources::none(self.archive.clone()),
+            false => Sources::load(self.archive.clone())?,
+        };
         let fetcher = Fetcher::new(self.inputs.clone(), transport);
         Ok(self.remote.get_or_init(|| Remote { sources, fetcher }))
     }
@@ -94,9 +106,16 @@ impl Builder {
         let read = read.stop(recipe.name.to_string());
         let stage = Stage::new("plan", observer);
         let watch = Stopwatch::start("plan");
-        stage.started("asking the archive", None, Unit::Count);
-        self.remote()?.sources.warn_of_ignored(&stage);
-        let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
+        let from = if request.locked { "reading the lock" } else { "asking the archive" };
+        stage.started(from, None, Unit::Count);
+        let (recipe, resolved) = match request.locked {
+            true => self.resolve_locked(recipe, &request.recipe, &stage)?,
+            false => {
+                self.remote()?.sources.warn_of_ignored(&stage);
+                let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
+                (recipe, resolved)
+            }
+        };
         let mut plan = Plan::new(recipe, resolved)?;
         plan.set_version(&version::planned(&plan.recipe));
         let (to_run, fetch) = self.pending(&plan);
@@ -156,7 +175,9 @@ impl Builder {
         let name = &plan.recipe.name;
         let wanted = wanted(output);
         let outputs = self.run(&plan.steps, &wanted, &self.needs(&plan, output), observer);
+        let outputs = outputs.map_err(|error| explained(error, plan.locked));
         let outputs = outputs.with_context(|| format!("building {name}"))?;
+        self.remember(&plan);
         let proof = match &output.testing {
             Testing::Skipped => None,
             Testing::Boot(settings) => {
@@ -298,7 +319,7 @@ impl Builder {
         Ok(())
     }
 
-    fn run(
+    pub(crate) fn run(
         &self,
         steps: &[Box<dyn run::Step>],
         wanted: &[&'static str],
@@ -317,7 +338,7 @@ impl Builder {
     }
 
     /// Fetches the `missing` bytes of the inputs. Returns what that took, if it took anything.
-    fn fetch(
+    pub(crate) fn fetch(
         &self,
         inputs: &[Input],
         missing: u64,
@@ -351,7 +372,18 @@ fn wanted(output: &Output) -> Vec<&'static str> {
     [IMAGE].into_iter().chain(machine).chain(update).collect()
 }
 
-fn inputs(steps: &[&dyn run::Step]) -> Vec<Input> {
+/// What a locked build can do about a package that is nowhere any more.
+fn explained(error: anyhow::Error, locked: bool) -> anyhow::Error {
+    let gone = error.chain().filter_map(|cause| cause.downcast_ref::<coremax_fetch::Error>());
+    if !locked || !gone.into_iter().any(coremax_fetch::Error::is_gone) {
+        return error;
+    }
+    let hint = "name a folder that has it with --inputs, an archive that keeps it with [lock] snapshot in the recipe, \
+                or move on with coremax lock --update";
+    mendable(format!("{error:#}"), hint.to_owned())
+}
+
+pub(crate) fn inputs(steps: &[&dyn run::Step]) -> Vec<Input> {
     let mut inputs: Vec<_> = steps.iter().flat_map(|step| step.inputs().iter().cloned()).collect();
     inputs.sort();
     inputs.dedup_by_key(|input| input.digest);

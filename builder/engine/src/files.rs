@@ -4,10 +4,11 @@
 //! meanwhile must not be stored as what was planned.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, Metadata},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +16,8 @@ use coremax_fetch::Digest;
 use coremax_publish::FileInput;
 use coremax_recipe::{Content, Recipe};
 use serde::Serialize;
+
+use crate::fingerprint::Fingerprint;
 
 /// Everything a recipe brings along, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -79,6 +82,26 @@ impl Files {
         Some(&longer.0[at].path)
     }
 
+    /// What is where, in a few words each.
+    pub(crate) fn listed(&self) -> BTreeMap<String, String> {
+        let shown = |found: &Found| match &found.what {
+            What::Folder => "a folder".to_owned(),
+            What::File { executable, sha256, .. } => {
+                format!("a {} {sha256}", if *executable { "program" } else { "file" })
+            }
+            What::Link { target } => format!("a link to {target}"),
+        };
+        self.0.iter().map(|found| (found.path.clone(), shown(found))).collect()
+    }
+
+    /// The digest of a single file, or else of the list of everything.
+    fn digest(&self) -> Digest {
+        match self.0.as_slice() {
+            [Found { what: What::File { sha256, .. }, .. }] => *sha256,
+            several => Fingerprint::new("files", 1).with_json("files", &several).finish(),
+        }
+    }
+
     /// Bytes of all of it.
     pub(crate) fn bytes(&self) -> u64 {
         self.inputs().iter().map(|file| file.size).sum()
@@ -133,6 +156,27 @@ impl Files {
             self.add(&name, &entry.path(), &found)
         })
     }
+}
+
+/// The digest of each thing beside the recipe that a build reads: of a file as it is, of a folder of all that is in it.
+///
+/// # Errors
+/// Where something cannot be read.
+pub(crate) fn digests(recipe: &Recipe) -> Result<BTreeMap<String, Digest>> {
+    let overlays = recipe.overlays.iter().map(|overlay| (overlay.from.as_str(), &overlay.source));
+    let copies = recipe.files.iter().filter_map(|file| match &file.content {
+        Content::Copy { from, source } => Some((from.as_str(), source)),
+        Content::Text(_) => None,
+    });
+    let update = recipe.root.update_key.iter().zip(&recipe.root.update_key_source);
+    let archives = recipe.archives.iter().filter_map(|a| a.key.as_ref().zip(a.key_source.as_ref()));
+    let keys = update.chain(archives).map(|(key, source)| (key.as_str(), source));
+    let digest = |(name, source): (&str, &PathBuf)| {
+        let mut files = Files::default();
+        files.add_named(name, source)?;
+        Ok((name.to_owned(), files.digest()))
+    };
+    overlays.chain(copies).chain(keys).map(digest).collect()
 }
 
 /// A name as text, of which no other name makes the same.

@@ -1,22 +1,51 @@
 //! Fingerprints: what a step reads, as one digest.
 //!
 //! Every value goes in under a label and with its length, so that no two different lists of
-//! values make the same bytes.
+//! values make the same bytes. What went in is remembered beside, as far as people can read it: it tells why
+//! another fingerprint is another (see `why`), and is no part of the digest.
+
+use std::collections::BTreeMap;
 
 use coremax_fetch::{Digest, Hasher};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a value that is remembered as it is, at most. Ours: a line or two of a screen.
+const MAX_TEXT: usize = 200;
 
 /// A fingerprint in the making.
+#[derive(Clone)]
 pub struct Fingerprint {
     hasher: Hasher,
+    parts: Vec<Part>,
+}
+
+/// One value that went into a fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is called.
+    pub label: String,
+    /// The value, as far as it can be shown.
+    pub value: Value,
+}
+
+/// A value as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Value {
+    /// Short enough to be shown.
+    Text(String),
+    /// Things by name: packages with their versions, files with what they hold.
+    List(BTreeMap<String, String>),
+    /// A digest, or the digest of a value that is none of the others.
+    Digest(Digest),
 }
 
 impl Fingerprint {
     /// Begins the fingerprint of a step. `revision` changes whenever the step's own code makes
     /// something else of the same inputs.
     pub fn new(step: &str, revision: u32) -> Self {
-        let hasher = Hasher::default();
-        Self { hasher }.with("step", step).with("revision", revision.to_string())
+        let start = Self { hasher: Hasher::default(), parts: Vec::new() };
+        start.with("step", step).with("revision", revision.to_string())
     }
 
     /// Takes in a value.
@@ -26,7 +55,20 @@ impl Fingerprint {
             self.hasher.update(&(part.len() as u64).to_le_bytes());
             self.hasher.update(part);
         }
+        let value = value.as_ref();
+        let text = std::str::from_utf8(value).ok();
+        let value = match text.filter(|text| value.len() <= MAX_TEXT && !text.contains('\n')) {
+            Some(text) => Value::Text(text.to_owned()),
+            None => Value::Digest(Digest::of(value)),
+        };
+        self.parts.push(Part { label: label.to_owned(), value });
         self
+    }
+
+    /// Takes in a digest, such as another step's fingerprint.
+    #[must_use]
+    pub fn with_digest(self, label: &str, digest: &Digest) -> Self {
+        self.with(label, digest.as_bytes()).remembered(Value::Digest(*digest))
     }
 
     /// Takes in a value by its JSON form.
@@ -34,6 +76,24 @@ impl Fingerprint {
     pub fn with_json(self, label: &str, value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).unwrap_or_default();
         self.with(label, json)
+    }
+
+    /// Remembers the value that went in last as a list of things by name, which says the same.
+    #[must_use]
+    pub fn listed(self, list: BTreeMap<String, String>) -> Self {
+        self.remembered(Value::List(list))
+    }
+
+    fn remembered(mut self, value: Value) -> Self {
+        if let Some(last) = self.parts.last_mut() {
+            last.value = value;
+        }
+        self
+    }
+
+    /// What went in, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The fingerprint.
@@ -52,5 +112,15 @@ mod tests {
         assert_eq!(one("a", "bc"), one("a", "bc"));
         assert_ne!(one("a", "bc"), one("ab", "c"));
         assert_ne!(one("a", "b"), Fingerprint::new("s", 2).with("a", "b").finish());
+    }
+
+    /// Whoever remembers more makes nothing again.
+    #[test]
+    fn what_is_remembered_does_not_count() {
+        let (digest, list) = (Digest::of("x"), [("a".to_owned(), "1".to_owned())].into());
+        let plain = Fingerprint::new("s", 1).with("a", digest.as_bytes()).with("b", "c");
+        let told = Fingerprint::new("s", 1).with_digest("a", &digest).with("b", "c").listed(list);
+        assert_ne!(plain.parts(), told.parts());
+        assert_eq!(plain.finish(), told.finish());
     }
 }

@@ -32,6 +32,7 @@ impl std::error::Error for Mendable {}
 fn of_domain(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref::<crate::verify::BootFailed>()?.hint.clone())
         .or_else(|| Some(cause.downcast_ref::<Mendable>()?.hint.clone()))
+        .or_else(|| Some(cause.downcast_ref::<crate::locked::Malformed>()?.hint()))
         .or_else(|| cause.downcast_ref::<coremax_archive::Error>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_archive::Unsolvable>()?.hint())
         .or_else(|| cause.downcast_ref::<coremax_disk::Error>()?.hint())

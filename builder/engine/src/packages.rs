@@ -1,10 +1,12 @@
 //! A resolved set of packages, as the steps need it: where each .deb will lie, and what pins it.
 
-use coremax_archive::{PackageSet, Source};
+use std::collections::BTreeMap;
+
+use coremax_archive::PackageSet;
 use coremax_fetch::{Cache, Digest, Input};
 use coremax_rootfs::Deb;
 
-use crate::fingerprint::Fingerprint;
+use crate::{fingerprint::Fingerprint, places::Places};
 
 /// Packages with their .debs, sorted by name.
 #[derive(Debug, Clone)]
@@ -15,16 +17,16 @@ pub struct Packages {
     pub inputs: Vec<Input>,
     /// Where each of them lies once it is fetched, in the set's order.
     pub debs: Vec<Deb>,
-    /// The suite that each comes from, in the set's order.
+    /// The suite that each comes from, in the set's order, by its [name](crate::places::Suite::name).
     pub suites: Vec<String>,
 }
 
 impl Packages {
-    /// The set, from these sources, with the .debs in `cache`.
-    pub(crate) fn new(set: PackageSet, sources: &[Source], cache: &Cache) -> Self {
+    /// The set, from these places, with the .debs in `cache`.
+    pub(crate) fn new(set: PackageSet, places: &Places, cache: &Cache) -> Self {
         let packages = || set.selected.iter().map(|selected| &selected.package);
-        let inputs = packages().map(|p| p.input(&sources[p.source].mirror)).collect();
-        let suites = packages().map(|p| sources[p.source].suite.clone()).collect();
+        let inputs = packages().map(|package| places.input(package)).collect();
+        let suites = packages().map(|p| places.suites[p.source].name.clone()).collect();
         let deb = |p: &coremax_archive::Package| Deb {
             name: p.name.clone(),
             version: p.version.clone(),
@@ -38,6 +40,11 @@ impl Packages {
     /// Bytes that the packages take unpacked, as they say themselves.
     pub(crate) fn installed_bytes(&self) -> u64 {
         self.set.selected.iter().map(|selected| selected.package.installed_size * 1024).sum()
+    }
+
+    /// The version of each, by name.
+    pub(crate) fn versions(&self) -> BTreeMap<String, String> {
+        self.debs.iter().map(|deb| (deb.name.clone(), deb.version.clone())).collect()
     }
 
     /// What the packages are, without where they come from.

@@ -7,6 +7,7 @@ use coremax_archive::{Distribution, Reason, Selected};
 use coremax_disk::Bytes;
 use coremax_fetch::Digest;
 use coremax_recipe::Recipe;
+use coremax_rootfs::Ids;
 use serde::Serialize;
 
 use crate::{
@@ -40,6 +41,8 @@ pub struct Plan {
     image: Image,
     /// The time that everything in the image is clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
+    /// Whether its packages are those of a lock.
+    pub(crate) locked: bool,
 }
 
 /// What was resolved for a plan.
@@ -49,6 +52,10 @@ pub(crate) struct Resolved {
     pub(crate) tools: Packages,
     pub(crate) machine: Packages,
     pub(crate) epoch: u64,
+    /// The numbers that accounts must have.
+    pub(crate) ids: Ids,
+    /// Whether all of it stands in a lock.
+    pub(crate) locked: bool,
 }
 
 /// The last step of every plan that makes something for the user.
@@ -59,10 +66,10 @@ pub(crate) const MACHINE: &str = "machine";
 impl Plan {
     /// The steps from the recipe and what was resolved for it.
     pub(crate) fn new(recipe: Recipe, resolved: Resolved) -> Result<Self> {
-        let Resolved { distribution, packages, tools, machine, epoch } = resolved;
+        let Resolved { distribution, packages, tools, machine, epoch, ids, locked } = resolved;
         let tools = Tools { id: "tools", packages: tools };
         let machine = Tools { id: MACHINE, packages: machine };
-        let system = System { packages: packages.clone(), epoch };
+        let system = System { packages: packages.clone(), epoch, ids };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
         let (files, keys) = (site.files().clone(), Files::keys_of(&recipe)?);
@@ -76,7 +83,7 @@ impl Plan {
         steps.extend(made);
         steps.push(Box::new(image.clone()));
         steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, image, epoch })
+        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, image, epoch, locked })
     }
 
     /// Makes it a plan for images of this version. No other step knows of it.
@@ -215,6 +222,12 @@ fn reason(reason: &Reason) -> String {
     match reason {
         Reason::Essential => "is essential".to_owned(),
         Reason::Requested => "is named by the recipe".to_owned(),
+        // A lock does not say by which words.
+        Reason::DependencyOf { relation, .. } | Reason::RecommendedBy { relation, .. }
+            if relation.is_empty() =>
+        {
+            short(reason)
+        }
         Reason::DependencyOf { package, relation } => format!("for {package} ({relation})"),
         Reason::RecommendedBy { package, relation } => {
             format!("recommended by {package} ({relation})")

@@ -21,6 +21,8 @@ pub struct Request {
     pub ssh_keys: Vec<PathBuf>,
     /// What to make, instead of what the recipe says; by name.
     pub formats: Vec<String>,
+    /// Whether to build what the recipe's lock says, and nothing else.
+    pub locked: bool,
 }
 
 /// The recipe as it is to be built.

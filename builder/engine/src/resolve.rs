@@ -12,12 +12,15 @@ use coremax_archive::{
 };
 use coremax_fetch::Transport;
 use coremax_recipe::{Base, Recipe, SecureBoot};
+use coremax_rootfs::Ids;
 
 use crate::{
     builder::{ArchiveSettings, Builder},
     event::Stage,
     fingerprint::Fingerprint,
+    locked::{Asked, Tree},
     packages::Packages,
+    places::Places,
     plan::Resolved,
 };
 
@@ -42,6 +45,11 @@ impl Sources {
         Ok((Self { settings, host }, transport))
     }
 
+    /// For a build that asks nobody.
+    pub(crate) fn none(settings: ArchiveSettings) -> (Self, Transport) {
+        (Self { settings, host: host::Host::none() }, Transport::default())
+    }
+
     /// Tells what of the host's apt configuration is not followed.
     pub(crate) fn warn_of_ignored(&self, stage: &Stage<'_>) {
         for setting in &self.host.ignored {
@@ -50,7 +58,7 @@ impl Sources {
     }
 
     /// The suites of the base and the recipe's own archives.
-    fn of_recipe(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Vec<Source>> {
+    pub(crate) fn of_recipe(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Vec<Source>> {
         let base = distribution(recipe.base.as_str())?;
         let archive = recipe.mirror.archive.as_ref().map(ToString::to_string);
         let security = recipe.mirror.security.as_ref().map(ToString::to_string);
@@ -131,22 +139,24 @@ impl Builder {
     /// Everything that a plan needs to know of the archive.
     pub(crate) fn resolve(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Resolved> {
         let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
-        let distribution = distribution(recipe.base.as_str())?;
-        let mut archive = Archive::open(self, sources)?;
+        let places = self.with_shelf(Places::of(recipe, &sources));
+        let asked = asked(recipe)?;
+        let mut archive = Archive::open(self, &sources)?;
         let epoch = archive.epoch();
-        let loaders = &distribution.loaders;
-        let mut tools =
-            [&TOOLS[..], &[loaders.bios, loaders.uefi, loaders.uefi_signed, loaders.shim]].concat();
-        if recipe.root.secure_boot == SecureBoot::Sealed {
-            tools.push(loaders.systemd_boot);
-        }
+        let mut packages = |tree| archive.packages(&request_for(tree, &asked), &places, stage);
         Ok(Resolved {
-            packages: archive.packages(&request_of(recipe), stage)?,
-            tools: archive.packages(&closure_of(&tools), stage).context("for the tools tree")?,
-            machine: archive.packages(&closure_of(&MACHINE), stage).context("for QEMU")?,
-            distribution,
+            packages: packages(Tree::Image)?,
+            tools: packages(Tree::Tools).context("for the tools tree")?,
+            machine: packages(Tree::Machine).context("for QEMU")?,
+            distribution: distribution(recipe.base.as_str())?,
             epoch,
+            ids: Ids::default(),
+            locked: false,
         })
+    }
+
+    fn with_shelf(&self, places: Places) -> Places {
+        places.with_shelf(self.archive.inputs.as_deref())
     }
 
     /// The packages of QEMU and its firmware alone, from the archive of `base`; from what is kept of it where it cannot
@@ -154,16 +164,17 @@ impl Builder {
     pub(crate) fn resolve_machine(&self, base: Base, stage: &Stage<'_>) -> Result<Packages> {
         let base = distribution(base.as_str())?;
         let sources = self.remote()?.sources.of_base(base, None, None, stage)?;
-        let mut archive = match Archive::open(self, sources.clone()) {
+        let mut archive = match Archive::open(self, &sources) {
             Err(error) if is_unreachable(&error) => {
                 // Where nothing is kept, it is the mirror that the user must hear of.
-                let kept = Archive::open_kept(self, sources).map_err(|_| error)?;
+                let kept = Archive::open_kept(self, &sources).map_err(|_| error)?;
                 stage.warned("the archive cannot be reached: QEMU is the one that it had last");
                 kept
             }
             archive => archive?,
         };
-        archive.packages(&closure_of(&MACHINE), stage)
+        let places = self.with_shelf(Places::of_base(&sources));
+        archive.packages(&closure_of(MACHINE), &places, stage)
     }
 }
 
@@ -171,36 +182,55 @@ fn is_unreachable(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(coremax_archive::Error::Fetch { .. }))
 }
 
-/// What the recipe installs, with everything essential.
-fn request_of(recipe: &Recipe) -> Request {
-    Request {
-        install: recipe.packages.install.keys().map(ToString::to_string).collect(),
+/// What the trees of a recipe are resolved for.
+pub(crate) fn asked(recipe: &Recipe) -> Result<Asked> {
+    let loaders = &distribution(recipe.base.as_str())?.loaders;
+    let systemd_boot =
+        (recipe.root.secure_boot == SecureBoot::Sealed).then_some(loaders.systemd_boot);
+    let loaders = [loaders.bios, loaders.uefi, loaders.uefi_signed, loaders.shim];
+    let tools = TOOLS.into_iter().chain(loaders).chain(systemd_boot);
+    Ok(Asked {
+        image: recipe.packages.install.keys().map(ToString::to_string).collect(),
         exclude: recipe.packages.exclude.iter().map(ToString::to_string).collect(),
         recommends: recipe.packages.recommends,
-        essential: true,
-        architecture: "amd64".to_owned(),
+        tools: tools.map(str::to_owned).collect(),
+        machine: MACHINE.map(str::to_owned).into(),
+    })
+}
+
+/// What the resolver is asked for a tree: for the image everything essential too.
+pub(crate) fn request_for(tree: Tree, asked: &Asked) -> Request {
+    match tree {
+        Tree::Image => Request {
+            install: asked.image.iter().cloned().collect(),
+            exclude: asked.exclude.iter().cloned().collect(),
+            recommends: asked.recommends,
+            essential: true,
+            architecture: "amd64".to_owned(),
+        },
+        Tree::Tools => closure_of(&asked.tools),
+        Tree::Machine => closure_of(&asked.machine),
     }
 }
 
 /// These packages with what they depend on, for a tree that is never configured.
-fn closure_of(packages: &[&str]) -> Request {
+fn closure_of(packages: impl IntoIterator<Item: ToString>) -> Request {
     Request {
-        install: packages.iter().map(ToString::to_string).collect(),
+        install: packages.into_iter().map(|name| name.to_string()).collect(),
         architecture: "amd64".to_owned(),
         ..Request::default()
     }
 }
 
 /// One state of the archive, whose indexes are read when the first resolution is not known yet.
-struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     builder: &'a Builder,
-    sources: Vec<Source>,
     snapshot: Snapshot,
     universe: Option<Universe>,
 }
 
 impl<'a> Archive<'a> {
-    fn open(builder: &'a Builder, sources: Vec<Source>) -> Result<Self> {
+    pub(crate) fn open(builder: &'a Builder, sources: &[Source]) -> Result<Self> {
         let mut freshness = Freshness::default();
         if builder.remote()?.sources.settings.refresh {
             freshness.max_age = std::time::Duration::ZERO;
@@ -209,13 +239,13 @@ impl<'a> Archive<'a> {
     }
 
     /// As it was when it was last asked.
-    fn open_kept(builder: &'a Builder, sources: Vec<Source>) -> Result<Self> {
+    fn open_kept(builder: &'a Builder, sources: &[Source]) -> Result<Self> {
         Self::open_as(builder, sources, &Freshness { offline: true, ..Freshness::default() })
     }
 
-    fn open_as(builder: &'a Builder, sources: Vec<Source>, freshness: &Freshness) -> Result<Self> {
-        let snapshot = Snapshot::open(&sources, &builder.remote()?.fetcher, freshness)?;
-        Ok(Self { builder, sources, snapshot, universe: None })
+    fn open_as(builder: &'a Builder, sources: &[Source], freshness: &Freshness) -> Result<Self> {
+        let snapshot = Snapshot::open(sources, &builder.remote()?.fetcher, freshness)?;
+        Ok(Self { builder, snapshot, universe: None })
     }
 
     /// The date of the base's first suite, which is the release itself: it moves with point
@@ -225,7 +255,12 @@ impl<'a> Archive<'a> {
         date.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0)
     }
 
-    fn packages(&mut self, request: &Request, stage: &Stage<'_>) -> Result<Packages> {
+    fn packages(
+        &mut self,
+        request: &Request,
+        places: &Places,
+        stage: &Stage<'_>,
+    ) -> Result<Packages> {
         let kept = self.kept(request);
         let set = match fs::read(&kept).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
             Some(set) => set,
@@ -236,7 +271,7 @@ impl<'a> Archive<'a> {
                 set
             }
         };
-        Ok(Packages::new(set, &self.sources, &self.builder.inputs))
+        Ok(Packages::new(set, places, &self.builder.inputs))
     }
 
     fn solve(&mut self, request: &Request, stage: &Stage<'_>) -> Result<PackageSet> {
@@ -249,7 +284,7 @@ impl<'a> Archive<'a> {
         Ok(set?)
     }
 
-    fn load(&self, stage: &Stage<'_>) -> Result<Universe> {
+    pub(crate) fn load(&self, stage: &Stage<'_>) -> Result<Universe> {
         stage.busy_with("reading the package indexes");
         let progress = |bytes| stage.progressed(bytes);
         let fetcher = &self.builder.remote()?.fetcher;

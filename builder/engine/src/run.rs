@@ -14,6 +14,7 @@ use coremax_fetch::{Digest, Input};
 
 use crate::{
     event::{Observer, Stage},
+    fingerprint::Fingerprint,
     store::{Begun, Entry, Record, Store},
     usage::Meter,
 };
@@ -24,8 +25,12 @@ pub trait Step: Sync {
     fn id(&self) -> &'static str;
     /// What it does, in a few words.
     fn description(&self) -> String;
-    /// Everything it reads, as one digest; that of the steps it needs among it.
-    fn fingerprint(&self) -> Digest;
+    /// Everything it reads; the fingerprints of the steps it needs among it.
+    fn reads(&self) -> Fingerprint;
+    /// The same as one digest.
+    fn fingerprint(&self) -> Digest {
+        self.reads().finish()
+    }
     /// The steps whose output it reads.
     fn needs(&self) -> &[&'static str];
     /// The files from outside that it reads: fetched before it runs.
@@ -194,6 +199,9 @@ mod tests {
         }
         fn description(&self) -> String {
             format!("appending {}", self.0)
+        }
+        fn reads(&self) -> Fingerprint {
+            Fingerprint::new(self.0, 1)
         }
         fn fingerprint(&self) -> Digest {
             Digest::of(self.0)

@@ -43,8 +43,13 @@ impl Cache {
 
     /// Where a file with this digest lies, or would lie.
     pub fn path(&self, digest: &Digest) -> PathBuf {
+        Self::path_in(&self.dir, digest)
+    }
+
+    /// The same in the cache of this folder, which is neither opened nor made.
+    pub fn path_in(dir: &Path, digest: &Digest) -> PathBuf {
         let hex = digest.to_string();
-        self.dir.join("sha256").join(&hex[..2]).join(hex)
+        dir.join("sha256").join(&hex[..2]).join(hex)
     }
 
     /// The input's file, if one of its length is there.

@@ -174,6 +174,20 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// None of the places that an input names has it.
+    #[error("fetching {name}: it is not (or no longer) at {}", tried.join(", nor at "))]
+    Gone {
+        /// The input's name.
+        name: String,
+        /// Where it was looked for.
+        tried: Vec<String>,
+    },
+    /// The file is not in the cache, and there is no other place where it may be looked for.
+    #[error("{name} is not in the cache, and the network is not to be used")]
+    Nowhere {
+        /// The input's name.
+        name: String,
+    },
     /// Another fetch failed first.
     #[error("stopped, as another download failed")]
     Stopped,
@@ -192,6 +206,10 @@ impl Error {
                 "make the cache writable, or fill it by a build elsewhere first"
             }
             Self::Damaged { .. } => "remove it yourself, or name another folder with --cache",
+            Self::Digest { url, .. } | Self::Size { url, .. } if url.starts_with("file:") => {
+                "that file is not what it was, or not the one that is asked for: put it there anew \
+                 (`coremax vendor` gathers what locked builds read)"
+            }
             Self::Digest { .. } | Self::Size { .. } => {
                 "the mirror may be in the middle of an update, or a proxy changes what it passes on: \
                  try again later, or name another mirror"
@@ -204,6 +222,12 @@ impl Error {
             }
             Self::Status { status: 404 | 410, .. } => {
                 "the mirror does not have it (any more): refresh the index, or name another mirror"
+            }
+            Self::Gone { .. } => {
+                "name another mirror, or gather it where it still is with `coremax vendor`"
+            }
+            Self::Nowhere { .. } => {
+                "name the folder that `coremax vendor` filled with --inputs, or build with the network"
             }
             Self::Connection { source, .. } if is_untrusted(source) => {
                 "install the package ca-certificates, or name the authority's file in SSL_CERT_FILE \
@@ -231,6 +255,15 @@ impl Error {
             Self::GaveUp { source, .. } => source.is_unreachable(),
             Self::Connection { source, .. } => !is_untrusted(source) && !is_misuse(source),
             Self::Stalled { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the place that was asked has no such file.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Status { status: 404 | 410, .. } | Self::Gone { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,
         }
     }

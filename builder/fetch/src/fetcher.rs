@@ -113,6 +113,9 @@ impl Fetcher {
             return Ok(path);
         }
         let meter = Meter { shown: 0, missing, progress };
+        if input.url.is_empty() {
+            return Err(Error::Nowhere { name: input.name.clone() });
+        }
         let partial = match Partial::open(&self.cache, input)? {
             Opened::Ours(partial) => partial,
             Opened::Finished(path) => {
@@ -120,8 +123,8 @@ impl Fetcher {
                 return Ok(path);
             }
         };
-        Download { client: &self.client, input, stop, meter, partial }
-            .run(&self.cache, self.backoff())
+        Download { client: &self.client, input, url: &input.url, stop, meter, partial }
+            .run(&self.cache, || self.backoff())
     }
 
     fn backoff(&self) -> Backoff {
@@ -134,28 +137,50 @@ impl Fetcher {
 struct Download<'a> {
     client: &'a Client,
     input: &'a Input,
+    /// The place that is asked now: one of the input's.
+    url: &'a str,
     stop: &'a AtomicBool,
     meter: Meter<'a>,
     partial: Partial,
 }
 
 impl Download<'_> {
-    fn run(mut self, cache: &Cache, mut backoff: Backoff) -> Result<PathBuf, Error> {
+    /// Asks one place after the other while they do not have it.
+    fn run(mut self, cache: &Cache, backoff: impl Fn() -> Backoff) -> Result<PathBuf, Error> {
+        let mut others = self.input.others.iter();
+        loop {
+            match self.get(backoff()) {
+                Ok(()) => return self.partial.finish(cache, &self.input.digest),
+                Err(error) if error.is_gone() => match others.next() {
+                    Some(url) => self.url = url,
+                    None => {
+                        self.partial.discard();
+                        return Err(self.input.gone(error));
+                    }
+                },
+                Err(error @ (Error::Digest { .. } | Error::Size { .. })) => {
+                    self.partial.discard();
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Brings the whole of it from the place that is asked now.
+    fn get(&mut self, mut backoff: Backoff) -> Result<(), Error> {
         let mut farthest = self.partial.length();
         let mut restarted = false;
         loop {
             let before = self.partial.length();
             match self.attempt() {
-                Ok(()) => return self.partial.finish(cache, &self.input.digest),
+                Ok(()) => return Ok(()),
                 // What was there before may have been another file's beginning: once more, from the start.
                 Err(Error::Digest { .. }) if before > 0 && !restarted => {
                     restarted = true;
                     self.partial.restart()?;
                 }
-                Err(error @ (Error::Digest { .. } | Error::Size { .. })) => {
-                    self.partial.discard();
-                    return Err(error);
-                }
+                Err(error @ (Error::Digest { .. } | Error::Size { .. })) => return Err(error),
                 Err(error) => {
                     // A server that begins anew again and again gets nowhere, however much it sends.
                     if self.partial.length() > farthest {
@@ -177,12 +202,12 @@ impl Download<'_> {
         if got == self.input.digest {
             return Ok(());
         }
-        let Input { name, url, digest, .. } = self.input;
-        Err(Error::Digest { name: name.clone(), url: redact(url), wanted: *digest, got })
+        let Input { name, digest, .. } = self.input;
+        Err(Error::Digest { name: name.clone(), url: redact(self.url), wanted: *digest, got })
     }
 
     fn transfer(&mut self) -> Result<(), Error> {
-        let Input { url, size, .. } = self.input;
+        let (url, size) = (self.url, &self.input.size);
         let offset = self.partial.length();
         self.meter.reached(offset);
         let answer = match self.client.open(url, &Ask { offset, validator: None }) {
@@ -206,7 +231,7 @@ impl Download<'_> {
     }
 
     fn copy(&mut self, body: &mut dyn Read) -> Result<(), Error> {
-        let Input { url, size, .. } = self.input;
+        let (url, size) = (self.url, &self.input.size);
         let mut buffer = vec![0; BUFFER];
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -227,8 +252,8 @@ impl Download<'_> {
     }
 
     fn wrong_size(&self, got: u64) -> Error {
-        let Input { name, url, size, .. } = self.input;
-        Error::Size { name: name.clone(), url: redact(url), wanted: *size, got }
+        let Input { name, size, .. } = self.input;
+        Error::Size { name: name.clone(), url: redact(self.url), wanted: *size, got }
     }
 }
 

@@ -2,17 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Error, url::redact};
 
 /// A file to be fetched that carries its own check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Input {
     /// What people call it: a package's name and version, a file's name.
     pub name: String,
-    /// Where it is served. Not part of its identity: a mirror may change, the digest may not.
+    /// Where it is served; empty where it is only looked for in the cache. Not part of its identity: a mirror may change, the digest may not.
     pub url: String,
+    /// Where else, in this order, for a file that the places before do not have (any more).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// Length in bytes.
     pub size: u64,
     /// SHA-256 of the whole file.
     pub digest: Digest,
+}
+
+impl Input {
+    /// The error where no place has it: the last one's own where it tells enough.
+    pub(crate) fn gone(&self, error: Error) -> Error {
+        if self.others.is_empty() && !self.url.starts_with("file:") {
+            return error;
+        }
+        let tried = std::iter::once(&self.url).chain(&self.others).map(|url| redact(url));
+        Error::Gone { name: self.name.clone(), tried: tried.collect() }
+    }
 }

@@ -25,3 +25,4 @@ pub use fetcher::Fetcher;
 pub use input::Input;
 pub use proxy::ProxyRules;
 pub use transport::{Login, Secret, TlsRules, Transport};
+pub use url::file_url;

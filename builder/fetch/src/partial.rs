@@ -153,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let digest = Digest::of("good");
-        let input = Input { name: "a".into(), url: String::new(), size: 4, digest };
+        let input = Input { name: "a".into(), url: String::new(), others: vec![], size: 4, digest };
         let path = cache.path(&digest);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "evil").unwrap();

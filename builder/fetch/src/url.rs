@@ -1,6 +1,6 @@
 //! The little that fetching needs to know of URLs (RFC 3986): their parts, references, and hiding logins.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 /// A URL taken apart: `scheme://[login@]authority/path?query`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,17 @@ impl<'a> Url<'a> {
         }
         url
     }
+}
+
+/// The URL of a file of this machine, by its absolute path.
+pub fn file_url(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~+".contains(&byte);
+    let written = |&byte: &u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    let path: String = path.as_os_str().as_encoded_bytes().iter().map(written).collect();
+    format!("file://{path}")
 }
 
 /// `url` as it may be shown: without a login.

@@ -27,6 +27,7 @@ fn input(server: &Server, path: &str, file: &[u8]) -> Input {
     Input {
         name: "hello 1.0".into(),
         url: format!("{}{path}", server.url),
+        others: Vec::new(),
         size: file.len() as u64,
         digest: Digest::of(file),
     }
@@ -309,7 +310,8 @@ fn local_mirrors() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a b"), b"hello").unwrap();
     let url = format!("file:{}/a b", dir.path().display());
-    let input = Input { name: "a".into(), url, size: 5, digest: Digest::of("hello") };
+    let input =
+        Input { name: "a".into(), url, others: Vec::new(), size: 5, digest: Digest::of("hello") };
     assert_eq!(fetch(&dir.path().join("cache"), &input).unwrap(), b"hello");
     let got = fetcher(dir.path()).get(&input.url, 5, None).unwrap();
     assert!(matches!(got, Got::File(bytes, _) if bytes == b"hello"));
@@ -327,4 +329,37 @@ fn small_files_are_bounded_and_asked_for_conditionally() {
     assert_eq!(bytes, b"signed");
     assert_eq!(fetcher.get(&url, 6, Some(&validator)).unwrap(), Got::Unchanged);
     assert!(matches!(fetcher.get(&url, 5, None), Err(Error::TooLong { limit: 5, .. })));
+}
+
+/// The first place has it no longer, the second has another file of its name, the third is not asked then.
+#[test]
+fn other_places_are_asked_for_what_one_does_not_have() {
+    let file = file();
+    let missing = || vec![Reply::Status(404, String::new())];
+    let gone = || Server::start([("/a", missing()), ("/b", missing())]);
+    let dir = tempfile::tempdir().unwrap();
+    let beside = dir.path().join("beside");
+    fs::write(&beside, &file).unwrap();
+    let here = format!("file://{}", beside.display());
+    let (first, second) = (gone(), gone());
+    let wanted = Input {
+        others: vec![format!("{}/b", second.url), here.clone()],
+        ..input(&first, "/a", &file)
+    };
+    assert_eq!(fetch(&dir.path().join("one"), &wanted).unwrap(), file);
+
+    let (first, second) = (gone(), gone());
+    let wanted = Input { others: vec![format!("{}/b", second.url)], ..input(&first, "/a", &file) };
+    let error = fetch(&dir.path().join("two"), &wanted).unwrap_err();
+    assert!(matches!(&error, Error::Gone { tried, .. } if tried.len() == 2), "{error}");
+    assert!(error.to_string().contains("hello 1.0"), "{error}");
+
+    fs::write(&beside, "another").unwrap();
+    let wanted = Input { others: vec![here], ..input(&gone(), "/a", &file) };
+    let error = fetch(&dir.path().join("three"), &wanted).unwrap_err();
+    assert!(matches!(error, Error::Size { .. }), "{error}");
+
+    let nowhere = Input { url: String::new(), ..wanted };
+    let error = fetch(&dir.path().join("four"), &nowhere).unwrap_err();
+    assert!(matches!(error, Error::Nowhere { .. }), "{error}");
 }

@@ -40,7 +40,8 @@ fn check(answer: Vec<u8>) {
     if let Ok(Got::File(bytes, _)) = fetcher.get(&url, 4, None) {
         assert!(bytes.len() <= 4, "{} bytes", bytes.len());
     }
-    let input = Input { name: "x".into(), url, size: 5, digest: Digest::of(FILE) };
+    let input =
+        Input { name: "x".into(), url, others: Vec::new(), size: 5, digest: Digest::of(FILE) };
     fs::write(dir.path().join("partial").join(input.digest.to_string()), b"he").unwrap();
     if let Ok(paths) = fetcher.fetch_all(std::slice::from_ref(&input), &|_| ()) {
         assert_eq!(fs::read(&paths[0]).unwrap(), FILE);

@@ -35,8 +35,8 @@ pub use merge::merge;
 pub use mistakes::Mistakes;
 pub use part::{Part, parse};
 pub use recipe::{
-    Archive, Content, Expect, File, Kernel, Mirror, Overlay, Packages, Recipe, Root, Units, User,
-    Volume,
+    Archive, Content, Expect, File, Kernel, Lock, Mirror, Overlay, Packages, Recipe, Root, Units,
+    User, Volume,
 };
 pub use schema::schema;
 pub use values::{
@@ -113,6 +113,9 @@ suites = ["bookworm"]
 components = ["main"]
 key = "keys/ceph.asc"
 pin = 600
+[lock]
+snapshot = "http://snapshot.example/debian"
+snapshot-security = "http://snapshot.example/debian-security"
 [[output]]
 format = "qcow2"
 [[output]]

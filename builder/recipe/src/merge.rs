@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::{
     error::Error,
     part::Part,
-    recipe::{Expect, Kernel, Mirror, Packages, Recipe, Root, Units, Volume},
+    recipe::{Expect, Kernel, Lock, Mirror, Packages, Recipe, Root, Units, Volume},
     values::{Base, Format, HostName, Locale, PackageName, SecureBoot, TimeZone},
     written::{Located, Written},
 };
@@ -57,6 +57,10 @@ pub fn merge(
             security: files.last(|w| &w.mirror.security),
         },
         archives: tables::archives(&files, project)?,
+        lock: Lock {
+            snapshot: files.last(|w| &w.lock.snapshot),
+            snapshot_security: files.last(|w| &w.lock.snapshot_security),
+        },
         outputs: tables::outputs(&files)?.unwrap_or_else(|| [Format::Qcow2].into()),
         expect,
     })

@@ -57,6 +57,8 @@ pub struct Recipe {
     pub mirror: Mirror,
     /// Archives beside the base's own.
     pub archives: Vec<Archive>,
+    /// What a locked build may ask beside them.
+    pub lock: Lock,
     /// What to make, never empty.
     pub outputs: BTreeSet<Format>,
     /// What a boot test must find.
@@ -200,6 +202,16 @@ pub struct Mirror {
     pub archive: Option<MirrorUrl>,
     /// The base's security archive; if none, the one that belongs to `archive`.
     pub security: Option<MirrorUrl>,
+}
+
+/// Where a locked build finds what has left the mirror. What it finds is pinned by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lock {
+    /// An archive that keeps what the base's has thrown away.
+    pub snapshot: Option<MirrorUrl>,
+    /// The same of the base's security archive; if none, `snapshot` is asked.
+    pub snapshot_security: Option<MirrorUrl>,
 }
 
 /// An archive beside the base's own.

@@ -100,6 +100,9 @@ pub(crate) struct Written {
     /// Archives beside the base's own.
     #[serde(default, rename = "archive")]
     pub(crate) archives: Vec<ArchiveTable>,
+    /// Where a locked build finds what has left the mirror.
+    #[serde(default)]
+    pub(crate) lock: LockTable,
     /// What to make. Default: a qcow2.
     #[serde(default, rename = "output")]
     pub(crate) outputs: Vec<OutputTable>,
@@ -245,6 +248,15 @@ pub(crate) struct MirrorTable {
     pub(crate) archive: Option<Located<MirrorUrl>>,
     /// The base's security archive. Default: the one that belongs to `archive`.
     pub(crate) security: Option<Located<MirrorUrl>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct LockTable {
+    /// An archive that keeps what the base's has thrown away, as a snapshot service does. Asked by locked builds only.
+    pub(crate) snapshot: Option<Located<MirrorUrl>>,
+    /// The same of the base's security archive. Default: `snapshot`.
+    pub(crate) snapshot_security: Option<Located<MirrorUrl>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

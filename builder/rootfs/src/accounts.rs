@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, tree::Tree};
 
-pub(crate) use database::Accounts;
+pub(crate) use database::{Accounts, SERVICES};
 
 /// A user to be added, or to be changed where the tree has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

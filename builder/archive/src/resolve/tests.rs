@@ -2,7 +2,7 @@
 
 use coremax_fetch::Digest;
 
-use super::{Request, Unsolvable, resolve};
+use super::{Request, Unsolvable, resolve, resolve_keeping};
 use crate::Package;
 
 /// Each case: a universe, a request and what comes of it, the names chosen or the message.
@@ -307,4 +307,87 @@ fn a_virtual_name_is_stood_for_by_its_provider() {
         let got = set.standing_for(name).map(|selected| selected.package.name.as_str());
         assert_eq!(got, want, "{name} in {request}");
     }
+}
+
+/// What the archive has now, what is locked, what is freed and asked for, and what comes of it.
+#[test]
+fn what_is_locked_stays_but_for_what_must_move() {
+    let table = [
+        ("nothing is freed", "a 2\nb 2", "a 1\nb 1", "", "a b", "a=1 b=1"),
+        ("one is freed", "a 2\nb 2", "a 1\nb 1", "a", "a b", "a=2 b=1"),
+        ("all are freed", "a 2\nb 2", "a 1\nb 1", "a b", "a b", "a=2 b=2"),
+        (
+            "it needs a newer one",
+            "a 2 depends: b (>= 2)\nb 2\nc 2",
+            "a 1\nb 1\nc 1",
+            "a",
+            "a b c",
+            "a=2 b=2 c=1",
+        ),
+        (
+            "another says exactly",
+            "l 2\nu 2 depends: l (= 2)",
+            "l 1\nu 1 depends: l (= 1)",
+            "l",
+            "u",
+            "l=2 u=2",
+        ),
+        (
+            "it breaks what is older",
+            "a 2 breaks: b (<< 2)\nb 2\nc 2",
+            "a 1\nb 1\nc 1",
+            "a",
+            "a b c",
+            "a=2 b=2 c=1",
+        ),
+        (
+            "what it needs is new",
+            "a 2 depends: n\nn 2 breaks: b (<< 2)\nb 2",
+            "a 1\nb 1",
+            "a",
+            "a b",
+            "a=2 b=2 n",
+        ),
+        (
+            "in a chain",
+            "a 2 depends: b (= 2)\nb 2 depends: c (= 2)\nc 2",
+            "a 1\nb 1\nc 1",
+            "a",
+            "a b c",
+            "a=2 b=2 c=2",
+        ),
+        ("the archive has lost it", "b 2", "a 1 depends: b\nb 1", "", "a", "a=1 b=1"),
+        ("asked for anew", "a 2\nn 2 depends: a", "a 1", "", "a n", "a=1 n"),
+        ("no longer asked for", "a 2\nb 2", "a 1\nb 1", "", "a", "a=1"),
+        (
+            "a nearer provider",
+            "p 1 provides: v\nq 2 provides: v\na 2 depends: v",
+            "q 1 provides: v\na 1 depends: v",
+            "a",
+            "a",
+            "a=2 q=1",
+        ),
+        ("a removed name is freed", "b 2", "b 1", "zz", "b", "b=1"),
+    ];
+    for (what, archive, locked, freed, asked, want) in table {
+        let freed = freed.split_whitespace().map(str::to_owned).collect();
+        let set = resolve_keeping(&universe(archive), &universe(locked), &freed, &request(asked));
+        let set = set.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let shown: Vec<_> = set
+            .selected
+            .iter()
+            .map(|s| match s.package.name.as_str() {
+                "n" => "n".to_owned(),
+                name => format!("{name}={}", s.package.version),
+            })
+            .collect();
+        assert_eq!(shown.join(" "), want, "{what}");
+    }
+    let none = resolve_keeping(
+        &universe("a 2 depends: x"),
+        &universe("a 1"),
+        &["a".to_owned()].into(),
+        &request("a"),
+    );
+    assert!(none.unwrap_err().to_string().contains('x'));
 }

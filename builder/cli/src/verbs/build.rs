@@ -9,9 +9,9 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
-    let builder = super::open(global, build.from.mirrors.clone())?;
+    let builder = super::open_locking(global, build.from.mirrors.clone(), &build.locking)?;
     let show = progress::show(global.progress_or_json(build.json));
-    let plan = builder.plan(&super::request(build.from), &*show)?;
+    let plan = builder.plan(&super::request(build.from, &build.locking), &*show)?;
     let testing = match build.no_test {
         true => Testing::Skipped,
         false => Testing::Boot(super::boot_settings(&build.boot)),

@@ -5,9 +5,11 @@ pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod docs;
 pub(crate) mod key;
+pub(crate) mod lock;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod test;
+pub(crate) mod vendor;
 
 use std::{
     ffi::OsStr,
@@ -17,16 +19,23 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use coremax_engine::{ArchiveSettings, BootSettings, Builder, Firmware, Request};
 
-use crate::args::{Boot, From, Global, IMAGES, Mirrors};
+use crate::args::{Boot, From, Global, IMAGES, Locking, Mirrors};
 
 /// Becomes root of a user namespace and opens the cache. To be called before any thread starts.
 fn open(global: &Global, mirrors: Mirrors) -> Result<Builder> {
+    open_locking(global, mirrors, &Locking::default())
+}
+
+/// The same, asking no archive where that is said.
+fn open_locking(global: &Global, mirrors: Mirrors, locking: &Locking) -> Result<Builder> {
     coremax_sandbox::enter()?;
     let archive = ArchiveSettings {
         mirror: mirrors.mirror,
         security_mirror: mirrors.security_mirror,
         keys: mirrors.key,
         refresh: mirrors.refresh,
+        offline: locking.offline,
+        inputs: locking.inputs.clone(),
     };
     Builder::open(&cache(global)?, archive)
 }
@@ -58,8 +67,14 @@ fn result(named: PathBuf) -> Result<PathBuf> {
     Ok(latest)
 }
 
-fn request(from: From) -> Request {
-    Request { recipe: from.recipe, base: from.base, ssh_keys: from.ssh_key, formats: from.format }
+fn request(from: From, locking: &Locking) -> Request {
+    Request {
+        recipe: from.recipe,
+        base: from.base,
+        ssh_keys: from.ssh_key,
+        formats: from.format,
+        locked: locking.locked || locking.offline,
+    }
 }
 
 fn boot_settings(boot: &Boot) -> BootSettings {

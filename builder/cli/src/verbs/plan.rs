@@ -9,13 +9,14 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
-    let builder = super::open(global, args.from.mirrors.clone())?;
+    let builder = super::open_locking(global, args.from.mirrors.clone(), &args.locking)?;
     let show = progress::show(global.progress);
-    let plan = builder.plan(&super::request(args.from), &*show)?;
+    let plan = builder.plan(&super::request(args.from, &args.locking), &*show)?;
     if args.json {
         say(&serde_json::to_string_pretty(&builder.describe(&plan))?)
-    } else if let Some(package) = args.why {
-        say(&plan.why(&package)?)
+    } else if let Some(named) = args.why {
+        let step = builder.why(&plan, &named);
+        say(&step.map_or_else(|| plan.why(&named), Ok)?)
     } else {
         say(&builder.describe(&plan).to_string())
     }

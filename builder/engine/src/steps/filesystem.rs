@@ -74,14 +74,13 @@ impl Step for Filesystem {
         format!("making the {} file system", self.id())
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         Fingerprint::new(self.id(), REVISION)
             .with_json("site", &self.site)
-            .with("tools", self.tools.as_bytes())
+            .with_digest("tools", &self.tools)
             .with_json("size", &self.size.map(|size| size.0))
             .with("epoch", self.epoch.to_string())
             .with_json("identity", &self.identity)
-            .finish()
     }
 
     fn needs(&self) -> &[&'static str] {

@@ -138,7 +138,7 @@ impl Step for Image {
         "making the disk image".to_owned()
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         let start = Fingerprint::new("image", REVISION)
             .with("name", self.name.as_str())
             .with_json("formats", &self.formats)
@@ -150,7 +150,7 @@ impl Step for Image {
             .with_json("identity", &self.identity)
             // The key is not looked at: what it signs is always the same.
             .with("certificate", self.certificate().unwrap_or_default());
-        self.made_of.iter().fold(start, |print, part| print.with("part", part.as_bytes())).finish()
+        self.made_of.iter().fold(start, |print, part| print.with_digest("part", part))
     }
 
     fn needs(&self) -> &[&'static str] {

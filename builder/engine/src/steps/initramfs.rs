@@ -41,8 +41,8 @@ impl Step for Initramfs {
         "making the initial RAM disk".to_owned()
     }
 
-    fn fingerprint(&self) -> Digest {
-        Fingerprint::new("initramfs", REVISION).with("site", self.site.as_bytes()).finish()
+    fn reads(&self) -> Fingerprint {
+        Fingerprint::new("initramfs", REVISION).with_digest("site", &self.site)
     }
 
     fn needs(&self) -> &[&'static str] {

@@ -78,14 +78,13 @@ impl Step for Initrd {
         "making the initrd".to_owned()
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         Fingerprint::new("initrd", REVISION)
-            .with("system", self.system.as_bytes())
-            .with("tools", self.tools.as_bytes())
+            .with_digest("system", &self.system)
+            .with_digest("tools", &self.tools)
             .with("node program", NODE)
             .with_json("modules", &self.modules)
             .with("epoch", self.epoch.to_string())
-            .finish()
     }
 
     fn needs(&self) -> &[&'static str] {

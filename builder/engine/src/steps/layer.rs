@@ -79,14 +79,13 @@ impl Step for Layer {
         }
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         Fingerprint::new(self.id(), REVISION)
-            .with("tree", self.tree.as_bytes())
-            .with("tools", self.tools.as_bytes())
+            .with_digest("tree", &self.tree)
+            .with_digest("tools", &self.tools)
             .with_json("compression", &self.compression)
             .with("epoch", self.epoch.to_string())
             .with_json("salt", &self.identity)
-            .finish()
     }
 
     fn needs(&self) -> &[&'static str] {

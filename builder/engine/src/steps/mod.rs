@@ -22,8 +22,8 @@ mod layers;
 pub(crate) mod lean;
 mod modules;
 pub(crate) mod root;
-mod site;
-mod system;
+pub(crate) mod site;
+pub(crate) mod system;
 pub(crate) mod tools;
 mod unified;
 

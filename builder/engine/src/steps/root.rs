@@ -79,14 +79,11 @@ impl Step for Root {
         "sealing the root".to_owned()
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         let start = Fingerprint::new("sealed root", REVISION)
             .with_json("size", &self.size.map(|size| size.0))
             .with_json("identity", &self.identity);
-        self.layers
-            .iter()
-            .fold(start, |print, layer| print.with("layer", layer.as_bytes()))
-            .finish()
+        self.layers.iter().fold(start, |print, layer| print.with_digest("layer", layer))
     }
 
     fn needs(&self) -> &[&'static str] {

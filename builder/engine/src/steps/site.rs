@@ -35,6 +35,8 @@ use crate::{
 
 /// Changes when the same recipe makes another layer.
 const REVISION: u32 = 7;
+/// The step's name.
+pub(crate) const ID: &str = "site";
 /// The layer in the step's output.
 pub(crate) const LAYER: &str = "layer";
 /// The node program, built with this crate.
@@ -69,7 +71,7 @@ pub(crate) struct Site {
     files: Files,
     fstab: String,
     epoch: u64,
-    fingerprint: Digest,
+    print: Fingerprint,
 }
 
 impl Site {
@@ -83,7 +85,7 @@ impl Site {
         let fstab = if recipe.root.verity { SEALED_FSTAB.to_owned() } else { fstab(identity) };
         let files = Files::of(recipe)?;
         let print = Fingerprint::new("site", REVISION)
-            .with("system", system.as_bytes())
+            .with_digest("system", &system)
             .with("fstab", &fstab)
             .with("epoch", epoch.to_string())
             .with("node program", NODE)
@@ -94,8 +96,9 @@ impl Site {
             .with_json("access", &(&recipe.root_ssh_keys, &recipe.users))
             .with_json("units", &(&recipe.units, &recipe.expect.units))
             .with_json("files", &recipe.files)
-            .with_json("brought along", &files);
-        Ok(Self { recipe: recipe.clone(), files, fstab, epoch, fingerprint: print.finish() })
+            .with_json("brought along", &files)
+            .listed(files.listed());
+        Ok(Self { recipe: recipe.clone(), files, fstab, epoch, print })
     }
 
     /// What the recipe brings along.
@@ -106,15 +109,15 @@ impl Site {
 
 impl Step for Site {
     fn id(&self) -> &'static str {
-        "site"
+        ID
     }
 
     fn description(&self) -> String {
         "laying the recipe's files over the system".to_owned()
     }
 
-    fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    fn reads(&self) -> Fingerprint {
+        self.print.clone()
     }
 
     fn needs(&self) -> &[&'static str] {

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use coremax_fetch::{Digest, Input};
-use coremax_rootfs::{Configure, Unpack, clean, configure, unpack};
+use coremax_fetch::Input;
+use coremax_rootfs::{Configure, Ids, Unpack, clean, configure, pin_ids, unpack};
 
 use crate::{
     event::{Stage, Unit},
@@ -15,6 +15,8 @@ use crate::{
 
 /// Changes when the same packages make another tree.
 const REVISION: u32 = 2;
+/// The step's name.
+pub(crate) const ID: &str = "system";
 /// The tree's name in the step's output.
 pub(crate) const TREE: &str = "tree";
 /// The log of the maintainer scripts, beside the tree.
@@ -26,22 +28,28 @@ pub(crate) struct System {
     pub(crate) packages: Packages,
     /// The time, in seconds since 1970, that nothing in the tree is newer than.
     pub(crate) epoch: u64,
+    /// The numbers that accounts must have.
+    pub(crate) ids: Ids,
 }
 
 impl Step for System {
     fn id(&self) -> &'static str {
-        "system"
+        ID
     }
 
     fn description(&self) -> String {
         format!("making the system layer from {} packages", self.packages.debs.len())
     }
 
-    fn fingerprint(&self) -> Digest {
-        Fingerprint::new("system", REVISION)
+    fn reads(&self) -> Fingerprint {
+        let print = Fingerprint::new("system", REVISION)
             .with("packages", self.packages.digest().as_bytes())
-            .with("epoch", self.epoch.to_string())
-            .finish()
+            .listed(self.packages.versions())
+            .with("epoch", self.epoch.to_string());
+        match self.ids.is_empty() {
+            true => print,
+            false => print.with_json("ids", &(&self.ids.users, &self.ids.groups)),
+        }
     }
 
     fn needs(&self) -> &[&'static str] {
@@ -65,6 +73,7 @@ impl Step for System {
             stage.progressed(1);
             stage.busy_with(at.package);
         })?;
+        pin_ids(&tree, &self.ids)?;
         clean(&tree, self.epoch, &[])?;
         Ok(format!("{packages} packages unpacked and configured"))
     }

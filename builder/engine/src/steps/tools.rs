@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use coremax_fetch::{Digest, Input};
+use coremax_fetch::Input;
 use coremax_rootfs::{Unpack, unpack};
 
 use crate::{
@@ -35,10 +35,10 @@ impl Step for Tools {
         format!("unpacking the {} tree", self.id)
     }
 
-    fn fingerprint(&self) -> Digest {
+    fn reads(&self) -> Fingerprint {
         Fingerprint::new("tools", REVISION)
             .with("packages", self.packages.digest().as_bytes())
-            .finish()
+            .listed(self.packages.versions())
     }
 
     fn needs(&self) -> &[&'static str] {

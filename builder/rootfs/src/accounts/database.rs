@@ -1,13 +1,21 @@
 //! The four files, as lines of fields.
 
-use std::{collections::HashSet, ops::RangeInclusive, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::RangeInclusive,
+    path::Path,
+};
 
 use super::{Group, User};
-use crate::{Error, tree::Tree};
+use crate::{
+    Error,
+    ids::{Ids, moved},
+    tree::Tree,
+};
 
 /// Numbers for people and for services. Set by Debian Policy 9.2.2.
 const USERS: RangeInclusive<u32> = 1000..=59_999;
-const SERVICES: RangeInclusive<u32> = 100..=999;
+pub(crate) const SERVICES: RangeInclusive<u32> = 100..=999;
 /// The longest name of a user or group. Set by Linux (utmp).
 const MAX_NAME_BYTES: usize = 32;
 /// A password that nothing matches. Not `!`, which some take for a locked account and then refuse
@@ -62,7 +70,23 @@ impl Accounts {
         Some((row.get(3)?.parse().ok()?, row.get(5)?))
     }
 
-    pub(super) fn save(&self, tree: &Tree) -> Result<(), Error> {
+    /// The numbers of all.
+    pub(crate) fn ids(&self) -> Ids {
+        let ids = |table: &Table| {
+            let numbered = |row: &Vec<String>| Some((row[0].clone(), row.get(2)?.parse().ok()?));
+            table.rows.iter().filter_map(numbered).collect()
+        };
+        Ids { users: ids(&self.users), groups: ids(&self.groups) }
+    }
+
+    /// Puts other numbers in the places of these.
+    pub(crate) fn renumber(&mut self, users: &BTreeMap<u32, u32>, groups: &BTreeMap<u32, u32>) {
+        self.users.renumber(2, users);
+        self.users.renumber(3, groups);
+        self.groups.renumber(2, groups);
+    }
+
+    pub(crate) fn save(&self, tree: &Tree) -> Result<(), Error> {
         for table in [&self.users, &self.user_secrets, &self.groups, &self.group_secrets] {
             table.save(tree, self.groups.number(table.group, 2).unwrap_or(0))?;
         }
@@ -182,6 +206,14 @@ impl Table {
             path: crate::tree::shown(path),
             source,
         })
+    }
+
+    fn renumber(&mut self, field: usize, moves: &BTreeMap<u32, u32>) {
+        for number in self.rows.iter_mut().filter_map(|row| row.get_mut(field)) {
+            if let Ok(from) = number.parse() {
+                *number = moved(moves, from).to_string();
+            }
+        }
     }
 
     fn row(&self, name: &str) -> Option<&Vec<String>> {

@@ -1,0 +1,109 @@
+//! What a new lock changes, for people.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::Lock;
+
+/// The difference of two locks, a line each. Displays as "nothing has changed" where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    lines: Vec<String>,
+}
+
+impl Changes {
+    /// From one lock, if there was one, to another.
+    pub(crate) fn between(before: Option<&Lock>, after: &Lock) -> Self {
+        let Some(before) = before else {
+            let (packages, ids) = (after.packages.len(), after.users.len() + after.groups.len());
+            return Self { lines: vec![format!("{packages} packages and {ids} ids locked")] };
+        };
+        let mut lines = Vec::new();
+        let (was, is) = (versions(before), versions(after));
+        compare(&was, &is, &mut lines);
+        if before.epoch != after.epoch {
+            lines.push(format!("epoch {} -> {}", before.epoch, after.epoch));
+        }
+        for (kind, was, is) in
+            [("user", &before.users, &after.users), ("group", &before.groups, &after.groups)]
+        {
+            let shown = |ids: &BTreeMap<String, u32>| {
+                ids.iter().map(|(name, id)| (format!("{kind} {name}"), id.to_string())).collect()
+            };
+            compare(&shown(was), &shown(is), &mut lines);
+        }
+        let digests = |lock: &Lock| {
+            let digest = |digest: &coremax_fetch::Digest| digest.to_string()[..12].to_owned();
+            lock.inputs.iter().map(|(path, sha256)| (path.clone(), digest(sha256))).collect()
+        };
+        compare(&digests(before), &digests(after), &mut lines);
+        Self { lines }
+    }
+}
+
+/// The versions of each package, a name in several of them with all.
+fn versions(lock: &Lock) -> BTreeMap<String, String> {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in &lock.packages {
+        let known = versions.entry(package.name.to_string()).or_default();
+        known.insert(package.version.to_string());
+    }
+    let join = |versions: BTreeSet<String>| versions.into_iter().collect::<Vec<_>>().join(", ");
+    versions.into_iter().map(|(name, versions)| (name, join(versions))).collect()
+}
+
+fn compare(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, lines: &mut Vec<String>) {
+    let names: BTreeSet<_> = was.keys().chain(is.keys()).collect();
+    lines.extend(names.into_iter().filter_map(|name| match (was.get(name), is.get(name)) {
+        (Some(was), Some(is)) if was == is => None,
+        (Some(was), Some(is)) => Some(format!("{name} {was} -> {is}")),
+        (None, Some(is)) => Some(format!("{name} {is} added")),
+        (Some(was), None) => Some(format!("{name} {was} removed")),
+        (None, None) => None,
+    }));
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lines.is_empty() {
+            true => f.write_str("nothing has changed"),
+            false => f.write_str(&self.lines.join("\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::locked::parse;
+
+    use super::*;
+
+    fn lock(packages: &[(&str, &str)], users: &str, sha256: char) -> Lock {
+        let digest = sha256.to_string().repeat(64);
+        let mut text = format!(
+            "format = 1\nrecipe = \"a\"\nbase = \"debian-12\"\nepoch = 1\n[asked]\nimage = []\nexclude = []\n\
+             recommends = false\ntools = []\nmachine = []\n[users]\n{users}\n[groups]\n[[input]]\n\
+             path = \"overlays/a\"\nsha256 = \"{digest}\"\n"
+        );
+        for (name, version) in packages {
+            text += &format!(
+                "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\narchitecture = \"all\"\nsuite = \"s\"\n\
+                 pool = \"p\"\nsize = 1\ninstalled = 1\nsha256 = \"{digest}\"\nin = [\"image\"]\n"
+            );
+        }
+        parse("a.lock", &text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_moved_came_and_went_is_told() {
+        let before = lock(&[("a", "1"), ("b", "1"), ("c", "1")], "x = 100", 'a');
+        let after = lock(&[("a", "2"), ("b", "1"), ("d", "1")], "x = 100\ny = 101", 'b');
+        let changes = Changes::between(Some(&before), &after).to_string();
+        let input = "overlays/a aaaaaaaaaaaa -> bbbbbbbbbbbb";
+        assert_eq!(changes, format!("a 1 -> 2\nc 1 removed\nd 1 added\nuser y 101 added\n{input}"));
+        assert_eq!(Changes::between(Some(&after), &after).to_string(), "nothing has changed");
+        assert_eq!(Changes::between(None, &after).to_string(), "3 packages and 2 ids locked");
+    }
+}

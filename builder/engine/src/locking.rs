@@ -1,0 +1,257 @@
+//! Locking: from a recipe and an archive to a lock, and from a lock to what a plan is made of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use coremax_archive::{Side, Universe, distribution, from_control, resolve_keeping};
+use coremax_fetch::Input;
+use coremax_recipe::Recipe;
+use coremax_rootfs::{Deb, Ids};
+
+use crate::{
+    builder::Builder,
+    event::{Observer, Stage, Unit},
+    files,
+    hint::mendable,
+    locked::{self, Changes, Lock, Tree},
+    packages::Packages,
+    places::Places,
+    plan::{Plan, Resolved},
+    read::{self, Request},
+    resolve::{Archive, asked, request_for},
+    steps::{site, system},
+};
+
+/// Which packages of a lock may move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moving {
+    /// None but for what the recipe asks for anew.
+    None,
+    /// These, and what they need.
+    Named(BTreeSet<String>),
+    /// All.
+    All,
+}
+
+impl Builder {
+    /// Writes the lock of a recipe beside it, from what is locked already and what the archive has now. The system is
+    /// built where it is not stored, since only its maintainer scripts know which accounts there are.
+    ///
+    /// # Errors
+    /// What is wrong with the recipe, its lock, the archive, or the build.
+    pub fn lock(
+        &self,
+        request: &Request,
+        moving: &Moving,
+        observer: Observer<'_>,
+    ) -> Result<Changes> {
+        let recipe = read::recipe(request, observer)?;
+        let stage = Stage::new("lock", observer);
+        stage.started("asking the archive", None, Unit::Count);
+        self.remote()?.sources.warn_of_ignored(&stage);
+        let before = Lock::find(&request.recipe)?;
+        // Another base shares neither versions nor accounts.
+        let kept = before.as_ref().filter(|lock| lock.base == recipe.base.as_str());
+        let resolved = self.resolve_moving(&recipe, kept, moving, &stage)?;
+        let mut lock = Lock {
+            recipe: recipe.name.to_string(),
+            base: recipe.base.to_string(),
+            epoch: resolved.epoch,
+            asked: asked(&recipe)?,
+            users: resolved.ids.users.clone(),
+            groups: resolved.ids.groups.clone(),
+            inputs: files::digests(&recipe)?,
+            packages: locked::join([&resolved.packages, &resolved.tools, &resolved.machine])?,
+        };
+        let ids = self.ids(&Plan::new(number(recipe, &resolved.ids), resolved)?, observer)?;
+        lock.users.extend(ids.users);
+        lock.groups.extend(ids.groups);
+        lock.write(&request.recipe)?;
+        let path = locked::path_of(&request.recipe);
+        stage.ended(format!("{}, {} packages", path.display(), lock.packages.len()), None);
+        Ok(Changes::between(before.as_ref(), &lock))
+    }
+
+    /// What a recipe's lock says, for a recipe that agrees with it, and the recipe with its accounts numbered.
+    pub(crate) fn resolve_locked(
+        &self,
+        recipe: Recipe,
+        file: &Path,
+        stage: &Stage<'_>,
+    ) -> Result<(Recipe, Resolved)> {
+        let lock = Lock::load(file)?;
+        lock.agree(&recipe, file)?;
+        let mut places = self.places(&recipe, stage)?;
+        for package in &lock.packages {
+            places.number(&package.suite);
+        }
+        let number_of =
+            |suite: &str| places.suites.iter().position(|s| s.name == suite).unwrap_or(0);
+        let packages = |tree| Packages::new(lock.set(tree, &number_of), &places, &self.inputs);
+        let resolved = Resolved {
+            distribution: distribution(recipe.base.as_str())?,
+            packages: packages(Tree::Image),
+            tools: packages(Tree::Tools),
+            machine: packages(Tree::Machine),
+            epoch: lock.epoch,
+            ids: lock.ids(),
+            locked: true,
+        };
+        Ok((number(recipe, &lock.ids()), resolved))
+    }
+
+    /// Everywhere that a locked package of the recipe may be fetched from.
+    fn places(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Places> {
+        let shelf = self.archive.inputs.as_deref();
+        if self.archive.offline {
+            return Ok(Places::default().with_shelf(shelf).offline(true));
+        }
+        let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
+        let mut places = Places::of(recipe, &sources).with_shelf(shelf);
+        let suites = distribution(recipe.base.as_str())?.suites;
+        let of =
+            |side| move |name: &str| suites.iter().any(|(suite, s)| *suite == name && *s == side);
+        if let Some(main) = &recipe.lock.snapshot {
+            let security = recipe.lock.snapshot_security.as_ref().unwrap_or(main);
+            places.also(of(Side::Main), main.as_ref());
+            places.also(of(Side::Security), security.as_ref());
+        }
+        Ok(places)
+    }
+
+    /// Resolves with as little moving as `moving` allows.
+    fn resolve_moving(
+        &self,
+        recipe: &Recipe,
+        kept: Option<&Lock>,
+        moving: &Moving,
+        stage: &Stage<'_>,
+    ) -> Result<Resolved> {
+        let ids = kept.map(Lock::ids).unwrap_or_default();
+        let freed = match (kept, moving) {
+            (None, _) | (_, Moving::All) => {
+                return Ok(Resolved { ids, ..self.resolve(recipe, stage)? });
+            }
+            (Some(_), Moving::None) => BTreeSet::new(),
+            (Some(lock), Moving::Named(names)) => known(names, lock)?,
+        };
+        let Some(lock) = kept else { return self.resolve(recipe, stage) };
+        let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
+        let archive = Archive::open(self, &sources)?;
+        let universe = archive.load(stage)?;
+        let mut places = self.places(recipe, stage)?;
+        let asked = asked(recipe)?;
+        let mut packages = |tree| -> Result<Packages> {
+            let kept = self.restored(lock, tree, &freed, &universe, &mut places)?;
+            let set =
+                resolve_keeping(&universe.packages, &kept, &freed, &request_for(tree, &asked));
+            Ok(Packages::new(set?, &places, &self.inputs))
+        };
+        Ok(Resolved {
+            packages: packages(Tree::Image)?,
+            tools: packages(Tree::Tools).context("for the tools tree")?,
+            machine: packages(Tree::Machine).context("for QEMU")?,
+            distribution: distribution(recipe.base.as_str())?,
+            epoch: lock.epoch,
+            ids,
+            locked: true,
+        })
+    }
+
+    /// The locked packages of a tree that are not freed, with their relations: from the archive's index, or where that has another version
+    /// by now, from the .deb itself.
+    fn restored(
+        &self,
+        lock: &Lock,
+        tree: Tree,
+        freed: &BTreeSet<String>,
+        universe: &Universe,
+        places: &mut Places,
+    ) -> Result<Vec<coremax_archive::Package>> {
+        let mut numbers = BTreeMap::new();
+        for package in lock.of(tree) {
+            numbers.insert(package.suite.clone(), places.number(&package.suite));
+        }
+        let set = lock.set(tree, &|suite| numbers.get(suite).copied().unwrap_or(0)).selected;
+        let locked = set.into_iter().map(|selected| selected.package);
+        let stays = locked.filter(|package| !freed.contains(&package.name));
+        let mut kept: Vec<_> = stays
+            .map(|locked| {
+                let same = |offered: &&coremax_archive::Package| {
+                    offered.name == locked.name && offered.digest == locked.digest
+                };
+                let found = universe.packages.iter().find(same).cloned();
+                let source = locked.source;
+                coremax_archive::Package { source, ..found.unwrap_or(locked) }
+            })
+            .collect();
+        let is_bare = |package: &&mut coremax_archive::Package| package.priority.is_empty();
+        let mut bare: Vec<_> = kept.iter_mut().filter(is_bare).collect();
+        let inputs: Vec<Input> = bare.iter().map(|package| places.input(package)).collect();
+        let paths = self.remote()?.fetcher.fetch_all(&inputs, &|_| ());
+        let paths = paths.context("fetching packages that the archive has no longer")?;
+        for ((package, input), path) in bare.iter_mut().zip(&inputs).zip(paths) {
+            **package = described(package, input, &path)?;
+        }
+        Ok(kept)
+    }
+
+    /// The numbers of all accounts of what a plan builds.
+    fn ids(&self, plan: &Plan, observer: Observer<'_>) -> Result<Ids> {
+        let numbered = plan.recipe.users.iter().all(|user| user.uid.is_some());
+        let wanted = if numbered { system::ID } else { site::ID };
+        let outputs = self.run(&plan.steps, &[system::ID, wanted], &[], observer);
+        let outputs = outputs.with_context(|| format!("building {}", plan.recipe.name))?;
+        let mut ids = Ids::of(&outputs.path(system::ID, system::TREE))?;
+        if wanted == site::ID {
+            let laid = Ids::of(&outputs.path(site::ID, site::LAYER))?;
+            ids.users.extend(laid.users);
+            ids.groups.extend(laid.groups);
+        }
+        Ok(ids)
+    }
+}
+
+/// The recipe with the numbers that its own accounts had before.
+fn number(mut recipe: Recipe, ids: &Ids) -> Recipe {
+    for user in recipe.users.iter_mut().filter(|user| user.uid.is_none()) {
+        user.uid = ids.users.get(user.name.as_str()).copied();
+    }
+    recipe
+}
+
+/// Refuses names that are not locked.
+fn known(names: &BTreeSet<String>, lock: &Lock) -> Result<BTreeSet<String>> {
+    let locked: BTreeSet<_> =
+        lock.packages.iter().map(|package| package.name.to_string()).collect();
+    match names.difference(&locked).next() {
+        None => Ok(names.clone()),
+        Some(name) => Err(mendable(
+            format!("{name} is not in the lock"),
+            "name packages as the lock does; what the recipe asks for anew, coremax lock takes in without --update"
+                .to_owned(),
+        )),
+    }
+}
+
+/// A locked package as its .deb describes it.
+fn described(
+    locked: &coremax_archive::Package,
+    input: &Input,
+    path: &Path,
+) -> Result<coremax_archive::Package> {
+    let deb = Deb {
+        name: locked.name.clone(),
+        version: locked.version.clone(),
+        architecture: locked.architecture.clone(),
+        path: path.to_owned(),
+    };
+    let control = deb.control()?;
+    let text: String =
+        control.stanza.fields().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let package = from_control(&text, input, &locked.filename)?;
+    Ok(coremax_archive::Package { source: locked.source, pin: locked.pin, ..package })
+}
