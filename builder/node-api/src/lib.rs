@@ -9,6 +9,7 @@ pub mod env;
 pub mod guid;
 mod line;
 pub mod reset;
+pub mod roster;
 pub mod slot;
 pub mod squashfs;
 pub mod status;
