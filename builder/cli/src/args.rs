@@ -85,7 +85,7 @@ pub(crate) enum Verb {
     Clean(Clean),
     /// Make the keys that sign updates, and images for Secure Boot
     Key(Key),
-    /// Say what a cluster is, and sign it
+    /// Say what a cluster is, sign it, and simulate how it forms
     Cluster(Cluster),
     /// Print the JSON schema of recipes, for editors
     Schema,
@@ -291,6 +291,26 @@ pub(crate) enum ClusterVerb {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Play the join of many clusters, with everything going wrong, and see that each becomes one
+    ///
+    /// A run is a number, and the same number is the same run. The last line says how many runs there were, how many
+    /// formed their cluster, and how many broke a promise.
+    Simulate(Simulate),
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Simulate {
+    /// How many runs
+    ///
+    /// [default: 1000, or with --seed that run alone]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// The number of the first run
+    #[arg(long, value_name = "K")]
+    pub(crate) seed: Option<u64>,
+    /// Tell what happens in the run
+    #[arg(long, requires = "seed", conflicts_with = "seeds")]
+    pub(crate) trace: bool,
 }
 
 #[derive(ClapArgs)]

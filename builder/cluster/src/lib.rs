@@ -5,6 +5,7 @@
 mod mistake;
 pub mod new;
 mod read;
+pub mod simulate;
 
 pub use mistake::{Mistake, Mistakes};
 pub use read::read;

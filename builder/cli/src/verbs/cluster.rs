@@ -1,5 +1,7 @@
 //! `coremax cluster`: what a cluster is, for its operator.
 
+mod simulate;
+
 use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write as _},
@@ -22,6 +24,7 @@ pub(crate) fn run(global: &Global, cluster: &Cluster) -> Result<()> {
     let told = match &cluster.verb {
         ClusterVerb::New(wanted) => new(wanted)?,
         ClusterVerb::Check { rosters } => check(rosters)?,
+        ClusterVerb::Simulate(wanted) => return simulate::run(global, wanted),
         ClusterVerb::Sign { roster, key, output } => sign(roster, key, output.as_deref())?,
     };
     if global.progress == Progress::None { Ok(()) } else { say(&told) }
