@@ -60,3 +60,6 @@ pub const WINDOW: u64 = 4 * 3_600_000;
 pub const STABLE_FOR: u64 = 60_000;
 /// For how long no new machine may come before a pool is sorted, in milliseconds.
 pub const QUIET_FOR: u64 = 60_000;
+
+#[cfg(test)]
+mod tests;

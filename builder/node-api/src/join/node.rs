@@ -271,12 +271,15 @@ impl Node {
         self.saved.roster = Some(signed);
         self.roster = Some(roster);
         self.saved.phase = self.saved.phase.max(Phase::Enrolled);
+        // A node that comes late prepares itself like the others, whatever the cluster is at.
+        let is_prepared = self.saved.phase >= Phase::Prepared;
         match orders.stage {
-            Stage::Gathering => {}
             Stage::Forming(formation) if is_control => self.promise(from.key, formation),
-            Stage::Forming(_) => {}
-            Stage::Deploying => self.saved.phase = self.saved.phase.max(Phase::Deploying),
-            Stage::Formed => self.saved.phase = Phase::Formed,
+            Stage::Deploying if is_prepared => {
+                self.saved.phase = self.saved.phase.max(Phase::Deploying);
+            }
+            Stage::Formed if is_prepared => self.saved.phase = Phase::Formed,
+            Stage::Gathering | Stage::Forming(_) | Stage::Deploying | Stage::Formed => {}
         }
         let has_promised = self.saved.promise != before.promise;
         if self.saved != before {

@@ -243,9 +243,6 @@ impl Seed {
     /// Takes down what a member says. Its orders, which are what all of it comes to.
     fn note(&mut self, name: Name, report: Report, now: Now, out: &mut Vec<Action>) -> Verdict {
         let epoch = self.roster.epoch;
-        if report.epoch > epoch {
-            return Verdict::Refused(Refusal::OldRoster);
-        }
         let roster = (report.epoch != epoch).then(|| Arc::clone(&self.saved.roster));
         let generation = self.saved.members[&name].generation;
         let is_clock_right = report.wall.abs_diff(now.wall) <= super::CLOCKS_APART_MAX;

@@ -17,6 +17,9 @@ impl Seed {
         now: Now,
     ) -> Result<Option<Name>, Refusal> {
         let guards = self.config.guards;
+        if report.epoch > self.roster.epoch {
+            return Err(Refusal::OldRoster);
+        }
         if guards.on(Guard::Generation) && self.is_revoked(key, report) {
             return Err(Refusal::Revoked);
         }
@@ -59,8 +62,7 @@ impl Seed {
         let is_old = report.held.as_ref().is_some_and(|held| {
             self.roster.node(&held.name).is_none_or(|row| row.generation != held.generation)
         });
-        // A newer generation than the seed's is that of a newer roster, which another refusal tells.
-        (is_old && report.epoch <= self.roster.epoch) || self.saved.revoked.contains(&key)
+        is_old || self.saved.revoked.contains(&key)
     }
 
     /// The row that is a machine's: that it has already, from a seed that is no more, that the operator gave it, or that
