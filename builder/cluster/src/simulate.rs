@@ -27,6 +27,8 @@ pub struct Settings {
     pub lying_disks: bool,
     /// Nodes that take rosters signed by somebody else. Only in tests.
     pub trusting_nodes: bool,
+    /// Look at formations alone, and at nothing that leads to them. Only in tests.
+    pub formations_alone: bool,
     /// Tell what happens.
     pub trace: bool,
 }

@@ -79,6 +79,9 @@ impl World {
             ));
         }
         self.history.formed = Some(Decided { formation, by: machine, begun: None });
+        if self.settings.formations_alone {
+            return Ok(());
+        }
         let Some(seed) = &self.machines[machine].seed else { return Ok(()) };
         let wall = self.machines[machine].clock.wall(self.time);
         let is_calm = self.time - self.history.last_jump > 30_000;
@@ -102,6 +105,9 @@ impl World {
 
     /// A seed answers a machine.
     pub(super) fn check_answer(&mut self, seed: usize, to: usize, answer: &Answer) -> Checked {
+        if self.settings.formations_alone {
+            return Ok(());
+        }
         if self.machines[to].kind == Kind::Stranger
             && answer.verdict != Verdict::Refused(Refusal::BadKey)
         {
@@ -139,6 +145,9 @@ impl World {
 
     /// A node reports.
     pub(super) fn check_report(&mut self, from: usize, report: &Report) -> Checked {
+        if self.settings.formations_alone {
+            return Ok(());
+        }
         let machine = &self.machines[from];
         if machine.kind == Kind::Copy
             && machine.disk.node.as_ref().is_some_and(|disk| disk.hardware != machine.hardware)
@@ -157,6 +166,9 @@ impl World {
 
     /// A node's disk, after a write or a power cut.
     pub(super) fn check_disk(&mut self, number: usize) -> Checked {
+        if self.settings.formations_alone {
+            return Ok(());
+        }
         let machine = &self.machines[number];
         let Some(disk) = &machine.disk.node else { return Ok(()) };
         if machine.kind != Kind::Honest {

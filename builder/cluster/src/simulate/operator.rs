@@ -13,7 +13,7 @@ use coremax_node_api::{
 
 use super::{
     machine::{Kind, Machine},
-    scenario::STORM_MIN,
+    scenario::{Act, STORM_MIN},
     world::{Step, World},
 };
 
@@ -48,7 +48,12 @@ impl World {
                 return Ok(());
             }
             self.tell(|| format!("visit {visit} of the operator"));
-            self.mend()?;
+            // A newer roster heals most; what it does not, a person has to.
+            if visit == 0 {
+                self.act(Act::NewEpoch)?;
+            } else {
+                self.mend()?;
+            }
         }
         self.play_until(self.time + PATIENCE, Self::is_done)?;
         if self.is_done() {

@@ -40,3 +40,12 @@ fn without_a_protection_a_run_goes_wrong() {
     }
     assert!(unnoticed.is_empty(), "nobody noticed that these were gone: {unnoticed:?}");
 }
+
+/// The invariants on the way are not what makes a run fail: two clusters do come of one where no promise is asked.
+#[test]
+fn without_promises_two_clusters_come_of_one() {
+    let guards = Guards::without(Guard::PromiseAsked);
+    let settings = Settings { guards, formations_alone: true, ..Settings::default() };
+    let mut violations = (0..RUNS).filter_map(|seed| run(seed, settings).violation);
+    assert!(violations.any(|violation| violation.starts_with("a second formation")));
+}

@@ -43,7 +43,7 @@ pub(super) struct World {
     pub operator: SecretKey,
     /// The forger's own roster.
     pub forged: Option<Arc<[u8]>>,
-    settings: Settings,
+    pub settings: Settings,
     queue: BinaryHeap<Reverse<(u64, u64, Entry)>>,
     queued: u64,
 }
