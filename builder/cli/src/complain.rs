@@ -8,12 +8,10 @@ use crate::text::{self, WIDEST, tell};
 /// Prints the error on standard error.
 pub(crate) fn about(error: &Error) {
     if let Some(recipe) = error.downcast_ref::<coremax_recipe::Mistakes>() {
-        recipe.iter().for_each(about_recipe);
-        let count = recipe.iter().count();
-        if count > 1 {
-            tell(&format!("{} {count} mistakes", style("error:").for_stderr().red().bold()));
-        }
-        return;
+        return about_text(recipe.iter().map(|mistake| mistake as &dyn miette::Diagnostic));
+    }
+    if let Some(roster) = error.downcast_ref::<coremax_cluster::Mistakes>() {
+        return about_text(roster.iter().map(|mistake| mistake as &dyn miette::Diagnostic));
     }
     let error_word = style("error:").for_stderr().red().bold();
     fitted(&format!("{error_word} {error:#}"));
@@ -30,8 +28,15 @@ fn fitted(text: &str) {
     }
 }
 
-/// With file, line, column and the text underlined.
-fn about_recipe(error: &coremax_recipe::Error) {
+/// Each with file, line, column and the text underlined, and their number.
+fn about_text<'a>(mistakes: impl Iterator<Item = &'a dyn miette::Diagnostic>) {
+    let count = mistakes.inspect(|mistake| about_place(*mistake)).count();
+    if count > 1 {
+        tell(&format!("{} {count} mistakes", style("error:").for_stderr().red().bold()));
+    }
+}
+
+fn about_place(error: &dyn miette::Diagnostic) {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new()
         .with_theme(match colors_enabled_stderr() {

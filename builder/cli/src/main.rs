@@ -38,6 +38,7 @@ fn run(args: Args) -> Result<()> {
         Verb::Run(run) => verbs::run::run(&global, run),
         Verb::Clean(clean) => verbs::clean::run(&global, &clean),
         Verb::Key(key) => verbs::key::run(&global, &key),
+        Verb::Cluster(cluster) => verbs::cluster::run(&global, &cluster),
         Verb::Schema => verbs::docs::schema(),
         Verb::Completions { shell } => verbs::docs::completions(shell),
         Verb::Man { folder } => verbs::docs::man(folder.as_deref()),

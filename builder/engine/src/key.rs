@@ -35,7 +35,7 @@ pub fn make(file: &Path) -> Result<NewKey> {
         return Err(taken(&public));
     }
     let comment = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let secret = SecretKey::from_seed(seed()?, comment);
+    let secret = SecretKey::from_seed(random()?, comment);
     write_new(file, 0o600, &secret.to_line())?;
     write_new(&public, 0o644, &secret.public().to_line())?;
     Ok(NewKey { public, id: secret.public().id().to_string() })
@@ -90,8 +90,11 @@ pub(crate) fn secure_boot(
     }
 }
 
-/// The key in `file`, if the nodes of this recipe believe what it signs.
-pub(crate) fn load(file: &Path, recipe: &Recipe) -> Result<SecretKey> {
+/// The secret key in `file`.
+///
+/// # Errors
+/// Where there is none, with a hint how to make one.
+pub fn read(file: &Path) -> Result<SecretKey> {
     let text = fs::read_to_string(file)
         .map_err(|error| match error.kind() {
             ErrorKind::NotFound => mendable(
@@ -101,7 +104,12 @@ pub(crate) fn load(file: &Path, recipe: &Recipe) -> Result<SecretKey> {
             _ => error.into(),
         })
         .with_context(|| format!("reading the key {}", file.display()))?;
-    let key = key::parse_secret(&text).with_context(|| format!("reading {}", file.display()))?;
+    key::parse_secret(&text).with_context(|| format!("reading {}", file.display()))
+}
+
+/// The key in `file`, if the nodes of this recipe believe what it signs.
+pub(crate) fn load(file: &Path, recipe: &Recipe) -> Result<SecretKey> {
+    let key = read(file)?;
     if !recipe.root.verity {
         let why = "an update is made of a sealed root, and this one is not".to_owned();
         return Err(mendable(why, "leave out --sign-key, or [root] verity = false".to_owned()));
@@ -132,11 +140,15 @@ fn beside(file: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
-fn seed() -> Result<[u8; 32]> {
-    let mut seed = [0; 32];
+/// Bytes that nobody can guess, 256 at most.
+///
+/// # Errors
+/// Where the kernel has none.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
-    getrandom(&mut seed, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
-    Ok(seed)
+    getrandom(&mut bytes, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
+    Ok(bytes)
 }
 
 fn write_new(file: &Path, mode: u32, text: &str) -> Result<()> {

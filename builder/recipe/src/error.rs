@@ -1,20 +1,11 @@
 //! What can be wrong with a recipe, each with its place in the text.
 
-use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use coremax_toml_text::{Place, Source, Wrong, nearest, suggestion, what_is_wrong};
+use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use crate::values::PartName;
-
-/// A recipe file's name and text.
-pub(crate) type Source = NamedSource<String>;
-
-/// Where something stands in a recipe file. Displays as `file:line:column`, both from 1, columns in characters.
-#[derive(Debug, Clone)]
-pub struct Place {
-    source: Arc<Source>,
-    span: Range<usize>,
-}
 
 /// A recipe that cannot be read or means nothing. As a [`Diagnostic`] it carries the text with the place
 /// underlined, and [`Error::hint`] as help.
@@ -132,13 +123,10 @@ impl Error {
     /// What the TOML reader found.
     pub(crate) fn from_toml(error: &toml::de::Error, source: Arc<Source>) -> Self {
         let at = Place::new(source, error.span().unwrap_or(0..0));
-        let message = error.message();
-        for (opening, kind) in [("unknown field `", "key"), ("unknown variant `", "value")] {
-            if let Some((word, known)) = unknown(message, opening) {
-                return Self::Unknown { kind, word, known, at };
-            }
+        match what_is_wrong(error.message()) {
+            Wrong::Unknown { kind, word, known } => Self::Unknown { kind, word, known, at },
+            Wrong::Value { message } => Self::Value { message, at },
         }
-        Self::Value { message: in_words_of_toml(message), at }
     }
 
     /// What mends it, where that is known.
@@ -207,113 +195,15 @@ impl Diagnostic for Error {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.place().map(|place| place.source.as_ref() as &dyn SourceCode)
+        self.place().map(|place| place.source() as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let label = self.label().map(str::to_owned);
-        let at = LabeledSpan::new_primary_with_span(label, self.place()?.span.clone());
-        let first = self.first().map(|place| {
-            LabeledSpan::new_with_span(Some("first here".to_owned()), place.span.clone())
-        });
+        let at = LabeledSpan::new_primary_with_span(label, self.place()?.span());
+        let first = self
+            .first()
+            .map(|place| LabeledSpan::new_with_span(Some("first here".to_owned()), place.span()));
         Some(Box::new(first.into_iter().chain([at])))
-    }
-}
-
-impl Place {
-    /// `span` is in bytes of `source`; what lies beyond its end is cut off.
-    pub(crate) fn new(source: Arc<Source>, span: Range<usize>) -> Self {
-        let length = source.inner().len();
-        Self { span: span.start.min(length)..span.end.min(length), source }
-    }
-
-    fn same_file(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.source, &other.source)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let before = self.source.inner().get(..self.span.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        write!(f, "{}:{line}:{column}", self.source.name())
-    }
-}
-
-/// Takes serde's message about an unknown word apart: the word, and those it expected. The message is all that
-/// serde's errors carry; where its form is another one, the error is shown as it is.
-fn unknown(message: &str, opening: &str) -> Option<(String, Vec<String>)> {
-    let (word, expected) = message.strip_prefix(opening)?.rsplit_once("`, expected ")?;
-    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    Some((word.to_owned(), known))
-}
-
-/// Says a reader's message in the words of a recipe instead of Rust's.
-fn in_words_of_toml(message: &str) -> String {
-    let message = message.replace('\n', ", ").replace("missing field", "missing key");
-    let Some((found, expected)) = message.split_once(", expected ") else { return message };
-    match (found, expected) {
-        ("invalid type: map", "a sequence") => {
-            "a table of this name may come several times: write it in double brackets".to_owned()
-        }
-        (_, "a sequence") => format!("{found}, expected a list in brackets"),
-        (_, "u32") => format!("{found}, expected a number from 0 to {}", u32::MAX),
-        (_, "a nonzero i16") => {
-            format!("{found}, expected a number from {} to {}, not 0", i16::MIN, i16::MAX)
-        }
-        _ if expected.starts_with("struct ") => format!("{found}, expected a table"),
-        _ => message,
-    }
-}
-
-/// The nearest right word, or else all of them.
-fn suggestion(word: &str, known: &[String]) -> Option<String> {
-    match nearest(word, known) {
-        Some(near) => Some(format!("did you mean `{near}`?")),
-        None if known.is_empty() => None,
-        None => Some(format!("known here: {}", known.join(", "))),
-    }
-}
-
-/// The known word that most likely was meant: at most a third of its letters off.
-fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a String> {
-    let distance = |near: &String| strsim::damerau_levenshtein(word, near);
-    let near = known.iter().min_by_key(|near| distance(near))?;
-    (distance(near) <= (near.chars().count() / 3).max(1)).then_some(near)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_word_is_near() {
-        let known = ["packages", "parts", "name"].map(str::to_owned);
-        let cases = [
-            ("pakcages", Some("packages")),
-            ("part", Some("parts")),
-            ("nmae", Some("name")),
-            ("kernel", None),
-            ("", None),
-        ];
-        for (word, near) in cases {
-            assert_eq!(nearest(word, &known).map(String::as_str), near, "{word}");
-        }
-    }
-
-    #[test]
-    fn a_place_counts_lines_and_characters() {
-        let source = Arc::new(Source::new("a.toml", "é = 1\nöä = 2\n".to_owned()));
-        let places = [
-            (0, "a.toml:1:1"),
-            (3, "a.toml:1:3"),
-            (7, "a.toml:2:1"),
-            (12, "a.toml:2:4"),
-            (99, "a.toml:3:1"),
-        ];
-        for (start, shown) in places {
-            assert_eq!(Place::new(Arc::clone(&source), start..start).to_string(), shown);
-        }
     }
 }

@@ -29,7 +29,8 @@ mod schema;
 mod values;
 mod written;
 
-pub use error::{Error, Place};
+pub use coremax_toml_text::Place;
+pub use error::Error;
 pub use load::{load, load_on};
 pub use merge::merge;
 pub use mistakes::Mistakes;

@@ -10,8 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use coremax_toml_text::Place;
+
 use crate::{
-    error::{Error, Place},
+    error::Error,
     merge::merge,
     mistakes::Mistakes,
     nowhere,

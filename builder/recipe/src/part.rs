@@ -1,13 +1,12 @@
 //! One recipe file, read and checked by itself.
 
-mod cut;
-
 use std::{path::Path, sync::Arc};
 
+use coremax_toml_text::{Place, Source};
 use toml::de::DeTable;
 
 use crate::{
-    error::{Error, Place, Source},
+    error::Error,
     mistakes::Mistakes,
     values::PartName,
     written::{Located, Written},
@@ -36,7 +35,7 @@ pub fn parse(name: &str, text: &str) -> Result<Part, Mistakes> {
 pub(crate) fn parse_what_is_right(name: &str, text: &str) -> (Part, Vec<Error>) {
     let source = Arc::new(Source::new(name, text.to_owned()));
     let (written, found) = match DeTable::parse(text) {
-        Ok(root) => cut::read(root),
+        Ok(root) => coremax_toml_text::read(root),
         Err(error) => (None, vec![error]),
     };
     let found = found.iter().map(|error| Error::from_toml(error, Arc::clone(&source))).collect();

@@ -65,7 +65,7 @@ impl NotAKey {
 
 /// Names a public key: the first 8 bytes of its SHA-256, 16 hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId(pub(super) [u8; 8]);
+pub struct KeyId(pub(crate) [u8; 8]);
 
 /// What updates are verified with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl SecretKey {
         line(SECRET, self.key.as_bytes(), &self.comment)
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
     }
 }
@@ -143,7 +143,7 @@ impl PublicKey {
     }
 
     /// Whether `signature` is this key's for `message`. One key and one message have one signature.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 }

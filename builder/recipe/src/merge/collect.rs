@@ -5,8 +5,10 @@ use std::{
     fmt::Display,
 };
 
+use coremax_toml_text::Place;
+
 use crate::{
-    error::{Error, Place},
+    error::Error,
     part::Part,
     written::{Located, Written},
 };

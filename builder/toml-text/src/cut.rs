@@ -2,22 +2,20 @@
 
 use std::ops::Range;
 
-use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
-
-use crate::written::Written;
 
 /// How many mistakes of one file are told. Ours: who has more wants to see these first.
 const MOST: usize = 20;
 
 /// What a file says without what is wrong, and what is wrong, from the top. Where that cannot be told from the rest,
 /// nothing is read after it, and then the file says nothing.
-pub(super) fn read(mut root: Spanned<DeTable<'_>>) -> (Option<Written>, Vec<Error>) {
+pub fn read<T: DeserializeOwned>(mut root: Spanned<DeTable<'_>>) -> (Option<T>, Vec<Error>) {
     let mut found: Vec<Error> = Vec::new();
     let mut cuts: Vec<Range<usize>> = Vec::new();
     let written = loop {
-        let error = match Written::deserialize(Deserializer::from(root.clone())) {
+        let error = match T::deserialize(Deserializer::from(root.clone())) {
             Ok(written) => break Some(written),
             Err(error) => error,
         };

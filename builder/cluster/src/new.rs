@@ -1,0 +1,182 @@
+//! The text of a new roster, for the operator to go on with.
+
+use std::{fmt::Write as _, net::Ipv4Addr};
+
+use coremax_node_api::{
+    guid::Guid,
+    roster::{Mac, Mode, Subnet},
+};
+
+/// What a new cluster is to be. The default is [`Preset::OpenStack`] in 10.0.0.0/24, machines named by MAC.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// Which nodes.
+    pub preset: Preset,
+    /// How machines get their rows.
+    pub mode: Mode,
+    /// Where all addresses are: the VIP is host 10, nodes follow.
+    pub subnet: Subnet,
+    /// The machines' MACs, row by row. Rows without one get one that says so by being nobody's.
+    pub macs: Vec<Mac>,
+}
+
+/// Which nodes a new cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// `openstack-3`: three nodes that are everything.
+    OpenStack,
+    /// `kubernetes-3+5`: three controllers and five workers.
+    Kubernetes,
+}
+
+/// Why no text could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The subnet ends before the last node.
+    #[error("the subnet {subnet} has no room for {nodes} nodes behind the VIP")]
+    Narrow {
+        /// As it was given.
+        subnet: Subnet,
+        /// How many there are.
+        nodes: usize,
+    },
+    /// There are more MACs than rows.
+    #[error("{macs} MACs are given for {nodes} nodes")]
+    TooManyMacs {
+        /// How many are given.
+        macs: usize,
+        /// How many rows there are.
+        nodes: usize,
+    },
+}
+
+/// The VIP's number in the subnet; the nodes' numbers follow it.
+const VIP_HOST: u32 = 10;
+
+impl Default for New {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "tested below")]
+        let subnet = "10.0.0.0/24".parse().expect("a subnet of this file");
+        Self { preset: Preset::OpenStack, mode: Mode::Static, subnet, macs: Vec::new() }
+    }
+}
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::OpenStack, Self::Kubernetes];
+
+    /// As it is given on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenStack => "openstack-3",
+            Self::Kubernetes => "kubernetes-3+5",
+        }
+    }
+
+    /// Names and roles, row by row.
+    fn rows(self) -> Vec<(String, &'static str)> {
+        let rows = |name: &str, count: u32, roles| {
+            (1..=count).map(|number| (format!("{name}-{number}"), roles)).collect()
+        };
+        match self {
+            Self::OpenStack => {
+                rows("control", 3, r#"["control", "network", "compute", "storage", "monitoring"]"#)
+            }
+            Self::Kubernetes => {
+                [rows("control", 3, r#"["control"]"#), rows("worker", 5, r#"["worker"]"#)].concat()
+            }
+        }
+    }
+}
+
+impl New {
+    /// The roster's text. The cluster's UUID (version 4) is made of `random`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn text(&self, random: [u8; 16]) -> Result<String, Error> {
+        let rows = self.preset.rows();
+        let Self { subnet, macs, .. } = self;
+        let narrow = || Error::Narrow { subnet: *subnet, nodes: rows.len() };
+        if macs.len() > rows.len() {
+            return Err(Error::TooManyMacs { macs: macs.len(), nodes: rows.len() });
+        }
+        let mut text = self.head(random, subnet.host(VIP_HOST).ok_or_else(narrow)?);
+        for (number, (name, roles)) in (1..).zip(&rows) {
+            let address = subnet.host(VIP_HOST + number).ok_or_else(narrow)?;
+            let _ = write!(
+                text,
+                "\n[[node]]\nname = \"{name}\"\nroles = {roles}\naddress = \"{address}\"\n"
+            );
+            if self.mode == Mode::Static {
+                let mac =
+                    macs.get(number as usize - 1).map_or_else(|| nobodys(number), Mac::to_string);
+                let _ = writeln!(text, "match = {{ mac = \"{mac}\" }}");
+            }
+            if roles.contains("storage") {
+                text.push_str("osd-disks = [\"/dev/disk/by-id/CHANGE-ME\"]\n");
+            }
+        }
+        Ok(text)
+    }
+
+    fn head(&self, mut random: [u8; 16], vip: Ipv4Addr) -> String {
+        random[6] = random[6] & 0x0f | 0x40; // version 4
+        random[8] = random[8] & 0x3f | 0x80; // variant of RFC 9562
+        let workers =
+            self.preset.rows().iter().filter(|(_, roles)| !roles.contains("control")).count();
+        let mode = match self.mode {
+            Mode::Static => "static",
+            Mode::Pool => "pool",
+        };
+        format!(
+            "# A cluster of {}. No secrets belong in this file: keep it in git.\n\
+             # After a change raise the epoch, then: coremax cluster check, coremax cluster sign\n\
+             format = 1\ncluster = \"{}\"\nepoch = 1\nmode = \"{mode}\"\nseed = \"control-1\"\n\
+             subnet = \"{}\"\nvip = \"{vip}\"\nminimum-workers = {workers}\n",
+            self.preset.name(),
+            Guid::from_bytes(random),
+            self.subnet,
+        )
+    }
+}
+
+/// A locally administered MAC with the row's number, for the operator to change.
+fn nobodys(number: u32) -> String {
+    format!("52:54:00:00:00:{:02x}", number & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read;
+
+    #[test]
+    fn what_is_made_can_be_read() {
+        for preset in Preset::ALL {
+            for mode in [Mode::Static, Mode::Pool] {
+                let roster =
+                    read("c.toml", &New { preset, mode, ..New::default() }.text([9; 16]).unwrap());
+                let roster = roster.unwrap();
+                assert_eq!(roster.control_plane().count(), 3);
+                assert_eq!((roster.mode, roster.nodes.len() % 5), (mode, 3));
+                assert!(roster.cluster.to_string().contains("-4909-8909-"), "{}", roster.cluster);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made() {
+        let narrow = New {
+            subnet: "10.0.0.0/28".parse().unwrap(),
+            preset: Preset::Kubernetes,
+            ..New::default()
+        };
+        assert!(matches!(narrow.text([0; 16]), Err(Error::Narrow { .. })));
+        let macs = vec!["52:54:00:00:00:01".parse().unwrap(); 4];
+        assert!(matches!(
+            New { macs, ..New::default() }.text([0; 16]),
+            Err(Error::TooManyMacs { .. })
+        ));
+    }
+}

@@ -1,0 +1,53 @@
+//! The join, simulated: whole clusters of the real state machines on a network, disks and clocks of our own.
+//!
+//! A run is one number. It draws a cluster, the weather (loss, doubling, delay, partitions), power cuts at journal
+//! writes with and without their fsync, clocks years off, and people's mistakes: a seed rebuilt behind a partition, a
+//! copied disk, a machine that dies, is replaced and comes back, one with a wrong key, one that lies. Then the
+//! weather clears, an operator mends what only an operator may (`operator.rs`), and the cluster has to be formed.
+//! After every step the [invariants](check) are looked at; the first one that does not hold ends the run, and the same
+//! number tells the whole story again.
+
+mod check;
+mod machine;
+mod operator;
+mod rng;
+mod scenario;
+mod world;
+
+use coremax_node_api::join::Guards;
+
+use world::World;
+
+/// What a simulation is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// The join's protections: all but in tests.
+    pub guards: Guards,
+    /// Machines that say their disk has written what it has not. Only in tests: no protocol stands that.
+    pub lying_disks: bool,
+    /// Nodes that take rosters signed by somebody else. Only in tests.
+    pub trusting_nodes: bool,
+    /// Look at formations alone, and at nothing that leads to them. Only in tests.
+    pub formations_alone: bool,
+    /// Tell what happens.
+    pub trace: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What did not hold, if anything.
+    pub violation: Option<String>,
+    /// What happened, if it was to be told: a line a step, with the milliseconds since the beginning.
+    pub trace: Vec<String>,
+}
+
+/// Runs the simulation with this number. The same number and settings give the same outcome.
+pub fn run(seed: u64, settings: Settings) -> Outcome {
+    let mut world = World::new(seed, settings);
+    let violation = world.play().err();
+    Outcome { violation, trace: world.trace }
+}
+
+#[cfg(test)]
+mod tests;

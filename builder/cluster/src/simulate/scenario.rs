@@ -1,0 +1,333 @@
+//! What a run's number draws: the cluster, the weather, and what people do wrong.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use coremax_node_api::{
+    join::seed,
+    roster::{FORMAT, Match, Mode, Node, Role, Roster, signed},
+};
+
+use super::{
+    Settings,
+    machine::{Kind, Machine, mac},
+    rng::Rng,
+    world::{CLUSTER, Event, FORGED_EPOCH, Step, World, forger},
+};
+
+/// How bad it is, until it clears.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weather {
+    /// Per cent of packets that are lost.
+    pub loss: u64,
+    /// Per cent that come twice.
+    pub doubling: u64,
+    /// The longest way, in milliseconds: packets overtake each other.
+    pub delay: u64,
+    /// Per cent of journal writes at which the power fails.
+    pub power_cuts: u64,
+    /// Whether nodes are told where the seed is.
+    pub is_unicast: bool,
+    /// The machine that a liar says it is.
+    pub victim: usize,
+}
+
+impl Weather {
+    /// As in a machine room.
+    pub(super) fn clear(&mut self) {
+        *self = Self { loss: 0, doubling: 0, delay: 20, power_cuts: 0, ..*self };
+    }
+}
+
+/// What people and chance do.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act {
+    /// The power of a machine fails, and comes again.
+    PowerCut(usize),
+    /// The network falls into two.
+    Partition,
+    /// And comes together again.
+    Rejoin,
+    /// A seed is set up again, beside the first one: the first goes on behind a partition.
+    SecondSeed,
+    /// A seed's disk is lost, and it is set up again by the roster on its medium.
+    RebuiltSeed,
+    /// A disk is copied into another machine.
+    Copy(usize),
+    /// A machine dies, the operator replaces it, and after a while the dead one comes back.
+    Replace(usize),
+    /// The operator puts in the same roster with a new epoch.
+    NewEpoch,
+    /// A clock jumps by years.
+    Jump(usize),
+    /// One that is no seed says that it is.
+    Lure(usize),
+}
+
+const MINUTE: u64 = 60_000;
+/// What happens, happens before this.
+pub(super) const STORM_MIN: u64 = 5 * MINUTE;
+
+impl World {
+    /// The world of this number, before its first moment.
+    pub(super) fn new(number: u64, settings: Settings) -> Self {
+        let mut rng = Rng::new(number);
+        let weather = weather(&mut rng);
+        let roster = roster(&mut rng);
+        let mut world = Self::empty(rng, roster, weather, settings);
+        world.sign();
+        world.people_machines();
+        world.draw_acts();
+        world
+    }
+
+    /// Signs the operator's roster as it is.
+    pub(super) fn sign(&mut self) {
+        if let Ok(signed) = signed::sign(&self.roster, &self.operator) {
+            self.epochs.insert(signed.clone(), self.roster.epoch);
+            self.signed = Arc::from(signed);
+            if self.oldest.is_empty() {
+                self.oldest = Arc::clone(&self.signed);
+            }
+        }
+    }
+
+    fn people_machines(&mut self) {
+        let rows: Vec<_> = self.roster.nodes.iter().map(|row| row.name.clone()).collect();
+        let is_pool = self.roster.mode == Mode::Pool;
+        for (number, row) in rows.into_iter().enumerate() {
+            let is_seed = row == self.roster.seed;
+            let mut machine =
+                Machine::new(Kind::Honest, number, (!is_pool || is_seed).then_some(row));
+            machine.medium = is_seed.then(|| Arc::clone(&self.signed));
+            machine.clock.drift = i64::try_from(self.rng.range(0, 400)).unwrap_or(0) - 200;
+            if self.rng.once_in(4) {
+                let years = i64::try_from(self.rng.range(0, 21)).unwrap_or(0) - 10;
+                machine.clock.offset = years * 365 * 86_400_000;
+            }
+            machine.clock.is_stuck = !is_seed && self.rng.once_in(40);
+            if machine.clock.is_stuck {
+                machine.clock.offset = 5_000;
+            }
+            self.machines.push(machine);
+            let on = match self.rng.range(0, 100) {
+                0 => 250 * MINUTE, // when the window is closed
+                1..=20 => self.rng.range(0, 5 * MINUTE),
+                _ => self.rng.range(0, 5_000),
+            };
+            self.at(on, Event::PowerOn(number));
+        }
+        for (kind, once_in) in [(Kind::Stranger, 4), (Kind::Liar, 8), (Kind::Forger, 8)] {
+            if self.rng.once_in(once_in) {
+                let number = self.add(kind);
+                let on = self.rng.range(0, MINUTE);
+                self.at(on, Event::PowerOn(number));
+                if kind != Kind::Liar {
+                    let from = on + self.rng.range(0, 3 * MINUTE);
+                    self.at(from, Event::Act(Act::Lure(number)));
+                }
+            }
+        }
+    }
+
+    /// Brings in a machine that is off.
+    pub(super) fn add(&mut self, kind: Kind) -> usize {
+        let number = self.machines.len();
+        self.machines.push(Machine::new(kind, number, None));
+        if kind == Kind::Forger {
+            let theirs = Roster { epoch: FORGED_EPOCH, ..self.roster.clone() };
+            self.forged = signed::sign(&theirs, &forger()).ok().map(Arc::from);
+        }
+        number
+    }
+
+    fn draw_acts(&mut self) {
+        for _ in 0..self.rng.range(0, 6) {
+            let machine = self.rng.index(self.roster.nodes.len());
+            let act = match self.rng.range(0, 11) {
+                0 | 1 => Act::PowerCut(machine),
+                2 | 3 => Act::Partition,
+                4 => Act::Rejoin,
+                5 => Act::SecondSeed,
+                6 => Act::RebuiltSeed,
+                7 => Act::Copy(machine),
+                8 => Act::Replace(machine),
+                9 => Act::NewEpoch,
+                _ => Act::Jump(machine),
+            };
+            let time = self.rng.range(0, STORM_MIN);
+            self.at(time, Event::Act(act));
+        }
+    }
+
+    pub(super) fn act(&mut self, act: Act) -> Step {
+        self.tell(|| format!("{act:?}"));
+        match act {
+            Act::PowerCut(number) => {
+                self.cut_power(number)?;
+                let back = self.time + self.rng.range(1_000, MINUTE);
+                self.at(back, Event::PowerOn(number));
+            }
+            Act::Partition => {
+                for number in 0..self.machines.len() {
+                    self.machines[number].side = u8::from(self.rng.once_in(2));
+                }
+            }
+            Act::Rejoin => self.machines.iter_mut().for_each(|machine| machine.side = 0),
+            Act::SecondSeed => return self.second_seed(),
+            Act::RebuiltSeed => {
+                let Some(number) = self.seed() else { return Ok(()) };
+                self.wipe(number);
+                let back = self.time + self.rng.range(1_000, MINUTE);
+                self.at(back, Event::PowerOn(number));
+            }
+            Act::Copy(of) => {
+                let number = self.add(Kind::Copy);
+                self.machines[number].medium = self.machines[of].medium.clone();
+                self.machines[number].disk = self.machines[of].disk.clone();
+                return if self.machines[number].disk.node.is_some() {
+                    self.power_on(number)
+                } else {
+                    Ok(())
+                };
+            }
+            Act::Replace(number) => return self.replace_dead(number),
+            Act::NewEpoch => {
+                self.roster.epoch += 1;
+                self.sign();
+                return self.put_in();
+            }
+            Act::Jump(number) => {
+                self.history.last_jump = self.time;
+                self.machines[number].clock.offset += 3 * 365 * 86_400_000;
+            }
+            Act::Lure(number) => {
+                self.lure(number);
+                if self.time < 10 * MINUTE {
+                    let again = self.time + self.rng.range(1_000, 20_000);
+                    self.at(again, Event::Act(Act::Lure(number)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine that is the seed, as the operator knows it.
+    pub(super) fn seed(&self) -> Option<usize> {
+        self.machines.iter().position(|machine| {
+            machine.kind == Kind::Honest
+                && machine.row.as_ref() == Some(&self.roster.seed)
+                && machine.retired_in.is_none()
+                && !machine.is_extra
+        })
+    }
+
+    /// Somebody starts another machine with the seed's medium, perhaps one with an older roster, in the other half of
+    /// the network. The first one goes on.
+    fn second_seed(&mut self) -> Step {
+        let number = self.add(Kind::Honest);
+        self.machines[number].row = Some(self.roster.seed.clone());
+        self.machines[number].is_extra = true;
+        let medium = self.machines.iter().find_map(|machine| machine.medium.clone());
+        self.machines[number].medium =
+            if self.rng.once_in(2) { medium } else { Some(Arc::clone(&self.signed)) };
+        self.act(Act::Partition)?;
+        if let Some(first) = self.seed() {
+            self.machines[number].side = 1 - self.machines[first].side;
+        }
+        self.power_on(number)
+    }
+
+    /// A machine dies for good, another one takes its row, and later the dead one comes back.
+    fn replace_dead(&mut self, number: usize) -> Step {
+        let Some(held) =
+            self.machines[number].disk.node.as_ref().and_then(|disk| disk.held.clone())
+        else {
+            return Ok(());
+        };
+        let is_row = |row: &&mut Node| row.name == held.name && row.generation == held.generation;
+        if held.name == self.roster.seed
+            || self.seed().is_none_or(|seed| !self.machines[seed].is_on())
+        {
+            return Ok(());
+        }
+        let new = self.machines.len();
+        let Some(row) = self.roster.nodes.iter_mut().find(is_row) else { return Ok(()) };
+        row.generation += 1;
+        row.matches = row.matches.as_ref().map(|_| Match::Mac(mac(new)));
+        self.roster.epoch += 1;
+        self.cut_power(number)?;
+        self.machines[number].retired_in = Some(self.roster.epoch);
+        self.sign();
+        self.add(Kind::Honest);
+        self.machines[new].row = self.machines[number].row.clone();
+        self.put_in()?;
+        let (back, on) =
+            (self.time + self.rng.range(0, 2 * MINUTE), self.time + self.rng.range(0, 2 * MINUTE));
+        self.at(back, Event::PowerOn(number));
+        self.at(on, Event::PowerOn(new));
+        Ok(())
+    }
+
+    /// The operator puts the newest roster into the seed that runs.
+    pub(super) fn put_in(&mut self) -> Step {
+        let Some(number) = self.seed() else { return Ok(()) };
+        let Some(seed) = &self.machines[number].seed else { return Ok(()) };
+        let before = seed.roster().epoch;
+        self.step_seed(number, seed::Input::Roster(Arc::clone(&self.signed)), None)?;
+        let machine = &self.machines[number];
+        if let (Some(key), Some(seed)) = (machine.key(), &machine.seed)
+            && seed.roster().epoch > before
+        {
+            self.history.windows.insert(key, (self.time, 0));
+        }
+        Ok(())
+    }
+}
+
+fn weather(rng: &mut Rng) -> Weather {
+    let is_bad = rng.once_in(2);
+    Weather {
+        loss: if is_bad { rng.range(0, 40) } else { 0 },
+        doubling: rng.range(0, 20),
+        delay: if is_bad { rng.range(10, 3_000) } else { 20 },
+        power_cuts: if rng.once_in(2) { rng.range(0, 30) } else { 0 },
+        is_unicast: rng.once_in(2),
+        victim: 1,
+    }
+}
+
+/// Three controllers as a rule, and some workers; now and then fifty nodes.
+fn roster(rng: &mut Rng) -> Roster {
+    let mode = if rng.once_in(3) { Mode::Pool } else { Mode::Static };
+    let controllers = if rng.once_in(8) { 5 } else { 3 };
+    let workers = if rng.once_in(100) { rng.range(10, 46) } else { rng.range(0, 4) };
+    let nodes = controllers + usize::try_from(workers).unwrap_or(0);
+    let row = |number: usize| {
+        let role = if number < controllers { Role::Control } else { Role::Worker };
+        #[expect(clippy::expect_used, reason = "of this form")]
+        let name = format!("n-{number}").parse().expect("a name");
+        Node {
+            name,
+            roles: [role].into(),
+            address: Ipv4Addr::from(
+                u32::from(Ipv4Addr::new(10, 0, 0, 11)) + u32::try_from(number).unwrap_or(0),
+            ),
+            matches: (mode == Mode::Static).then(|| Match::Mac(mac(number))),
+            generation: 0,
+            nics: Vec::new(),
+            osd_disks: Vec::new(),
+        }
+    };
+    #[expect(clippy::expect_used, reason = "of this form")]
+    Roster {
+        format: FORMAT,
+        cluster: CLUSTER,
+        epoch: 1,
+        mode,
+        seed: "n-0".parse().expect("a name"),
+        subnet: "10.0.0.0/24".parse().expect("a subnet"),
+        vip: Ipv4Addr::new(10, 0, 0, 10),
+        minimum_workers: usize::try_from(rng.range(0, workers + 1)).unwrap_or(0),
+        nodes: (0..nodes).map(row).collect(),
+    }
+}

@@ -1,0 +1,505 @@
+//! Time, the network and the power: what drives the machines.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use coremax_node_api::{
+    guid::Guid,
+    join::{Answer, Beacon, Held, NodeKey, Orders, Peer, Report, Stage, Verdict, node, seed},
+    roster::Roster,
+    update::key::{PublicKey, SecretKey},
+};
+
+use super::{
+    Settings,
+    check::History,
+    machine::{Disk, Kind, Machine, PORT, address, at_address},
+    rng::Rng,
+    scenario::{Act, Weather},
+};
+
+/// What a step comes to: nothing, or what does not hold.
+pub(super) type Step = Result<(), String>;
+
+/// Everything there is.
+pub(super) struct World {
+    pub rng: Rng,
+    pub time: u64,
+    pub machines: Vec<Machine>,
+    pub weather: Weather,
+    /// The operator's newest roster.
+    pub roster: Roster,
+    pub signed: Arc<[u8]>,
+    /// The first one that was signed, which anybody may still have.
+    pub oldest: Arc<[u8]>,
+    /// The epoch of each roster that was signed.
+    pub epochs: HashMap<Vec<u8>, u64>,
+    pub history: History,
+    pub trace: Vec<String>,
+    pub operator: SecretKey,
+    /// The forger's own roster.
+    pub forged: Option<Arc<[u8]>>,
+    pub settings: Settings,
+    queue: BinaryHeap<Reverse<(u64, u64, Entry)>>,
+    queued: u64,
+}
+
+/// What will happen.
+#[derive(Debug)]
+pub(super) enum Event {
+    Act(Act),
+    PowerOn(usize),
+    Wake { to: usize, starts: u32, program: usize, wake: u64 },
+    Done { to: usize, starts: u32, work: node::Work },
+    Health { to: usize, starts: u32, is_healthy: bool },
+    Deployed { to: usize, starts: u32 },
+    Deliver { to: usize, from: usize, packet: Packet },
+}
+
+/// What travels.
+#[derive(Debug, Clone)]
+pub(super) enum Packet {
+    Beacon(SocketAddr, Beacon),
+    Report(Peer, Box<Report>),
+    Answer(Peer, Box<Answer>),
+}
+
+/// The queue is ordered by time and then by age, which are never the same for two.
+#[derive(Debug)]
+struct Entry(Event);
+
+impl PartialEq for Entry {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl World {
+    pub(super) fn empty(rng: Rng, roster: Roster, weather: Weather, settings: Settings) -> Self {
+        Self {
+            rng,
+            time: 0,
+            machines: Vec::new(),
+            weather,
+            roster,
+            signed: Arc::from([]),
+            oldest: Arc::from([]),
+            epochs: HashMap::new(),
+            history: History::default(),
+            trace: Vec::new(),
+            operator: SecretKey::from_seed([1; 32], "operator"),
+            forged: None,
+            settings,
+            queue: BinaryHeap::new(),
+            queued: 0,
+        }
+    }
+
+    pub(super) fn at(&mut self, time: u64, event: Event) {
+        self.queued += 1;
+        self.queue.push(Reverse((time, self.queued, Entry(event))));
+    }
+
+    pub(super) fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.settings.trace {
+            let line = format!("{:>10} {}", self.time, line());
+            self.trace.push(line);
+        }
+    }
+
+    /// Plays on until this time, or until all that is to come has happened.
+    pub(super) fn play_until(&mut self, end: u64, is_over: impl Fn(&Self) -> bool) -> Step {
+        while let Some(Reverse((time, _, _))) = self.queue.peek() {
+            if *time > end || is_over(self) {
+                break;
+            }
+            let Some(Reverse((time, _, Entry(event)))) = self.queue.pop() else { break };
+            self.time = time;
+            self.happen(event)?;
+        }
+        if !is_over(self) {
+            self.time = self.time.max(end);
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Step {
+        let is_now = |machines: &[Machine], to: usize, starts| {
+            machines[to].starts == starts && machines[to].is_on()
+        };
+        match event {
+            Event::Act(act) => self.act(act),
+            Event::PowerOn(to) => self.power_on(to),
+            Event::Wake { to, starts, program, wake } => {
+                let is_last = self.machines[to].wakes[program] == wake;
+                match (is_now(&self.machines, to, starts) && is_last, program) {
+                    (false, _) => Ok(()),
+                    (true, 0) => self.step_node(to, node::Input::Wake),
+                    (true, _) => self.step_seed(to, seed::Input::Wake, None),
+                }
+            }
+            Event::Done { to, starts, work } if is_now(&self.machines, to, starts) => {
+                self.step_node(to, node::Input::Done(work))
+            }
+            Event::Health { to, starts, is_healthy } if is_now(&self.machines, to, starts) => {
+                self.step_node(to, node::Input::Health(is_healthy))
+            }
+            Event::Deployed { to, starts } if is_now(&self.machines, to, starts) => {
+                self.step_seed(to, seed::Input::Deployed, None)
+            }
+            Event::Deliver { to, from, packet } if self.machines[to].is_on() => {
+                self.deliver(to, from, packet)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When the last machine comes that is on its way.
+    pub(super) fn latest_power_on(&self) -> u64 {
+        let times = self.queue.iter().filter_map(|Reverse((time, _, Entry(event)))| {
+            matches!(event, Event::PowerOn(_)).then_some(*time)
+        });
+        times.max().unwrap_or(0)
+    }
+
+    // Machines
+
+    pub(super) fn power_on(&mut self, number: usize) -> Step {
+        let time = self.time;
+        if self.machines[number].is_on() || self.machines[number].is_pulled {
+            return Ok(());
+        }
+        self.tell(|| format!("m{number} on"));
+        let config = node::Config {
+            cluster: self.roster.cluster,
+            operators: self.operators(),
+            hardware: self.machines[number].hardware.clone(),
+            new_key: NodeKey(self.rng.bytes()),
+            seeds: self.seeds_of(number),
+            random: self.rng.next(),
+            guards: self.settings.guards,
+        };
+        let machine = &mut self.machines[number];
+        machine.clock.start(time);
+        machine.starts += 1;
+        let (node, actions) =
+            node::Node::start(config, machine.disk.node.clone(), machine.now(time));
+        machine.node = Some(node);
+        let starts = machine.starts;
+        self.do_node(number, actions)?;
+        let healthy = self.time + self.rng.range(100, 10_000);
+        self.at(healthy, Event::Health { to: number, starts, is_healthy: true });
+        self.start_seed(number)
+    }
+
+    fn start_seed(&mut self, number: usize) -> Step {
+        let time = self.time;
+        let machine = &self.machines[number];
+        let (Some(medium), Some(node), true) = (&machine.medium, &machine.node, machine.is_on())
+        else {
+            return Ok(());
+        };
+        if node.waits() == node::Waits::ForeignDisk {
+            return Ok(());
+        }
+        let key = node.saved().key;
+        let config = seed::Config {
+            operators: vec![self.operator.public()],
+            key,
+            port: PORT,
+            guards: self.settings.guards,
+        };
+        let started =
+            seed::Seed::start(config, medium, machine.disk.seed.clone(), machine.now(time));
+        let (seed, actions) =
+            started.map_err(|error| format!("m{number} cannot be a seed: {error}"))?;
+        self.history.windows.entry(key).or_insert((time, 0)).1 += 1;
+        self.machines[number].seed = Some(seed);
+        self.do_seed(number, actions, None)
+    }
+
+    fn operators(&self) -> Vec<PublicKey> {
+        let mut operators = vec![self.operator.public()];
+        if self.settings.trusting_nodes {
+            operators.push(forger().public());
+        }
+        operators
+    }
+
+    fn seeds_of(&mut self, number: usize) -> Vec<SocketAddr> {
+        if self.machines[number].medium.is_some() {
+            return vec![address(number)];
+        }
+        let seeds = (0..self.machines.len()).filter(|seed| self.machines[*seed].medium.is_some());
+        let seeds: Vec<_> = seeds.map(address).collect();
+        if self.weather.is_unicast { seeds } else { Vec::new() }
+    }
+
+    pub(super) fn cut_power(&mut self, number: usize) -> Step {
+        self.tell(|| format!("m{number} off"));
+        let is_stale = self.settings.lying_disks && self.rng.once_in(2);
+        let machine = &mut self.machines[number];
+        machine.cut_power();
+        if is_stale {
+            machine.disk = machine.stale.clone();
+        }
+        self.check_disk(number)
+    }
+
+    pub(super) fn wipe(&mut self, number: usize) {
+        self.tell(|| format!("m{number} wiped"));
+        self.machines[number].wipe();
+        self.machines[number].retired_in = None;
+        self.history.forget(number);
+    }
+
+    fn step_node(&mut self, number: usize, input: node::Input) -> Step {
+        let now = self.machines[number].now(self.time);
+        let Some(node) = &mut self.machines[number].node else { return Ok(()) };
+        let actions = node.step(input, now);
+        self.do_node(number, actions)
+    }
+
+    pub(super) fn step_seed(
+        &mut self,
+        number: usize,
+        input: seed::Input,
+        to: Option<usize>,
+    ) -> Step {
+        let now = self.machines[number].now(self.time);
+        let Some(seed) = &mut self.machines[number].seed else { return Ok(()) };
+        match seed.step(input, now) {
+            Ok(actions) => self.do_seed(number, actions, to),
+            Err(error) => {
+                self.tell(|| format!("m{number} refuses a roster: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn do_node(&mut self, number: usize, actions: Vec<node::Action>) -> Step {
+        let starts = self.machines[number].starts;
+        for action in actions {
+            match action {
+                node::Action::Save(saved) => {
+                    let disk = Disk { node: Some(*saved), ..self.machines[number].disk.clone() };
+                    if !self.write(number, disk)? {
+                        return Ok(());
+                    }
+                }
+                node::Action::Send(to, report) => self.send_report(number, to, report)?,
+                node::Action::SetClock(wall) => {
+                    let time = self.time;
+                    self.tell(|| format!("m{number} sets its clock"));
+                    self.machines[number].clock.set(wall, time);
+                }
+                node::Action::Do(work) => {
+                    let done = self.time + self.rng.range(50, 3_000);
+                    self.at(done, Event::Done { to: number, starts, work });
+                }
+                node::Action::Wake(mono) => self.wake(number, 0, mono),
+            }
+        }
+        Ok(())
+    }
+
+    fn do_seed(&mut self, number: usize, actions: Vec<seed::Action>, to: Option<usize>) -> Step {
+        let starts = self.machines[number].starts;
+        for action in actions {
+            match action {
+                seed::Action::Save(saved) => {
+                    let disk = Disk { seed: Some(*saved), ..self.machines[number].disk.clone() };
+                    if !self.write(number, disk)? {
+                        return Ok(());
+                    }
+                }
+                seed::Action::Answer(answer) => {
+                    let (Some(to), Some(key)) = (to, self.machines[number].key()) else { continue };
+                    self.check_answer(number, to, &answer)?;
+                    let peer = Peer { key, is_proven: self.machines[to].kind != Kind::Stranger };
+                    self.send(number, to, Packet::Answer(peer, answer));
+                }
+                seed::Action::Beacon(beacon) => {
+                    for to in (0..self.machines.len()).filter(|to| *to != number) {
+                        self.send(number, to, Packet::Beacon(address(number), beacon));
+                    }
+                }
+                seed::Action::Wake(mono) => self.wake(number, 1, mono),
+                seed::Action::Deploy(formation) => {
+                    self.tell(|| format!("m{number} deploys {formation:?}"));
+                    self.check_deployment(number, formation)?;
+                    let end = self.time + self.rng.range(5_000, 60_000);
+                    self.at(end, Event::Deployed { to: number, starts });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, to: usize, program: usize, mono: u64) {
+        let machine = &mut self.machines[to];
+        machine.wakes[program] += 1;
+        let (starts, wake) = (machine.starts, machine.wakes[program]);
+        let time = machine.clock.true_time(mono).max(self.time + 1);
+        self.at(time, Event::Wake { to, starts, program, wake });
+    }
+
+    /// Writes to a disk; not, or just so, if the power fails meanwhile. Whether the machine is still on.
+    fn write(&mut self, number: usize, disk: Disk) -> Result<bool, String> {
+        let fails = self.rng.percent(self.weather.power_cuts);
+        let is_written = !fails || self.rng.once_in(2);
+        if is_written {
+            let fired = |disk: &Disk| disk.seed.as_ref().and_then(|seed| seed.fired);
+            let machine = &mut self.machines[number];
+            machine.stale = std::mem::replace(&mut machine.disk, disk);
+            let (before, after) = (fired(&machine.stale), fired(&machine.disk));
+            self.check_disk(number)?;
+            if let (Some(formation), true) = (after, before != after) {
+                self.check_decision(number, formation)?;
+            }
+        }
+        if fails {
+            self.tell(|| {
+                format!(
+                    "m{number} loses power at a write, which is {}",
+                    if is_written { "done" } else { "lost" }
+                )
+            });
+            self.cut_power(number)?;
+            let back = self.time + self.rng.range(1_000, 30_000);
+            self.at(back, Event::PowerOn(number));
+        }
+        Ok(!fails)
+    }
+
+    // Network
+
+    fn send_report(&mut self, from: usize, to: SocketAddr, mut report: Box<Report>) -> Step {
+        self.check_report(from, &report)?;
+        let (Some(to), Some(key)) = (at_address(to), self.machines[from].key()) else {
+            return Ok(());
+        };
+        if self.machines[from].kind == Kind::Liar {
+            report.hardware = self.machines[self.weather.victim].hardware.clone();
+        }
+        let peer = Peer { key, is_proven: self.machines[from].kind != Kind::Stranger };
+        self.tell(|| {
+            format!(
+                "m{from} -> m{to} {:?} {:?} epoch {} {:?}",
+                report.phase, report.held, report.epoch, report.promise
+            )
+        });
+        self.send(from, to, Packet::Report(peer, report));
+        Ok(())
+    }
+
+    fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        if to >= self.machines.len() {
+            return;
+        }
+        if from == to {
+            return self.at(self.time + 1, Event::Deliver { to, from, packet });
+        }
+        if self.machines[from].side != self.machines[to].side || !self.machines[to].is_on() {
+            return;
+        }
+        let times = u64::from(!self.rng.percent(self.weather.loss))
+            + u64::from(self.rng.percent(self.weather.doubling));
+        for _ in 0..times {
+            let arrives = self.time + self.rng.range(1, self.weather.delay);
+            self.at(arrives, Event::Deliver { to, from, packet: packet.clone() });
+        }
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, packet: Packet) -> Step {
+        match packet {
+            Packet::Beacon(at, beacon) => self.step_node(to, node::Input::Beacon(at, beacon)),
+            Packet::Answer(peer, answer) => {
+                self.tell(|| format!("m{to} <- m{from} {:?}", Brief(&answer.verdict)));
+                self.step_node(to, node::Input::Answer(peer, *answer))
+            }
+            Packet::Report(peer, report) => match self.machines[to].kind {
+                Kind::Stranger | Kind::Forger => {
+                    self.pose_as_seed(to, from, &report);
+                    Ok(())
+                }
+                _ => self.step_seed(to, seed::Input::Report(peer, report), Some(from)),
+            },
+        }
+    }
+
+    /// Answers whoever asks as a seed would. Without the cluster's key: with the operator's own roster. With it: a node
+    /// without a name with a roster of its own, and one that has a name with another name, or with an old roster.
+    fn pose_as_seed(&mut self, liar: usize, to: usize, report: &Report) {
+        let Some(key) = self.machines[liar].key() else { return };
+        let is_proven = self.machines[liar].kind == Kind::Forger;
+        let held = report.held.clone();
+        let other = self
+            .roster
+            .nodes
+            .iter()
+            .rev()
+            .find(|row| held.as_ref().is_none_or(|held| row.name != held.name));
+        let Some(other) = other else { return };
+        let other = Held { name: other.name.clone(), generation: other.generation };
+        let (held, epoch, roster) = match held {
+            _ if !is_proven => (other, self.roster.epoch, Some(Arc::clone(&self.signed))),
+            None => (other, FORGED_EPOCH, self.forged.clone()),
+            Some(held) if self.rng.once_in(2) => (held, 1, Some(Arc::clone(&self.oldest))),
+            Some(_) => (other, self.roster.epoch, Some(Arc::clone(&self.signed))),
+        };
+        let stage = if epoch == 1 { Stage::Gathering } else { Stage::Formed };
+        let orders = Orders { held, epoch, roster, wall: 0, stage };
+        let answer = Answer { number: report.number, verdict: Verdict::Member(orders) };
+        self.send(liar, to, Packet::Answer(Peer { key, is_proven }, Box::new(answer)));
+    }
+
+    /// The beacons of those who pose as seeds.
+    pub(super) fn lure(&mut self, liar: usize) {
+        let cluster = coremax_node_api::join::cluster_hash(self.roster.cluster);
+        let beacon = Beacon { cluster, epoch: FORGED_EPOCH, port: PORT };
+        for to in (0..self.machines.len()).filter(|to| *to != liar) {
+            self.send(liar, to, Packet::Beacon(address(liar), beacon));
+        }
+    }
+}
+
+/// The epoch that a forged roster says.
+pub(super) const FORGED_EPOCH: u64 = 1_000_000;
+
+/// Who signs forged rosters.
+pub(super) fn forger() -> SecretKey {
+    SecretKey::from_seed([66; 32], "forger")
+}
+
+/// The one cluster that there may be.
+pub(super) const CLUSTER: Guid = Guid::literal(0x3f0c_9d7e_5b7b_4f6e_9a40_6d1f_6a3c_2b10);
+
+/// A verdict without the roster in it.
+struct Brief<'a>(&'a Verdict);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Verdict::Member(orders) => {
+                write!(f, "{:?} epoch {} {:?}", orders.held, orders.epoch, orders.stage)
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

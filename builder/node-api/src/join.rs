@@ -1,0 +1,65 @@
+//! The join: how machines become the nodes of one cluster, and how no second one comes of it.
+//!
+//! Two state machines without I/O. [`node::Node`] runs on every machine, [`seed::Seed`] beside it on the one that
+//! the roster names. What happens goes in with the time, what is to be done comes out as a list; whoever drives them
+//! does it in that list's order, and a `Save` is on the disk before anything after it is done.
+//!
+//! ```text
+//! node                                              seed
+//!      <-- beacon: here is a seed (decides nothing) --
+//!      -- report: all that I am, and what I promised -->
+//!      <-- verdict: wait, or no, or you are NAME; the time; and are you mine to form? --
+//! ```
+//!
+//! That is all. A report says everything each time and a verdict asks everything each time, so that either may be
+//! lost, doubled, late or answered by a seed that has just been started: nothing rests on a message alone.
+//! Channels are authenticated below ([`Peer`]); on one that is not proven nothing is learnt and nothing believed.
+//!
+//! # At most one formation
+//! A formation is named by cluster, epoch, seed's row generation, and the key of the machine that is the seed. Before
+//! it deploys, a seed has every control-plane node's durable promise of just this one, and a node gives up a promise
+//! for a later epoch alone, and then only to the same machine, or where the operator raised the generation of the
+//! seed's row: said that the old seed is dead. Two seeds share at least one controller's promise, wherever partitions
+//! lie, if the controllers are other machines than the seed (three or more of them), and in pool mode if there are fewer
+//! machines than two clusters take. Who signs such a roster while the old seed runs has signed for two.
+
+mod guard;
+mod hardware;
+mod message;
+pub mod node;
+pub mod seed;
+
+pub use guard::{Guard, Guards};
+pub use hardware::Hardware;
+pub use message::{
+    Answer, Beacon, Formation, Held, NodeKey, Orders, Peer, Phase, Refusal, Report, Stage, Verdict,
+    cluster_hash,
+};
+
+/// The times that a state machine sees, both in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the machine's start. Never goes back.
+    pub mono: u64,
+    /// Since 1970, as far as the machine knows.
+    pub wall: i64,
+}
+
+/// How far two clocks may be apart, in milliseconds. Set by the protocol: Ceph's monitors warn from 50, tokens and
+/// certificates break much later.
+pub const CLOCKS_APART_MAX: u64 = 500;
+/// The shortest and the longest time between a node's reports that nobody answers, in milliseconds.
+pub const BACK_OFF: (u64, u64) = (2_000, 60_000);
+/// Between the reports of a node that is answered, in milliseconds.
+pub const REPORT_EVERY: u64 = 5_000;
+/// Between a seed's beacons, in milliseconds, before jitter.
+pub const BEACON_EVERY: u64 = 2_000;
+/// For how long a seed takes new nodes after a roster was put in, in milliseconds.
+pub const WINDOW: u64 = 4 * 3_600_000;
+/// For how long all must be well before a cluster is formed, in milliseconds.
+pub const STABLE_FOR: u64 = 60_000;
+/// For how long no new machine may come before a pool is sorted, in milliseconds.
+pub const QUIET_FOR: u64 = 60_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! What nodes and seeds say to each other.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Hardware;
+use crate::{guid::Guid, roster::Name};
+
+/// The public half of the key that a machine made at its first boot: what the channel proves of its other end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeKey(pub [u8; 32]);
+
+/// The other end of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its key.
+    pub key: NodeKey,
+    /// Whether it proved that it has the cluster's key, and this one.
+    pub is_proven: bool,
+}
+
+/// Says where a seed is, to all, in clear. It decides nothing: anybody can send one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beacon {
+    /// [`cluster_hash`].
+    pub cluster: [u8; 32],
+    /// Of the seed's roster.
+    pub epoch: u64,
+    /// Where it listens, TCP.
+    pub port: u16,
+}
+
+/// What a cluster is called in clear.
+pub fn cluster_hash(cluster: Guid) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"coremax cluster\0")
+        .chain_update(cluster.as_bytes())
+        .finalize()
+        .into()
+}
+
+/// One attempt to make a cluster: a promise is of just this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Formation {
+    /// Which cluster.
+    pub cluster: Guid,
+    /// By which roster.
+    pub epoch: u64,
+    /// The generation of the seed's row in it.
+    pub generation: u32,
+    /// By which machine.
+    pub seed: NodeKey,
+}
+
+impl Formation {
+    /// Whether a node that promised `before` may promise this: in a later epoch, and to the same seed, or one that the
+    /// operator put in the other's place.
+    pub fn may_follow(&self, before: &Self) -> bool {
+        let is_same_seed = self.seed == before.seed && self.generation == before.generation;
+        self == before
+            || (self.epoch > before.epoch && (is_same_seed || self.generation > before.generation))
+    }
+}
+
+/// The row that a machine has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Its name.
+    pub name: Name,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// How far a node is. A crash takes it back to the last one that is on its disk, and it goes on from there: what comes
+/// between (`Discovered`, `TimeSynced`, `Ready`) holds for one boot, and is found again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It knows nothing.
+    Blank,
+    /// It has a key of its own. On disk.
+    Identified,
+    /// Its network is up. On disk.
+    Networked,
+    /// A seed answered it.
+    Discovered,
+    /// It has a name. On disk.
+    Enrolled,
+    /// Its clock is the seed's.
+    TimeSynced,
+    /// Its disks and files are as they should be. On disk.
+    Prepared,
+    /// Nothing is missing.
+    Ready,
+    /// The seed deploys. On disk.
+    Deploying,
+    /// It is part of a cluster. On disk.
+    Formed,
+}
+
+/// All that a node says, each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Tells its answer from older ones. Random at a boot's beginning, then counted.
+    pub number: u64,
+    /// Which machine it is.
+    pub hardware: Hardware,
+    /// The row that it has.
+    pub held: Option<Held>,
+    /// Of its roster; 0 without one.
+    pub epoch: u64,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its clock, in milliseconds since 1970.
+    pub wall: i64,
+    /// What it promised.
+    pub promise: Option<Formation>,
+}
+
+/// What a seed says, to one report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The report's.
+    pub number: u64,
+    /// To whom it was.
+    pub verdict: Verdict,
+}
+
+/// What a seed thinks of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not known: somebody has to approve it, or the pool is not complete.
+    Pending,
+    /// It has no place here.
+    Refused(Refusal),
+    /// It is a node.
+    Member(Orders),
+}
+
+/// What a node is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// Its row.
+    pub held: Held,
+    /// Of the seed's roster.
+    pub epoch: u64,
+    /// The seed's roster, signed, if the node's is of another epoch.
+    pub roster: Option<Arc<[u8]>>,
+    /// The seed's clock, in milliseconds since 1970.
+    pub wall: i64,
+    /// What the cluster waits for.
+    pub stage: Stage,
+}
+
+/// How far a seed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for nodes.
+    Gathering,
+    /// It asks every controller for the promise of this formation.
+    Forming(Formation),
+    /// It deploys.
+    Deploying,
+    /// It has deployed.
+    Formed,
+}
+
+/// Why a node has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has not the cluster's key. Said outside a channel, and so a hint alone.
+    #[error("bad-key: the cluster's key is another one")]
+    BadKey,
+    /// All rows have their machines, or 4 h have passed.
+    #[error("window-closed: the cluster takes no new nodes; sign a roster with a new epoch")]
+    WindowClosed,
+    /// Its row has another machine, its machine another key, or its key another machine.
+    #[error(
+        "duplicate-hardware: this machine's row is taken; is its disk a copy, or new? coremax cluster replace"
+    )]
+    DuplicateHardware,
+    /// Another machine has its place.
+    #[error("revoked: another machine has this one's place; reset it to use it again")]
+    Revoked,
+    /// It says that it has another name than the seed gave it.
+    #[error("other-name: this machine was given another name by another seed")]
+    OtherName,
+    /// It has a roster that is newer than the seed's.
+    #[error("old-roster: the node has a newer roster than the seed; put that one in")]
+    OldRoster,
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_promise_may_follow_which() {
+        let formation = |epoch, generation, seed| Formation {
+            cluster: Guid::literal(1),
+            epoch,
+            generation,
+            seed: NodeKey([seed; 32]),
+        };
+        let before = formation(2, 0, 1);
+        for (after, may) in [
+            (before, true),
+            (formation(2, 0, 2), false), // rebuilt
+            (formation(3, 0, 2), false), // rebuilt, and a node was added
+            (formation(3, 0, 1), true),
+            (formation(3, 1, 2), true), // replaced by the operator
+            (formation(2, 1, 2), false),
+            (formation(1, 1, 2), false),
+            (formation(1, 0, 1), false),
+        ] {
+            assert_eq!(after.may_follow(&before), may, "{after:?}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The seed's side: gives machines their rows, and forms the cluster once.
+
+mod admit;
+mod form;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    Answer, BEACON_EVERY, Beacon, Formation, Guard, Guards, Hardware, Held, NodeKey, Now, Orders,
+    Peer, Refusal, Report, Verdict, WINDOW, cluster_hash,
+};
+use crate::{
+    roster::{Name, Roster, signed},
+    update::key::PublicKey,
+};
+
+/// How often the time that the window is open is written, in milliseconds: what a crash may add to it.
+const WINDOW_SAVED_EVERY: u64 = 600_000;
+/// The most machines of a pool that are remembered before they have rows. Set here: a liar has names without end.
+const CANDIDATES_MAX: usize = 1000;
+
+/// What a seed is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the operator signs rosters with.
+    pub operators: Vec<PublicKey>,
+    /// The machine's own key, as its node has it.
+    pub key: NodeKey,
+    /// Where it listens, TCP.
+    pub port: u16,
+    /// All but in tests.
+    pub guards: Guards,
+}
+
+/// What is on the seed's disk, written as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The newest roster that was put in, signed.
+    pub roster: Arc<[u8]>,
+    /// Which machine has which row.
+    pub members: BTreeMap<Name, Member>,
+    /// The keys of those that had one.
+    pub revoked: BTreeSet<NodeKey>,
+    /// The rows that the operator gave to machines no row names.
+    pub approved: BTreeMap<NodeKey, Name>,
+    /// For how long the window was open, in milliseconds.
+    pub window_used: u64,
+    /// What was deployed, from its very beginning.
+    pub fired: Option<Formation>,
+    /// Whether that came to its end.
+    pub is_formed: bool,
+}
+
+/// The machine that has a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its key.
+    pub key: NodeKey,
+    /// What it is told by.
+    pub hardware: Hardware,
+    /// The generation of the row that it has.
+    pub generation: u32,
+}
+
+/// What happens.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A node reports.
+    Report(Peer, Box<Report>),
+    /// The time of the last [`Action::Wake`] has come.
+    Wake,
+    /// The operator puts in a newer roster.
+    Roster(Arc<[u8]>),
+    /// The operator gives a row to a machine that waits.
+    Approve(NodeKey, Name),
+    /// The deployment came to its end.
+    Deployed,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Put this on the disk before what follows is done.
+    Save(Box<Saved>),
+    /// Answer on the channel that the report came by.
+    Answer(Box<Answer>),
+    /// Say to all that a seed is here.
+    Beacon(Beacon),
+    /// Wake up at this [`Now::mono`], and at no earlier one that was asked for before.
+    Wake(u64),
+    /// Deploy, or go on with it: there may have been a crash since it was begun.
+    Deploy(Formation),
+}
+
+/// Why a roster is not put in, or no seed can be started with it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not the operator's.
+    #[error("reading the roster")]
+    Signed(#[source] signed::Error),
+    /// It is of another cluster.
+    #[error("the roster is of another cluster")]
+    OtherCluster,
+    /// It is not newer.
+    #[error("the roster is of epoch {theirs}, and that of epoch {ours} is in already")]
+    Older {
+        /// Of the new roster.
+        theirs: u64,
+        /// Of the one that holds.
+        ours: u64,
+    },
+    /// It changes what never changes.
+    #[error(
+        "the roster changes {name}: roles, address and machine of a row stay while its generation does"
+    )]
+    Unfaithful {
+        /// The row.
+        name: Name,
+    },
+}
+
+/// A seed.
+#[derive(Debug)]
+pub struct Seed {
+    config: Config,
+    roster: Roster,
+    saved: Saved,
+    /// The last report of each member since the seed was started.
+    seen: BTreeMap<Name, Seen>,
+    /// Machines of a pool that have no row yet.
+    candidates: BTreeMap<NodeKey, Hardware>,
+    /// When the last candidate came.
+    last_candidate: u64,
+    /// Since when all is well.
+    well_since: Option<u64>,
+    /// Since when [`Saved::window_used`] holds.
+    window_from: u64,
+    beacons: u64,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: u64,
+    report: Report,
+    is_clock_right: bool,
+}
+
+impl Seed {
+    /// Starts a seed with what is on its disk, or else with the operator's roster alone.
+    ///
+    /// # Errors
+    /// [`Error::Signed`].
+    pub fn start(
+        config: Config,
+        roster: &Arc<[u8]>,
+        saved: Option<Saved>,
+        now: Now,
+    ) -> Result<(Self, Vec<Action>), Error> {
+        let saved = saved.unwrap_or_else(|| Saved {
+            roster: Arc::clone(roster),
+            members: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            approved: BTreeMap::new(),
+            window_used: 0,
+            fired: None,
+            is_formed: false,
+        });
+        let mut seed = Self {
+            roster: signed::open(&saved.roster, &config.operators).map_err(Error::Signed)?,
+            seen: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            last_candidate: now.mono,
+            well_since: None,
+            window_from: now.mono,
+            beacons: 0,
+            saved,
+            config,
+        };
+        let mut out = Vec::new();
+        seed.save(now, &mut out);
+        if let (Some(fired), false) = (seed.saved.fired, seed.saved.is_formed) {
+            out.push(Action::Deploy(fired));
+        }
+        seed.tick(now, &mut out);
+        Ok((seed, out))
+    }
+
+    /// Takes in what happens.
+    ///
+    /// # Errors
+    /// An [`Error`] for [`Input::Roster`] alone; nothing has changed then.
+    pub fn step(&mut self, input: Input, now: Now) -> Result<Vec<Action>, Error> {
+        let mut out = Vec::new();
+        match input {
+            Input::Report(from, report) => self.hear(from, *report, now, &mut out),
+            Input::Wake => self.tick(now, &mut out),
+            Input::Roster(roster) => self.put_in(roster, now, &mut out)?,
+            Input::Approve(key, name) => {
+                self.saved.approved.insert(key, name);
+                self.save(now, &mut out);
+            }
+            Input::Deployed => {
+                self.saved.is_formed = self.saved.fired.is_some();
+                self.save(now, &mut out);
+            }
+        }
+        Ok(out)
+    }
+
+    /// What is on its disk, if all that was asked for was done.
+    pub fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// The roster that holds.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Hears a node, and answers it.
+    fn hear(&mut self, from: Peer, report: Report, now: Now, out: &mut Vec<Action>) {
+        let number = report.number;
+        let verdict = if !from.is_proven && self.config.guards.on(Guard::Proof) {
+            Verdict::Refused(Refusal::BadKey)
+        } else {
+            let before = self.saved.members.len();
+            let admitted = self.admit(from.key, &report, now);
+            if self.saved.members.len() != before {
+                self.save(now, out);
+            }
+            match admitted {
+                Ok(Some(name)) => self.note(name, report, now, out),
+                Ok(None) => Verdict::Pending,
+                Err(refusal) => Verdict::Refused(refusal),
+            }
+        };
+        out.push(Action::Answer(Box::new(Answer { number, verdict })));
+    }
+
+    /// Takes down what a member says. Its orders, which are what all of it comes to.
+    fn note(&mut self, name: Name, report: Report, now: Now, out: &mut Vec<Action>) -> Verdict {
+        let epoch = self.roster.epoch;
+        let roster = (report.epoch != epoch).then(|| Arc::clone(&self.saved.roster));
+        let generation = self.saved.members[&name].generation;
+        let is_clock_right = report.wall.abs_diff(now.wall) <= super::CLOCKS_APART_MAX;
+        self.seen.insert(name.clone(), Seen { at: now.mono, report, is_clock_right });
+        self.form(now, out);
+        let (held, stage) = (Held { name, generation }, self.stage(now));
+        Verdict::Member(Orders { held, epoch, roster, wall: now.wall, stage })
+    }
+
+    /// What is done without a reason from outside.
+    fn tick(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.sort_pool(now)
+            || self.window_used(now) - self.saved.window_used >= WINDOW_SAVED_EVERY
+        {
+            self.save(now, out);
+        }
+        self.form(now, out);
+        let cluster = cluster_hash(self.roster.cluster);
+        out.push(Action::Beacon(Beacon {
+            cluster,
+            epoch: self.roster.epoch,
+            port: self.config.port,
+        }));
+        self.beacons += 1;
+        let jitter = self.beacons.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56; // 0 to 255 ms
+        out.push(Action::Wake(now.mono + BEACON_EVERY + jitter));
+    }
+
+    /// Takes a newer roster. Whoever has no row in it, or one of an older generation, is out.
+    fn put_in(&mut self, new: Arc<[u8]>, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
+        let roster = signed::open(&new, &self.config.operators).map_err(Error::Signed)?;
+        if roster.cluster != self.roster.cluster {
+            return Err(Error::OtherCluster);
+        }
+        if roster.epoch <= self.roster.epoch {
+            return Err(Error::Older { theirs: roster.epoch, ours: self.roster.epoch });
+        }
+        if let Some(row) = roster.unfaithful_to(&self.roster) {
+            return Err(Error::Unfaithful { name: row.name.clone() });
+        }
+        let is_out = |name: &Name, member: &Member| {
+            roster.node(name).is_none_or(|row| row.generation > member.generation)
+        };
+        for (_, member) in self.saved.members.extract_if(.., |name, member| is_out(name, member)) {
+            self.saved.revoked.insert(member.key);
+        }
+        self.saved.roster = new;
+        self.roster = roster;
+        self.saved.window_used = 0;
+        self.window_from = now.mono;
+        self.well_since = None;
+        self.seen.retain(|name, _| self.saved.members.contains_key(name));
+        self.save(now, out);
+        Ok(())
+    }
+
+    fn window_used(&self, now: Now) -> u64 {
+        self.saved.window_used + (now.mono - self.window_from)
+    }
+
+    fn is_window_open(&self, now: Now) -> bool {
+        self.window_used(now) < WINDOW || !self.config.guards.on(Guard::Window)
+    }
+
+    fn save(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.saved.window_used = self.window_used(now);
+        self.window_from = now.mono;
+        out.push(Action::Save(Box::new(self.saved.clone())));
+    }
+}

@@ -1,0 +1,186 @@
+//! The roster: which machines are one cluster, and what each of them is.
+//!
+//! ```toml
+//! format = 1
+//! cluster = "3f0c9d7e-5b7b-8f6e-9a40-6d1f6a3c2b10"   # the cluster's UUID, for ever
+//! epoch = 1                                          # raised with every change
+//! mode = "static"                                    # or "pool": identical machines, no `match`
+//! seed = "control-1"                                 # named here, never elected
+//! subnet = "10.0.0.0/24"
+//! vip = "10.0.0.10"
+//! minimum-workers = 0
+//! [[node]]
+//! name = "control-1"
+//! roles = ["control", "network", "storage"]
+//! address = "10.0.0.11"
+//! match = { mac = "52:54:00:00:00:01" }              # or { serial = "..." }
+//! osd-disks = ["/dev/disk/by-path/pci-0000:00:05.0"]
+//! ```
+//!
+//! The operator keeps it as TOML and signs it; a node reads the [signed](signed) form alone. There
+//! are no secrets in it. What TOML cannot say is in [`Roster::faults`], which both sides ask.
+
+mod rules;
+pub mod signed;
+mod values;
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::guid::Guid;
+pub use rules::{Fault, Step};
+pub use values::{BadValue, Mac, Name, Subnet};
+
+/// The version of this format.
+pub const FORMAT: u32 = 1;
+/// The most nodes. Set by this format: a VRRP domain and a /24 hold no more.
+pub const NODES_MAX: usize = 250;
+
+/// A cluster, as its operator wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Roster {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Names the cluster, for ever.
+    pub cluster: Guid,
+    /// From 1, raised with every change: of two rosters the one with the higher epoch holds.
+    pub epoch: u64,
+    /// How machines get their rows.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The node that admits the others.
+    pub seed: Name,
+    /// Where all addresses are.
+    pub subnet: Subnet,
+    /// The address that moves between the controllers.
+    pub vip: Ipv4Addr,
+    /// How many nodes without [`Role::Control`] must be ready before the cluster is deployed.
+    #[serde(default)]
+    pub minimum_workers: usize,
+    /// The nodes, controllers first in pool mode.
+    #[serde(rename = "node")]
+    pub nodes: Vec<Node>,
+}
+
+/// How machines get their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each row says which machine it means.
+    #[default]
+    Static,
+    /// The machines are alike; sorted once, by their lowest MAC.
+    Pool,
+}
+
+/// One row: a node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Node {
+    /// Its host name.
+    pub name: Name,
+    /// What it does.
+    pub roles: BTreeSet<Role>,
+    /// Its address in [`Roster::subnet`].
+    pub address: Ipv4Addr,
+    /// Which machine it is; nothing in pool mode.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<Match>,
+    /// Raised when another machine takes the row. What was enrolled before stays out.
+    #[serde(default)]
+    pub generation: u32,
+    /// Network cards beside the one that `match` names.
+    #[serde(rename = "nic", default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Nic>,
+    /// The disks that Ceph may take, as paths that stay: /dev/disk/by-...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub osd_disks: Vec<String>,
+}
+
+/// What a node does. Each is a group of the cluster's inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The control plane: its nodes must all be there, and promise, before anything is deployed.
+    Control,
+    /// Routers and load balancers.
+    Network,
+    /// Virtual machines.
+    Compute,
+    /// Ceph's disks.
+    Storage,
+    /// Metrics and logs.
+    Monitoring,
+    /// Kubernetes' pods.
+    Worker,
+}
+
+/// Which machine a row means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Match {
+    /// The one with this permanent MAC.
+    Mac(Mac),
+    /// The one with this serial number in DMI.
+    Serial(String),
+}
+
+/// A network card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Nic {
+    /// Its permanent MAC.
+    pub mac: Mac,
+    /// What it is called: `storage0`.
+    pub name: Name,
+}
+
+impl Roster {
+    /// The row with this name.
+    pub fn node(&self, name: &Name) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// The control plane, in the roster's order.
+    pub fn control_plane(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_control())
+    }
+
+    /// The generation of the seed's row: raised when the operator says that the seed is dead.
+    pub fn seed_generation(&self) -> u32 {
+        self.node(&self.seed).map_or(0, |node| node.generation)
+    }
+
+    /// VRRP's virtual router id, 1 to 255: the same for one cluster, and seldom that of its neighbour.
+    pub fn vrrp_id(&self) -> u8 {
+        match Sha256::digest(self.cluster.as_bytes())[0] {
+            0 => 255,
+            id => id,
+        }
+    }
+
+    /// What changed in a row that should have stayed: names, roles and addresses are for a
+    /// generation. Nothing if this roster may follow `before`.
+    pub fn unfaithful_to(&self, before: &Self) -> Option<&Node> {
+        self.nodes.iter().find(|node| {
+            before.node(&node.name).is_some_and(|old| {
+                let fixed = |node: &Node| (node.roles.clone(), node.address, node.matches.clone());
+                node.generation < old.generation
+                    || (node.generation == old.generation && fixed(node) != fixed(old))
+            })
+        })
+    }
+}
+
+impl Node {
+    /// Whether it is one of the control plane.
+    pub fn is_control(&self) -> bool {
+        self.roles.contains(&Role::Control)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,215 @@
+//! What must hold between a roster's values, and where it does not.
+
+use std::{collections::HashMap, fmt, hash::Hash};
+
+use super::{FORMAT, Match, Mode, NODES_MAX, Node, Role, Roster};
+
+/// The way to a value, from the top of the roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The value with this key.
+    Key(&'static str),
+    /// The one with this number in a list, from 0.
+    Item(usize),
+}
+
+/// Something that cannot be. Displays as what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Fault {
+    /// What is wrong.
+    pub what: String,
+    /// What mends it, where that is known.
+    pub hint: Option<&'static str>,
+    /// Where it stands; what does not exist stands at the table it is missing from.
+    pub at: Vec<Step>,
+    /// What it contradicts, where that is one value.
+    pub first: Option<Vec<Step>>,
+}
+
+use Step::{Item, Key};
+
+impl Roster {
+    /// Everything that is wrong with it, from the top; nothing with one that a cluster can be made of.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        faults.of_cluster(self);
+        for (row, node) in self.nodes.iter().enumerate() {
+            faults.of_row(self, row, node);
+        }
+        faults.of_uniqueness(self);
+        faults.0
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn of_cluster(&mut self, roster: &Roster) {
+        let Roster { format, epoch, vip, subnet, .. } = roster;
+        if *format != FORMAT {
+            let what =
+                format!("the roster is of format {format}, and this program reads format {FORMAT}");
+            self.push(what, "take the program that the roster was written with", &[Key("format")]);
+        }
+        if *epoch == 0 {
+            self.push("the epoch is 0".into(), "epochs begin with 1", &[Key("epoch")]);
+        }
+        if !subnet.has_host(*vip) {
+            let what = format!("the VIP {vip} is no host's address in {subnet}");
+            self.push(what, "take a free address of the subnet", &[Key("vip")]);
+        }
+        if !(1..=NODES_MAX).contains(&roster.nodes.len()) {
+            let what = format!("{} nodes, where 1 to {NODES_MAX} can be", roster.nodes.len());
+            self.push(what, "write a [[node]] for each", &[Key("node")]);
+        }
+        if roster.control_plane().count().is_multiple_of(2) {
+            let count = roster.control_plane().count();
+            let what = format!(
+                "{count} nodes with the role `control`, where a majority needs an odd number"
+            );
+            self.push(what, "make it one, three or five", &[Key("node")]);
+        }
+        match roster.node(&roster.seed) {
+            None => {
+                let what = format!("the seed {} is no node", roster.seed);
+                self.push(what, "name a controller", &[Key("seed")]);
+            }
+            Some(seed) if !seed.is_control() => {
+                let what = format!("the seed {} is not of the control plane", roster.seed);
+                self.push(what, "name a controller", &[Key("seed")]);
+            }
+            Some(_) => {}
+        }
+        let workers = roster.nodes.iter().filter(|node| !node.is_control()).count();
+        if roster.minimum_workers > workers {
+            let what = format!(
+                "{} workers are the minimum, and there are {workers}",
+                roster.minimum_workers
+            );
+            self.push(
+                what,
+                "every node without the role `control` is one",
+                &[Key("minimum-workers")],
+            );
+        }
+    }
+
+    fn of_row(&mut self, roster: &Roster, row: usize, node: &Node) {
+        let at = |key| [Key("node"), Item(row), Key(key)];
+        let Node { name, address, .. } = node;
+        if !roster.subnet.has_host(*address) {
+            let what = format!("{name}'s address {address} is no host's in {}", roster.subnet);
+            self.push(what, "take a free address of the subnet", &at("address"));
+        }
+        if *address == roster.vip {
+            let what = format!("{name} has the VIP for its address");
+            self.push(what, "the VIP moves: no node has it", &at("address"));
+        }
+        if node.roles.is_empty() {
+            self.push(format!("{name} has no role"), "name one", &at("roles"));
+        }
+        match (roster.mode, &node.matches) {
+            (Mode::Static, None) => {
+                let what = format!("nothing says which machine {name} is");
+                self.push(what, "write match = { mac = \"...\" }, or mode = \"pool\"", &at("name"));
+            }
+            (Mode::Pool, Some(_)) => {
+                let what = format!("{name} names a machine, and in a pool all are alike");
+                self.push(what, "leave it out, or write mode = \"static\"", &at("match"));
+            }
+            (_, Some(Match::Serial(serial))) if serial.trim().is_empty() => {
+                self.push(format!("{name}'s serial number is empty"), "match by MAC", &at("match"));
+            }
+            _ => {}
+        }
+        self.of_disks(row, node);
+    }
+
+    fn of_disks(&mut self, row: usize, node: &Node) {
+        let at = |key| vec![Key("node"), Item(row), Key(key)];
+        let name = &node.name;
+        match (node.roles.contains(&Role::Storage), node.osd_disks.is_empty()) {
+            (true, true) => {
+                let what = format!("{name} has the role `storage`, and no disk for it");
+                self.push(what, "name its disks in osd-disks", &at("roles"));
+            }
+            (false, false) => {
+                let what = format!("{name} names disks for Ceph without the role `storage`");
+                self.push(what, "leave one of them out, or add the other", &at("osd-disks"));
+            }
+            _ => {}
+        }
+        let disks = || node.osd_disks.iter().enumerate();
+        let disk_at = |number| [at("osd-disks"), vec![Item(number)]].concat();
+        let what = format!("{name}'s disk");
+        self.of_twice(&what, disks().map(|(number, disk)| (disk, disk_at(number))));
+        for (number, disk) in disks() {
+            if !disk.starts_with("/dev/disk/by-") || disk.contains("..") {
+                let what = format!("{name}'s disk {disk:?} may be another one after the next boot");
+                self.push(
+                    what,
+                    "name it by a path that stays: /dev/disk/by-id/..., by-path/...",
+                    &disk_at(number),
+                );
+            }
+        }
+    }
+
+    fn of_uniqueness(&mut self, roster: &Roster) {
+        let rows = || roster.nodes.iter().enumerate();
+        let at = |row, key| vec![Key("node"), Item(row), Key(key)];
+        self.of_twice(
+            "the name",
+            rows().map(|(row, node)| (node.name.to_string(), at(row, "name"))),
+        );
+        self.of_twice("the address", rows().map(|(row, node)| (node.address, at(row, "address"))));
+        self.of_twice(
+            "the machine with serial number",
+            rows().filter_map(|(row, node)| {
+                let Some(Match::Serial(serial)) = &node.matches else { return None };
+                Some((serial.clone(), at(row, "match")))
+            }),
+        );
+        let nics = |row: usize, node: &Node| {
+            let nic = move |(number, mac)| {
+                (mac, vec![Key("node"), Item(row), Key("nic"), Item(number), Key("mac")])
+            };
+            node.nics.iter().map(|nic| nic.mac).enumerate().map(nic).collect::<Vec<_>>()
+        };
+        self.of_twice(
+            "the machine with MAC",
+            rows().flat_map(|(row, node)| {
+                let own = match node.matches {
+                    Some(Match::Mac(mac)) => Some((mac, at(row, "match"))),
+                    _ => None,
+                };
+                own.into_iter().chain(nics(row, node))
+            }),
+        );
+    }
+
+    fn of_twice<T: Eq + Hash + fmt::Display>(
+        &mut self,
+        what: &str,
+        values: impl Iterator<Item = (T, Vec<Step>)>,
+    ) {
+        let mut seen: HashMap<T, Vec<Step>> = HashMap::new();
+        for (value, at) in values {
+            match seen.get(&value) {
+                Some(first) => self.0.push(Fault {
+                    what: format!("{what} {value} is named twice"),
+                    hint: Some("one row, one machine"),
+                    at,
+                    first: Some(first.clone()),
+                }),
+                None => drop(seen.insert(value, at)),
+            }
+        }
+    }
+
+    fn push(&mut self, what: String, hint: &'static str, at: &[Step]) {
+        self.0.push(Fault { what, hint: Some(hint), at: at.to_vec(), first: None });
+    }
+}
