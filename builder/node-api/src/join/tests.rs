@@ -81,7 +81,8 @@ fn every_refusal_has_its_reason() {
         roster
     };
     let unproven = Peer { is_proven: false, ..proven(2) };
-    let cases: &[(Peer, Report, Result<&str, Option<Refusal>>)] = &[
+    type Answer<'a> = Result<&'a str, Option<Refusal>>;
+    let cases: &[(Peer, Report, Answer<'_>)] = &[
         (proven(2), report(2), Ok("control-2")),
         (proven(2), report(2), Ok("control-2")), // again
         (unproven, report(2), Err(Some(BadKey))),
@@ -190,7 +191,7 @@ fn a_cluster_is_formed_when_all_promised_and_once() {
                 match action {
                     seed::Action::Answer(answer) => match answer.verdict {
                         Verdict::Member(Orders { stage: Stage::Forming(formation), .. }) => {
-                            asked = Some(formation)
+                            asked = Some(formation);
                         }
                         Verdict::Member(_) => {}
                         other => panic!("{other:?}"),
