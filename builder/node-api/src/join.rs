@@ -20,8 +20,9 @@
 //! it deploys, a seed has every control-plane node's durable promise of just this one, and a node gives up a promise
 //! for a later epoch alone, and then only to the same machine, or where the operator raised the generation of the
 //! seed's row: said that the old seed is dead. Two seeds share at least one controller's promise, wherever partitions
-//! lie, if the controllers are other machines than the seed (three or more of them), and in pool mode if there are fewer
-//! machines than two clusters take. Who signs such a roster while the old seed runs has signed for two.
+//! lie, if there are controllers beside the seed and their rows mean the same machines to both: no two seeds at once
+//! while controllers are replaced, and in a pool fewer spare machines than controllers beside the seed. Who signs two
+//! rosters of one epoch, or raises the seed's generation while the old seed runs, has signed for two clusters.
 
 mod guard;
 mod hardware;

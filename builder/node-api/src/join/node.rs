@@ -227,12 +227,13 @@ impl Node {
         if !is_ours || self.saved.phase < Phase::Networked || self.seeds.contains(&from) {
             return;
         }
-        if self.seeds.len() == SEEDS_MAX {
+        if self.seeds.len() >= SEEDS_MAX {
             let first_heard = self.config.seeds.len().min(SEEDS_MAX - 1);
             self.seeds.remove(first_heard);
         }
         self.seeds.push(from);
-        if self.waits == Waits::Seed {
+        // Once a report: whoever sends beacons from ever new addresses puts off none.
+        if self.waits == Waits::Seed && self.unanswered > 0 {
             self.unanswered = 0;
             out.push(Action::Wake(now.mono + self.jitter(BACK_OFF.0)));
         }
