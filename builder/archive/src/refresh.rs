@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use coremax_fetch::{Digest, Error as FetchError, Fetcher, Got, Validator};
+use coremax_fetch::{Digest, Fetcher, Got, Validator};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +140,7 @@ fn fetch(
     let url = |file| format!("{}{file}", source.base());
     let get = |file| fetcher.get(&url(file), MAX_RELEASE, validator);
     let (got, signature) = match get("InRelease") {
-        Err(FetchError::Status { status: 404, .. }) => {
+        Err(error) if error.is_gone() => {
             let got = get("Release").map_err(failed)?;
             let signature = fetcher.get(&url("Release.gpg"), MAX_RELEASE, None).map_err(failed)?;
             (got, Some(signature))

@@ -5,7 +5,7 @@
 
 use std::{fmt, path::PathBuf, thread};
 
-use coremax_fetch::{Digest, Error as FetchError, Fetcher, Hasher, Input};
+use coremax_fetch::{Digest, Fetcher, Hasher, Input};
 
 use crate::{
     Distribution, Error, Freshness, Keyring, Mirrors, Package, Release, Side, index::Index, refresh,
@@ -172,7 +172,7 @@ impl Snapshot {
     ) -> Result<Vec<PathBuf>, Error> {
         let fetched = match fetcher.fetch_all(&self.inputs(), progress) {
             // Some copies of archives leave by-hash out, and keep the Release that announces it.
-            Err(FetchError::Status { status: 404, .. }) => {
+            Err(error) if error.is_gone() => {
                 let plain: Vec<_> = self.indexes.iter().map(|(_, i)| i.plain.clone()).collect();
                 fetcher.fetch_all(&plain, progress)
             }
