@@ -78,9 +78,9 @@ pub(crate) fn full_while_fetching(stage: &Stage) -> Outcome {
 }
 
 pub(crate) fn full_while_unpacking(stage: &Stage) -> Outcome {
-    // The packages are 15 times 300 kB.
+    // The packages are 15 times 300 kB. Which file is the first that has no room is chance.
     let ran = fills_up(stage, 6 << 20, "unpacking")?;
-    complained(&ran, &["unpacking"], "--cache")
+    complained(&ran, &["No space left"], "--cache")
 }
 
 /// A build on a disk that another fills up to `left` bytes when the first package is asked for, and the next
