@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use coremax_archive::{PackageSet, Reason, Selected};
 use coremax_fetch::Digest;
 use coremax_rootfs::Ids;
@@ -227,6 +227,9 @@ pub(crate) fn join(trees: [&Packages; 3]) -> Result<Vec<Package>> {
                     entry.insert(locked(package, suite)?)
                 }
             };
+            if entry.sha256 != package.digest {
+                bail!("two files are called {} {}", package.name, package.version);
+            }
             entry.trees.insert(tree);
             if tree == Tree::Image {
                 entry.why = Some(text::Why::of(&selected.reason));

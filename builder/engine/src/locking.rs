@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use coremax_archive::{Side, Universe, distribution, from_control, resolve_keeping};
 use coremax_fetch::Input;
 use coremax_recipe::Recipe;
-use coremax_rootfs::{Deb, Ids};
+use coremax_rootfs::{Deb, Ids, SERVICES, USERS};
 
 use crate::{
     builder::Builder,
@@ -53,9 +53,11 @@ impl Builder {
         stage.started("asking the archive", None, Unit::Count);
         self.remote()?.sources.warn_of_ignored(&stage);
         let before = Lock::find(&request.recipe)?;
-        // Another base shares neither versions nor accounts.
+        // Another base has other packages.
         let kept = before.as_ref().filter(|lock| lock.base == recipe.base.as_str());
-        let resolved = self.resolve_moving(&recipe, kept, moving, &stage)?;
+        // Accounts keep their numbers from base to base: machines keep their files.
+        let ids = before.as_ref().map(Lock::ids).unwrap_or_default();
+        let resolved = Resolved { ids, ..self.resolve_moving(&recipe, kept, moving, &stage)? };
         let mut lock = Lock {
             recipe: recipe.name.to_string(),
             base: recipe.base.to_string(),
@@ -84,10 +86,7 @@ impl Builder {
     ) -> Result<(Recipe, Resolved)> {
         let lock = Lock::load(file)?;
         lock.agree(&recipe, file)?;
-        let mut places = self.places(&recipe, stage)?;
-        for package in &lock.packages {
-            places.number(&package.suite);
-        }
+        let places = self.places(&recipe, &lock, stage)?;
         let number_of =
             |suite: &str| places.suites.iter().position(|s| s.name == suite).unwrap_or(0);
         let packages = |tree| Packages::new(lock.set(tree, &number_of), &places, &self.inputs);
@@ -104,20 +103,25 @@ impl Builder {
     }
 
     /// Everywhere that a locked package of the recipe may be fetched from.
-    fn places(&self, recipe: &Recipe, stage: &Stage<'_>) -> Result<Places> {
-        let shelf = self.archive.inputs.as_deref();
-        if self.archive.offline {
-            return Ok(Places::default().with_shelf(shelf).offline(true));
+    fn places(&self, recipe: &Recipe, lock: &Lock, stage: &Stage<'_>) -> Result<Places> {
+        let mut places = match self.archive.offline {
+            true => Places::default().offline(true),
+            false => Places::of(recipe, &self.remote()?.sources.of_recipe(recipe, stage)?),
+        };
+        places = places.with_shelf(self.archive.inputs.as_deref());
+        // This host may have no mirror for one, and the snapshot has it all the same.
+        for package in &lock.packages {
+            places.number(&package.suite);
         }
-        let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
-        let mut places = Places::of(recipe, &sources).with_shelf(shelf);
         let suites = distribution(recipe.base.as_str())?.suites;
         let of =
             |side| move |name: &str| suites.iter().any(|(suite, s)| *suite == name && *s == side);
-        if let Some(main) = &recipe.lock.snapshot {
-            let security = recipe.lock.snapshot_security.as_ref().unwrap_or(main);
-            places.also(of(Side::Main), main.as_ref());
-            places.also(of(Side::Security), security.as_ref());
+        let main = recipe.lock.snapshot.as_ref();
+        let security = recipe.lock.snapshot_security.as_ref().or(main);
+        for (side, snapshot) in [(Side::Main, main), (Side::Security, security)] {
+            if let Some(snapshot) = snapshot {
+                places.also(of(side), snapshot.as_ref());
+            }
         }
         Ok(places)
     }
@@ -130,10 +134,9 @@ impl Builder {
         moving: &Moving,
         stage: &Stage<'_>,
     ) -> Result<Resolved> {
-        let ids = kept.map(Lock::ids).unwrap_or_default();
         let freed = match (kept, moving) {
             (None, _) | (_, Moving::All) => {
-                return Ok(Resolved { ids, ..self.resolve(recipe, stage)? });
+                return self.resolve(recipe, stage);
             }
             (Some(_), Moving::None) => BTreeSet::new(),
             (Some(lock), Moving::Named(names)) => known(names, lock)?,
@@ -142,7 +145,7 @@ impl Builder {
         let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
         let archive = Archive::open(self, &sources)?;
         let universe = archive.load(stage)?;
-        let mut places = self.places(recipe, stage)?;
+        let mut places = self.places(recipe, lock, stage)?;
         let asked = asked(recipe)?;
         let mut packages = |tree| -> Result<Packages> {
             let kept = self.restored(lock, tree, &freed, &universe, &mut places)?;
@@ -156,7 +159,7 @@ impl Builder {
             machine: packages(Tree::Machine).context("for QEMU")?,
             distribution: distribution(recipe.base.as_str())?,
             epoch: lock.epoch,
-            ids,
+            ids: Ids::default(),
             locked: true,
         })
     }
@@ -201,8 +204,7 @@ impl Builder {
 
     /// The numbers of all accounts of what a plan builds.
     fn ids(&self, plan: &Plan, observer: Observer<'_>) -> Result<Ids> {
-        let numbered = plan.recipe.users.iter().all(|user| user.uid.is_some());
-        let wanted = if numbered { system::ID } else { site::ID };
+        let wanted = if plan.recipe.users.is_empty() { system::ID } else { site::ID };
         let outputs = self.run(&plan.steps, &[system::ID, wanted], &[], observer);
         let outputs = outputs.with_context(|| format!("building {}", plan.recipe.name))?;
         let mut ids = Ids::of(&outputs.path(system::ID, system::TREE))?;
@@ -215,10 +217,19 @@ impl Builder {
     }
 }
 
-/// The recipe with the numbers that its own accounts had before.
+/// The recipe with the numbers that its own accounts had before. New ones get numbers that nobody had: what an account
+/// leaves behind on machines is not the next one's.
 fn number(mut recipe: Recipe, ids: &Ids) -> Recipe {
+    let mut taken: BTreeSet<u32> = ids.users.values().chain(ids.groups.values()).copied().collect();
+    if taken.is_empty() {
+        return recipe;
+    }
+    taken.extend(recipe.users.iter().filter_map(|user| user.uid));
     for user in recipe.users.iter_mut().filter(|user| user.uid.is_none()) {
-        user.uid = ids.users.get(user.name.as_str()).copied();
+        let mut range = if user.system { SERVICES } else { USERS };
+        let had = ids.users.get(user.name.as_str()).copied();
+        user.uid = had.or_else(|| range.find(|number| !taken.contains(number)));
+        taken.extend(user.uid);
     }
     recipe
 }
@@ -254,4 +265,29 @@ fn described(
         control.stanza.fields().map(|(name, value)| format!("{name}: {value}\n")).collect();
     let package = from_control(&text, input, &locked.filename)?;
     Ok(coremax_archive::Package { source: locked.source, pin: locked.pin, ..package })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_account_gets_no_number_that_another_had() {
+        let text = "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n[[user]]\nname = \"bob\"\n\
+                    [[user]]\nname = \"ada\"\n[[user]]\nname = \"eve\"\n[[output]]\nformat = \"raw\"\n";
+        let part = coremax_recipe::parse("a.toml", text).unwrap();
+        let recipe = coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap();
+        let numbers = |recipe: Recipe, users: &[(&str, u32)]| {
+            let users = users.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect();
+            let recipe = number(recipe, &Ids { users, ..Ids::default() });
+            recipe.users.iter().map(|user| user.uid).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            numbers(recipe.clone(), &[]),
+            [None; 3],
+            "they are given when the system is known"
+        );
+        let locked = [("root", 0), ("alice", 1000), ("ada", 1001)];
+        assert_eq!(numbers(recipe, &locked), [Some(1002), Some(1001), Some(1003)]);
+    }
 }

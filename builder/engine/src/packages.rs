@@ -49,10 +49,14 @@ impl Packages {
 
     /// What the packages are, without where they come from.
     pub(crate) fn digest(&self) -> Digest {
-        let start = Fingerprint::new("packages", 1);
-        self.inputs
-            .iter()
-            .fold(start, |print, deb| print.with("deb", deb.digest.as_bytes()))
+        let start = Fingerprint::new("packages", 2);
+        let packages = self.debs.iter().zip(&self.inputs);
+        packages
+            .fold(start, |print, (deb, input)| {
+                // What it calls itself stands in the manifest, and is checked only where it is unpacked.
+                let name = format!("{} {} {}", deb.name, deb.version, deb.architecture);
+                print.with("deb", input.digest.as_bytes()).with("name", name)
+            })
             .finish()
     }
 }

@@ -17,13 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     builder::Builder,
-    fingerprint::{Part, Value},
+    fingerprint::{Fingerprint, Part, Value},
     plan::Plan,
     run::Step,
 };
 
 /// Names of a list that are told one by one, at most. Ours: half a screen.
 const MOST: usize = 12;
+/// What a build gives its image, and a plan does not have.
+const OF_A_BUILD: [&str; 2] = ["version", "certificate"];
 
 /// What the steps of a build read, by step.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,15 +109,16 @@ impl Last {
             let line = "runs: all that it reads is as in the last build, but what it made is stored no longer";
             return say(depth, format!("{} {line}", step.id()));
         }
+        let now = step.reads();
+        let changes: Vec<_> = before.changes(&now).collect();
+        if changes.is_empty() {
+            let line = "runs for another version or signature alone, if a build wants them";
+            return say(depth, format!("{} {line}", step.id()));
+        }
         say(depth, format!("{} runs again:", step.id()));
         told.insert(step.id());
-        let now = step.reads();
         let mut deeper = Vec::new();
-        for (number, part) in now.parts().iter().enumerate() {
-            let was = before.parts.get(number).filter(|was| was.label == part.label);
-            if was.is_some_and(|was| was.value == part.value) {
-                continue;
-            }
+        for (was, part) in changes {
             let made_by = |step: &&dyn Step| is_of(&part.value, &step.fingerprint());
             match steps.iter().map(AsRef::as_ref).find(made_by) {
                 Some(other) => deeper.push(other),
@@ -131,6 +134,22 @@ impl Last {
                 self.compare_into(steps, other, depth + 1, told, lines);
             }
         }
+    }
+}
+
+impl Read {
+    /// What is read now and was another value, or was not there; but for what each build gives its image.
+    fn changes<'a>(
+        &'a self,
+        now: &'a Fingerprint,
+    ) -> impl Iterator<Item = (Option<&'a Part>, &'a Part)> {
+        let parts = now.parts().iter().enumerate().map(|(number, part)| {
+            (self.parts.get(number).filter(|was| was.label == part.label), part)
+        });
+        parts.filter(|(was, part)| {
+            !OF_A_BUILD.contains(&part.label.as_str())
+                && was.is_none_or(|was| was.value != part.value)
+        })
     }
 }
 

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, tree::Tree};
 
-pub(crate) use database::{Accounts, SERVICES};
+pub(crate) use database::Accounts;
+pub use database::{SERVICES, USERS};
 
 /// A user to be added, or to be changed where the tree has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

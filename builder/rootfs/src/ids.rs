@@ -104,6 +104,10 @@ fn moves(have: &BTreeMap<String, u32>, pins: &BTreeMap<String, u32>) -> Result<M
             ));
         }
     }
+    let mut given = BTreeSet::new();
+    if let Some(to) = moves.values().find(|to| !given.insert(**to)) {
+        return Err(wrong("accounts", &format!("two of them are to have the number {to}")));
+    }
     moves.retain(|from, to| from != to);
     Ok(moves)
 }
@@ -187,6 +191,9 @@ mod tests {
         }
         let error = moves(&numbers("a=0 root=0"), &numbers("a=100")).unwrap_err().to_string();
         assert!(error.contains("another's too"), "{error}");
+        let error =
+            moves(&numbers("a=100 b=101"), &numbers("a=200 b=200")).unwrap_err().to_string();
+        assert!(error.contains("are to have the number 200"), "{error}");
     }
 
     proptest! {

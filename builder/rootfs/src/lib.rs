@@ -22,7 +22,7 @@ mod tree;
 mod units;
 mod unpack;
 
-pub use accounts::{Group, User, add_accounts};
+pub use accounts::{Group, SERVICES, USERS, User, add_accounts};
 pub use at_boot::read_at_boot;
 pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};

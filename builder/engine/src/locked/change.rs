@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::Lock;
+use super::{Lock, Package};
 
 /// The difference of two locks, a line each. Displays as "nothing has changed" where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,14 @@ impl Changes {
             return Self { lines: vec![format!("{packages} packages and {ids} ids locked")] };
         };
         let mut lines = Vec::new();
-        let (was, is) = (versions(before), versions(after));
-        compare(&was, &is, &mut lines);
+        compare(&versions(before), &versions(after), &mut lines);
+        rebuilt(before, after, &mut lines);
+        if before.base != after.base {
+            lines.push(format!("base {} -> {}", before.base, after.base));
+        }
+        if before.asked != after.asked {
+            lines.push("what the recipe asks the archive for".to_owned());
+        }
         if before.epoch != after.epoch {
             lines.push(format!("epoch {} -> {}", before.epoch, after.epoch));
         }
@@ -35,8 +41,7 @@ impl Changes {
             compare(&shown(was), &shown(is), &mut lines);
         }
         let digests = |lock: &Lock| {
-            let digest = |digest: &coremax_fetch::Digest| digest.to_string()[..12].to_owned();
-            lock.inputs.iter().map(|(path, sha256)| (path.clone(), digest(sha256))).collect()
+            lock.inputs.iter().map(|(path, sha256)| (path.clone(), short(sha256))).collect()
         };
         compare(&digests(before), &digests(after), &mut lines);
         Self { lines }
@@ -52,6 +57,25 @@ fn versions(lock: &Lock) -> BTreeMap<String, String> {
     }
     let join = |versions: BTreeSet<String>| versions.into_iter().collect::<Vec<_>>().join(", ");
     versions.into_iter().map(|(name, versions)| (name, join(versions))).collect()
+}
+
+/// Packages that are called the same and are others: of other bytes, or from elsewhere.
+fn rebuilt(before: &Lock, after: &Lock, lines: &mut Vec<String>) {
+    let key = |p: &Package| (p.name.clone(), p.version.clone(), p.architecture.clone());
+    let was: BTreeMap<_, _> =
+        before.packages.iter().map(|package| (key(package), package)).collect();
+    for package in &after.packages {
+        let Some(old) = was.get(&key(package)) else { continue };
+        let of = |p: &Package| format!("{} in {}", short(&p.sha256), p.suite);
+        if of(old) != of(package) {
+            let (name, version) = (&package.name, &package.version);
+            lines.push(format!("{name} {version}: {} -> {}", of(old), of(package)));
+        }
+    }
+}
+
+fn short(digest: &coremax_fetch::Digest) -> String {
+    digest.to_string()[..12].to_owned()
 }
 
 fn compare(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, lines: &mut Vec<String>) {
@@ -102,7 +126,9 @@ mod tests {
         let after = lock(&[("a", "2"), ("b", "1"), ("d", "1")], "x = 100\ny = 101", 'b');
         let changes = Changes::between(Some(&before), &after).to_string();
         let input = "overlays/a aaaaaaaaaaaa -> bbbbbbbbbbbb";
-        assert_eq!(changes, format!("a 1 -> 2\nc 1 removed\nd 1 added\nuser y 101 added\n{input}"));
+        let rebuilt = "b 1: aaaaaaaaaaaa in s -> bbbbbbbbbbbb in s";
+        let moved = "a 1 -> 2\nc 1 removed\nd 1 added";
+        assert_eq!(changes, format!("{moved}\n{rebuilt}\nuser y 101 added\n{input}"));
         assert_eq!(Changes::between(Some(&after), &after).to_string(), "nothing has changed");
         assert_eq!(Changes::between(None, &after).to_string(), "3 packages and 2 ids locked");
     }

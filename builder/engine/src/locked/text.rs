@@ -89,13 +89,8 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Lock, Malformed> {
             format!("this is format {}, and {FORMAT} is known here", written.format.get_ref());
         return Err(wrong(Some(written.format.span()), what));
     }
-    for id in written.users.values().chain(written.groups.values()) {
-        if *id.get_ref() > MAX_ID {
-            return Err(wrong(
-                Some(id.span()),
-                format!("{} is no number of an account", id.get_ref()),
-            ));
-        }
+    for ids in [&written.users, &written.groups] {
+        numbers(ids).map_err(|(span, what)| wrong(Some(span), what))?;
     }
     in_order(&written.inputs, |input| &input.path)
         .and_then(|()| in_order(&written.packages, key))
@@ -121,6 +116,25 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Lock, Malformed> {
         inputs: inputs.map(|input| (input.path, input.sha256)).collect(),
         packages: written.packages.into_iter().map(Spanned::into_inner).collect(),
     })
+}
+
+/// Each name has a number of its own, and root alone has root's. Two merge requests may have taken one each.
+fn numbers(ids: &BTreeMap<String, Spanned<u32>>) -> Result<(), (Range<usize>, String)> {
+    let mut owners = BTreeMap::new();
+    for (name, id) in ids {
+        let number = *id.get_ref();
+        let what = if number > MAX_ID {
+            format!("{number} is no number of an account")
+        } else if (number == 0) != (name == "root") {
+            "0 is root's number, and root's alone".to_owned()
+        } else if let Some(other) = owners.insert(number, name) {
+            format!("{number} is the number of {other}")
+        } else {
+            continue;
+        };
+        return Err((id.span(), what));
+    }
+    Ok(())
 }
 
 fn key(package: &Package) -> (&Word, &Word, &Word) {

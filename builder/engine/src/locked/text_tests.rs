@@ -57,6 +57,9 @@ fn whatever_is_wrong_is_named_with_its_place() {
         ("name = \"b\"", "name = \"a\"", text.lines().count() - 11, "comes twice"),
         ("name = \"a\"", "name = \"c\"", text.lines().count() - 11, "out of order"),
         ("\"_apt\" = 42", "\"_apt\" = 4294967295", line("\"_apt\""), "no number of an account"),
+        ("\"_apt\" = 42", "\"_apt\" = 0", line("\"_apt\""), "root's alone"),
+        ("\"root\" = 0", "\"root\" = 5", line("\"root\""), "root's alone"),
+        ("\"_apt\" = 42", "\"_apt\" = 42\n\"a\" = 42", line("\"_apt\"") + 1, "number of _apt"),
         ("[groups]", "[group]", line("[groups]"), "group"),
     ] {
         let changed = text.replacen(from, to, 1);

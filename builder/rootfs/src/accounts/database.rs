@@ -13,9 +13,10 @@ use crate::{
     tree::Tree,
 };
 
-/// Numbers for people and for services. Set by Debian Policy 9.2.2.
-const USERS: RangeInclusive<u32> = 1000..=59_999;
-pub(crate) const SERVICES: RangeInclusive<u32> = 100..=999;
+/// Numbers for people. Set by Debian Policy 9.2.2.
+pub const USERS: RangeInclusive<u32> = 1000..=59_999;
+/// Numbers for services. Set by Debian Policy 9.2.2.
+pub const SERVICES: RangeInclusive<u32> = 100..=999;
 /// The longest name of a user or group. Set by Linux (utmp).
 const MAX_NAME_BYTES: usize = 32;
 /// A password that nothing matches. Not `!`, which some take for a locked account and then refuse
