@@ -1,14 +1,13 @@
 //! Which files of a tree a boot reads, as far as the tree itself tells: what systemd, udev and PAM read of
 //! themselves, the programs that units start, and the libraries that these name.
 //!
-//! It is a guess, and one that does no harm where it errs: whoever lays out a file system by it puts together
-//! what is read together. Which modules a kernel loads depends on the machine and is not said here.
+//! It is a guess, and one that does no harm where it errs: whoever lays out a file system by it makes these files
+//! quick to read. Which modules a kernel loads depends on the machine and is not said here.
 
 mod elf;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -51,8 +50,7 @@ const MODULES: &str = "usr/lib/modules";
 /// # Errors
 /// Where a folder of the tree cannot be listed, or a file of it not be read.
 pub fn read_at_boot(tree: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found =
-        Found { tree: Tree::open(tree)?, at: tree, files: BTreeSet::new(), new: Vec::new() };
+    let mut found = Found { tree: Tree::open(tree)?, files: BTreeSet::new(), new: Vec::new() };
     for folder in FOLDERS {
         found.add_folder(Path::new(folder))?;
     }
@@ -65,8 +63,8 @@ pub fn read_at_boot(tree: &Path) -> Result<Vec<PathBuf>, Error> {
     for (folder, prefix) in PLUGINS {
         found.add_plain(Path::new(folder), prefix)?;
     }
-    for release in found.folders(Path::new(MODULES))? {
-        found.add_plain(&release, "modules.")?;
+    for release in found.tree.folder_names(Path::new(MODULES))? {
+        found.add_plain(&Path::new(MODULES).join(release), "modules.")?;
     }
     while let Some(file) = found.new.pop() {
         found.add_needed(&file)?;
@@ -74,15 +72,14 @@ pub fn read_at_boot(tree: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found.files.into_iter().collect())
 }
 
-struct Found<'t> {
+struct Found {
     tree: Tree,
-    at: &'t Path,
     files: BTreeSet<PathBuf>,
     /// Those of `files` that nobody has looked into.
     new: Vec<PathBuf>,
 }
 
-impl Found<'_> {
+impl Found {
     /// Adds the plain file that this path leads to, if there is one.
     fn add(&mut self, path: &Path) -> bool {
         let Some(file) = self.tree.plain_file(path) else { return false };
@@ -98,8 +95,8 @@ impl Found<'_> {
             return Ok(());
         }
         self.add_plain(folder, "")?;
-        for below in self.folders(folder)? {
-            self.add_folder(&below)?;
+        for below in self.tree.folder_names(folder)? {
+            self.add_folder(&folder.join(below))?;
         }
         Ok(())
     }
@@ -125,8 +122,8 @@ impl Found<'_> {
                 }
             }
         }
-        for below in self.folders(folder)? {
-            self.add_programs(&below)?;
+        for below in self.tree.folder_names(folder)? {
+            self.add_programs(&folder.join(below))?;
         }
         Ok(())
     }
@@ -134,7 +131,8 @@ impl Found<'_> {
     /// Adds the libraries that a program or library names, each from the first folder that has it.
     fn add_needed(&mut self, file: &Path) -> Result<(), Error> {
         let failed = |source| Error::Tree { operation: "reading", path: file.into(), source };
-        let Some(content) = elf::read(&self.at.join(file)).map_err(failed)? else { return Ok(()) };
+        let content = self.tree.open_file(file).and_then(elf::read).map_err(failed)?;
+        let Some(content) = content else { return Ok(()) };
         let Ok(needs) = elf::needs(&content) else { return Ok(()) };
         for name in &needs.libraries {
             let own = needs.folders.iter().map(|folder| folder.trim_start_matches('/'));
@@ -144,24 +142,6 @@ impl Found<'_> {
             self.add(Path::new(linker.trim_start_matches('/')));
         }
         Ok(())
-    }
-
-    /// The folders in a folder, in order; none where it is missing.
-    fn folders(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-        let failed = |source| Error::Tree { operation: "listing", path: folder.into(), source };
-        let entries = match fs::read_dir(self.at.join(folder)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(failed)?,
-        };
-        let mut folders = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            if entry.file_type().map_err(failed)?.is_dir() {
-                folders.push(folder.join(entry.file_name()));
-            }
-        }
-        folders.sort();
-        Ok(folders)
     }
 }
 
@@ -175,7 +155,7 @@ fn programs(unit: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 

@@ -130,6 +130,15 @@ impl Tree {
 
     /// The names of all plain files of a folder, in order; none where it is missing.
     pub(crate) fn file_names(&self, path: &Path) -> Result<Vec<OsString>, Error> {
+        self.names(path, fs::FileType::RegularFile)
+    }
+
+    /// The names of all folders of a folder, in order; none where it is missing.
+    pub(crate) fn folder_names(&self, path: &Path) -> Result<Vec<OsString>, Error> {
+        self.names(path, fs::FileType::Directory)
+    }
+
+    fn names(&self, path: &Path, kind: fs::FileType) -> Result<Vec<OsString>, Error> {
         let failed = |source| Error::Tree { operation: "reading", path: shown(path), source };
         let folder = match self.folder(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -142,8 +151,9 @@ impl Tree {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|errno| failed(errno.into()))?;
-            if entry.file_type() == fs::FileType::RegularFile {
-                names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if entry.file_type() == kind && name != "." && name != ".." {
+                names.push(name.to_owned());
             }
         }
         names.sort();
@@ -196,7 +206,8 @@ impl Tree {
         Some(file.strip_prefix(root).ok()?.to_owned())
     }
 
-    fn open_file(&self, path: &Path) -> io::Result<File> {
+    /// Opens a file for reading, symbolic links to it followed.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let (folder, name) = self.parent(&path)?;

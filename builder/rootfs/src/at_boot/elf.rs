@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
 };
 
 use object::{
@@ -27,8 +26,7 @@ pub(super) struct Needs {
 }
 
 /// The file's content where it is an ELF file.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = File::open(path)?;
+pub(super) fn read(mut file: File) -> io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut content)?;
     if content != MAGIC {
@@ -77,17 +75,17 @@ mod tests {
 
     #[test]
     fn a_program_of_this_machine_needs_its_c_library() {
-        let content = read(Path::new("/bin/sh")).unwrap().unwrap();
+        let content = read(File::open("/bin/sh").unwrap()).unwrap().unwrap();
         let needs = needs(&content).unwrap();
         assert_eq!(needs.libraries, ["libc.so.6"]);
         assert!(needs.linker.unwrap().ends_with("ld-linux-x86-64.so.2"));
-        assert_eq!(read(Path::new("/etc/passwd")).unwrap(), None);
+        assert_eq!(read(File::open("/etc/passwd").unwrap()).unwrap(), None);
     }
 
     proptest! {
         #[test]
         fn no_file_makes_it_panic(at in 0usize..4096, change: u8, length in 0usize..130_000) {
-            let mut content = read(Path::new("/bin/sh")).unwrap().unwrap();
+            let mut content = read(File::open("/bin/sh").unwrap()).unwrap().unwrap();
             content[at] = change;
             content.truncate(length);
             let _ = needs(&content);
