@@ -32,7 +32,7 @@ mod selected;
 mod trial;
 mod uevent;
 
-use std::{convert::Infallible, fs};
+use std::{convert::Infallible, fs, path::Path};
 
 use anyhow::{Context, Result};
 use coremax_node_api::early_boot::{self, State};
@@ -82,7 +82,9 @@ fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;
-    loader.need(&["efivarfs"]);
+    if Path::new(mounts::FIRMWARE).is_dir() {
+        loader.need(&["efivarfs"]);
+    }
     mounts::for_systemd();
     loader.stop();
     handover::to(&line.init, arguments)

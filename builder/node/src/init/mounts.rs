@@ -12,6 +12,10 @@ pub(crate) const OURS: &str = "/run/coremax";
 /// Where the root is put together.
 pub(crate) const ROOT: &str = "/sysroot";
 
+/// What Linux shows of UEFI, and its variables; nothing where a BIOS started it.
+pub(crate) const FIRMWARE: &str = "/sys/firmware/efi";
+pub(crate) const VARIABLES: &str = "/sys/firmware/efi/efivars";
+
 /// Mounts /proc, /sys, /dev and /run, and opens the console.
 pub(crate) fn kernel() -> Result<()> {
     let (plain, no_exec) =
@@ -31,7 +35,7 @@ pub(crate) fn for_systemd() {
     for (kind, folder, flags) in [
         ("debugfs", "/sys/kernel/debug", no_exec),
         ("tracefs", "/sys/kernel/tracing", no_exec),
-        ("efivarfs", "/sys/firmware/efi/efivars", no_exec),
+        ("efivarfs", VARIABLES, no_exec),
         ("mqueue", "/dev/mqueue", no_exec),
         ("hugetlbfs", "/dev/hugepages", MountFlags::empty()),
     ] {

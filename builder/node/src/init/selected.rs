@@ -9,10 +9,13 @@ use std::{fs, path::Path};
 use coremax_node_api::slot::entries::Entry;
 use rustix::mount::MountFlags;
 
-use super::{cmdline::CommandLine, console, loader::Loader, mounts};
+use super::{
+    cmdline::CommandLine,
+    console,
+    loader::Loader,
+    mounts::{self, FIRMWARE, VARIABLES},
+};
 
-const FIRMWARE: &str = "/sys/firmware/efi";
-const VARIABLES: &str = "/sys/firmware/efi/efivars";
 const SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// The command line with the slot that was taken, where it does not say so itself.
@@ -33,7 +36,7 @@ fn read(loader: &Loader) -> Option<String> {
     }
     let slot =
         fs::read(Path::new(VARIABLES).join(SELECTED)).ok().and_then(|variable| parse(&variable));
-    // The root's systemd mounts it for itself.
+    // The root's is mounted later, to be written to.
     let _ = rustix::mount::unmount(VARIABLES, rustix::mount::UnmountFlags::empty());
     slot
 }
