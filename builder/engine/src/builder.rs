@@ -161,7 +161,7 @@ impl Builder {
         }
         let firmware = Firmware::of(plan.recipe.root.secure_boot);
         if let Testing::Boot(settings) = &output.testing {
-            settings.suit(firmware)?;
+            verify::suit(&settings.firmware, firmware)?;
         }
         let equal = Equal::find(&plan, output);
         if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
@@ -224,7 +224,7 @@ impl Builder {
         observer: Observer<'_>,
     ) -> Result<()> {
         let stored = Stored::load(folder)?;
-        boot.suit(stored.firmware)?;
+        verify::suit(&boot.firmware, stored.firmware)?;
         if let Some(report) = report {
             fs::create_dir_all(report).with_context(|| format!("making {}", report.display()))?;
         }

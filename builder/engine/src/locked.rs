@@ -9,8 +9,8 @@
 //! [[package]]                      # name, version, architecture, suite, pool, size, installed, sha256, in, why
 //! ```
 //!
-//! It is an input of planning and of nothing else: a plan from a lock is the plan that the archive led to when it was
-//! locked. Where files come from is no part of it: a mirror, a snapshot and a folder serve the same
+//! It is an input of planning and of nothing else: a plan from a lock has the packages that the archive led to when it
+//! was locked, and the numbers of accounts besides. Where files come from is no part of it: a mirror, a snapshot and a folder serve the same
 //! bytes or none.
 
 mod agree;

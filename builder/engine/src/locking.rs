@@ -1,9 +1,6 @@
 //! Locking: from a recipe and an archive to a lock, and from a lock to what a plan is made of.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result};
 use coremax_archive::{Side, Universe, distribution, from_control, resolve_keeping};
@@ -87,9 +84,9 @@ impl Builder {
         let lock = Lock::load(file)?;
         lock.agree(&recipe, file)?;
         let places = self.places(&recipe, &lock, stage)?;
-        let number_of =
-            |suite: &str| places.suites.iter().position(|s| s.name == suite).unwrap_or(0);
-        let packages = |tree| Packages::new(lock.set(tree, &number_of), &places, &self.inputs);
+        let packages = |tree| {
+            Packages::new(lock.set(tree, &|suite| places.number(suite)), &places, &self.inputs)
+        };
         let resolved = Resolved {
             distribution: distribution(recipe.base.as_str())?,
             packages: packages(Tree::Image),
@@ -111,7 +108,7 @@ impl Builder {
         places = places.with_shelf(self.archive.inputs.as_deref());
         // This host may have no mirror for one, and the snapshot has it all the same.
         for package in &lock.packages {
-            places.number(&package.suite);
+            places.add(&package.suite);
         }
         let suites = distribution(recipe.base.as_str())?.suites;
         let of =
@@ -134,21 +131,18 @@ impl Builder {
         moving: &Moving,
         stage: &Stage<'_>,
     ) -> Result<Resolved> {
-        let freed = match (kept, moving) {
-            (None, _) | (_, Moving::All) => {
-                return self.resolve(recipe, stage);
-            }
-            (Some(_), Moving::None) => BTreeSet::new(),
-            (Some(lock), Moving::Named(names)) => known(names, lock)?,
+        let (lock, freed) = match (kept, moving) {
+            (None, _) | (_, Moving::All) => return self.resolve(recipe, stage),
+            (Some(lock), Moving::None) => (lock, BTreeSet::new()),
+            (Some(lock), Moving::Named(names)) => (lock, known(names, lock)?),
         };
-        let Some(lock) = kept else { return self.resolve(recipe, stage) };
         let sources = self.remote()?.sources.of_recipe(recipe, stage)?;
         let archive = Archive::open(self, &sources)?;
         let universe = archive.load(stage)?;
-        let mut places = self.places(recipe, lock, stage)?;
+        let places = self.places(recipe, lock, stage)?;
         let asked = asked(recipe)?;
-        let mut packages = |tree| -> Result<Packages> {
-            let kept = self.restored(lock, tree, &freed, &universe, &mut places)?;
+        let packages = |tree| -> Result<Packages> {
+            let kept = self.restored(lock, tree, &freed, &universe, &places)?;
             let set =
                 resolve_keeping(&universe.packages, &kept, &freed, &request_for(tree, &asked));
             Ok(Packages::new(set?, &places, &self.inputs))
@@ -172,13 +166,9 @@ impl Builder {
         tree: Tree,
         freed: &BTreeSet<String>,
         universe: &Universe,
-        places: &mut Places,
+        places: &Places,
     ) -> Result<Vec<coremax_archive::Package>> {
-        let mut numbers = BTreeMap::new();
-        for package in lock.of(tree) {
-            numbers.insert(package.suite.clone(), places.number(&package.suite));
-        }
-        let set = lock.set(tree, &|suite| numbers.get(suite).copied().unwrap_or(0)).selected;
+        let set = lock.set(tree, &|suite| places.number(suite)).selected;
         let locked = set.into_iter().map(|selected| selected.package);
         let stays = locked.filter(|package| !freed.contains(&package.name));
         let mut kept: Vec<_> = stays

@@ -17,7 +17,7 @@ pub struct Packages {
     pub inputs: Vec<Input>,
     /// Where each of them lies once it is fetched, in the set's order.
     pub debs: Vec<Deb>,
-    /// The suite that each comes from, in the set's order, by its [name](crate::places::Suite::name).
+    /// The suite that each comes from, in the set's order, by its [name](Places::suite).
     pub suites: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ impl Packages {
     pub(crate) fn new(set: PackageSet, places: &Places, cache: &Cache) -> Self {
         let packages = || set.selected.iter().map(|selected| &selected.package);
         let inputs = packages().map(|package| places.input(package)).collect();
-        let suites = packages().map(|p| places.suites[p.source].name.clone()).collect();
+        let suites = packages().map(|package| places.suite(package).to_owned()).collect();
         let deb = |p: &coremax_archive::Package| Deb {
             name: p.name.clone(),
             version: p.version.clone(),

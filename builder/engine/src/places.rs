@@ -12,7 +12,7 @@ use coremax_recipe::Recipe;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     /// In the order of the sources.
-    pub(crate) suites: Vec<Suite>,
+    suites: Vec<Suite>,
     /// A folder of inputs by digest.
     shelf: Option<PathBuf>,
     /// Whether nothing else may be asked.
@@ -21,9 +21,9 @@ pub(crate) struct Places {
 
 /// One suite, and who serves it.
 #[derive(Debug, Clone)]
-pub(crate) struct Suite {
+struct Suite {
     /// Of the base, the suite's own name; of an archive of the recipe's, `ARCHIVE/SUITE`.
-    pub(crate) name: String,
+    name: String,
     /// Roots of archives, in the order in which they are asked.
     mirrors: Vec<String>,
 }
@@ -66,13 +66,21 @@ impl Places {
         }
     }
 
-    /// The number of a suite, added where it is not known: a lock may name one that this host has no mirror for.
-    pub(crate) fn number(&mut self, name: &str) -> usize {
-        let found = self.suites.iter().position(|suite| suite.name == name);
-        found.unwrap_or_else(|| {
+    /// Takes in a suite that is not known: a lock may name one that this host has no mirror for.
+    pub(crate) fn add(&mut self, name: &str) {
+        if !self.suites.iter().any(|suite| suite.name == name) {
             self.suites.push(Suite { name: name.to_owned(), mirrors: Vec::new() });
-            self.suites.len() - 1
-        })
+        }
+    }
+
+    /// The number of a suite that is known.
+    pub(crate) fn number(&self, name: &str) -> usize {
+        self.suites.iter().position(|suite| suite.name == name).unwrap_or(0)
+    }
+
+    /// The name of the suite that a package comes from: of an archive of the recipe's, `ARCHIVE/SUITE`.
+    pub(crate) fn suite(&self, package: &Package) -> &str {
+        &self.suites[package.source].name
     }
 
     /// A package's .deb.

@@ -80,11 +80,6 @@ impl BootSettings {
         }
     }
 
-    /// [`suit`], for all that these name.
-    pub(crate) fn suit(&self, made_for: &[Firmware]) -> Result<()> {
-        suit(&self.firmware, made_for)
-    }
-
     /// Whether every one of these artefacts was booted, as it is, by every firmware that is wanted.
     pub(crate) fn are_met(
         &self,
@@ -478,7 +473,7 @@ mod tests {
         ] {
             let firmware = vec![Firmware::Uefi, Firmware::named(word).unwrap()];
             let settings = BootSettings { firmware, ..BootSettings::default() };
-            let suits = settings.suit(Firmware::of(secure_boot));
+            let suits = suit(&settings.firmware, Firmware::of(secure_boot));
             assert_eq!(suits.is_ok(), fits, "{secure_boot} {word}");
         }
     }

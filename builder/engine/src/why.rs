@@ -65,8 +65,9 @@ fn place(cache: &Path, plan: &Plan) -> PathBuf {
 impl Last {
     fn of(steps: &[Box<dyn Step>]) -> Self {
         let read = |step: &dyn Step| {
-            let (fingerprint, parts) = (step.fingerprint(), step.reads().parts().to_vec());
-            (step.id().to_owned(), Read { fingerprint, parts })
+            let reads = step.reads();
+            let parts = reads.parts().to_vec();
+            (step.id().to_owned(), Read { fingerprint: reads.finish(), parts })
         };
         Self { steps: steps.iter().map(AsRef::as_ref).map(read).collect() }
     }

@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Range,
+    sync::Arc,
 };
 
 use coremax_archive::Reason;
 use coremax_fetch::Digest;
+use coremax_toml_text::{Place, Source};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -23,8 +25,7 @@ const MAX_ID: u32 = u32::MAX - 1;
 /// A text that is no lock.
 #[derive(Debug)]
 pub(crate) struct Malformed {
-    /// The file, and the place as editors count it.
-    place: String,
+    place: Place,
     what: String,
 }
 
@@ -44,10 +45,8 @@ impl Malformed {
     }
 
     fn new(name: &str, text: &str, span: Option<Range<usize>>, what: impl Into<String>) -> Self {
-        let before = text.get(..span.map_or(0, |span| span.start)).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Self { place: format!("{name}:{line}:{column}"), what: what.into() }
+        let source = Arc::new(Source::new(name, text.to_owned()));
+        Self { place: Place::new(source, span.unwrap_or(0..0)), what: what.into() }
     }
 }
 

@@ -35,7 +35,7 @@ use coremax_recipe::Modules;
 use super::{
     kernel::{self, INITRD},
     modules,
-    site::NODE,
+    site::{NODE, NODE_DIGEST},
     system, tools,
 };
 use crate::{
@@ -82,7 +82,7 @@ impl Step for Initrd {
         Fingerprint::new("initrd", REVISION)
             .with_digest("system", &self.system)
             .with_digest("tools", &self.tools)
-            .with("node program", NODE)
+            .with_digest("node program", &NODE_DIGEST)
             .with_json("modules", &self.modules)
             .with("epoch", self.epoch.to_string())
     }

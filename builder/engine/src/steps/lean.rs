@@ -108,7 +108,7 @@ RemainAfterExit=yes
 ExecStart=udevadm trigger --action=add --subsystem-match=cpu --subsystem-match=serio \
 --subsystem-match=acpi --subsystem-match=pci
 ";
-const LATE_UNIT: &str = "usr/lib/systemd/system/coremax-late-devices.service";
+const LATE_UNIT: &str = "/usr/lib/systemd/system/coremax-late-devices.service";
 const LATE_WANTED: &str =
     "usr/lib/systemd/system/multi-user.target.wants/coremax-late-devices.service";
 
@@ -130,13 +130,11 @@ pub(crate) fn lay(tree: &Path, recipe: &Recipe) -> Result<()> {
     if trigger.contains(PRIORITIZED) {
         let path = format!("/{TRIGGER}.d/10-coremax.conf");
         files.push(file(&path, COLDPLUG.as_bytes(), 0o644));
-        files.push(file(&format!("/{LATE_UNIT}"), LATE.as_bytes(), 0o644));
-    }
-    place(tree, &files)?;
-    if trigger.contains(PRIORITIZED) {
+        files.push(file(LATE_UNIT, LATE.as_bytes(), 0o644));
         link(tree, Path::new(LATE_WANTED), Path::new("../coremax-late-devices.service"))
             .context("starting the drivers that come late")?;
     }
+    place(tree, &files)?;
     let generators = GENERATORS.map(|name| format!("etc/systemd/system-generators/{name}"));
     let on_demand = ON_DEMAND.iter().filter(|unit| !wanted(recipe, unit));
     let on_demand = on_demand.map(|unit| format!("etc/systemd/system/sysinit.target.wants/{unit}"));
