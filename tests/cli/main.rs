@@ -17,14 +17,17 @@ const BROKEN: [(&str, &[&str]); 6] = [
     ("name = \"x\"\nbase\n", &["recipe.toml:2"]),
 ];
 
+const VERBS: [&str; 10] =
+    ["build", "check", "plan", "lock", "vendor", "test", "run", "clean", "key", "cluster"];
+
 #[test]
 fn help_teaches() {
     let ran = run(&["--help"]);
     assert!(ran.ok);
-    for word in ["build", "check", "plan", "test", "run", "clean", "recipes/node.toml"] {
+    for word in VERBS.into_iter().chain(["recipes/node.toml"]) {
         assert!(ran.out.contains(word), "--help does not mention {word}");
     }
-    for verb in ["build", "plan", "test", "run", "clean", "check", "key"] {
+    for verb in VERBS {
         let ran = run(&[verb, "--help"]);
         assert!(ran.ok, "{verb} --help: {}", ran.err);
         assert!(ran.out.lines().all(|line| line.chars().count() <= 100), "{verb}: long lines");

@@ -15,7 +15,7 @@ use std::{
 use coremax_sandbox::{Cmd, Sandbox};
 use coremax_tests::{Outcome, Ran, Sentence, cache, coremax, expect, project, ran, tell};
 
-const STORY: [Sentence<Stage>; 14] = [
+const STORY: [Sentence<Stage>; 15] = [
     ("a recipe is locked, with every package, id and input, and no mirror", locks),
     ("locking again changes nothing", locks_the_same),
     ("one package is moved, and nothing else", moves_one),
@@ -27,7 +27,8 @@ const STORY: [Sentence<Stage>; 14] = [
     ("a package that has left the mirror is taken from a snapshot", refused::snapshot),
     ("what a locked build reads is gathered, and listed", gathers),
     ("a file that is missing or changed there is refused by name", refused::spoilt),
-    ("with an empty cache and no network, a build needs nothing else", builds_offline),
+    ("with an empty cache and no network, a build and its boot need nothing else", builds_offline),
+    ("nor does it to boot the result again elsewhere", boots_offline),
     ("accounts have the numbers that the lock says", ids_are_pinned),
     ("a plan says why a step runs again", why::tells),
 ];
@@ -145,16 +146,25 @@ fn gathers(stage: &Stage) -> Outcome {
     })
 }
 
+/// A command that has no network, with a cache of its own.
+fn cut_off(stage: &Stage, cache: &str, arguments: &[&str]) -> Ran {
+    let command = Cmd::new(coremax(), &Sandbox::host().network(false)).args(arguments);
+    ran(command.arg("--cache").arg(stage.path(cache)).current_dir(stage.project.path()))
+}
+
+const OFFLINE: [&str; 5] = ["--offline", "--inputs", "inputs", "--firmware", "bios"];
+
 fn builds_offline(stage: &Stage) -> Outcome {
-    let build = ["build", "recipes/locked.toml", "--offline", "--inputs", "inputs", "--no-test"];
-    let output = ["--image-version", "1", "-o", "images"];
-    let empty = stage.path("empty");
-    let command = Cmd::new(coremax(), &Sandbox::host().network(false))
-        .args([&build[..], &output].concat())
-        .arg("--cache")
-        .arg(&empty)
-        .current_dir(stage.project.path());
-    succeeded(&ran(command))
+    let build = ["build", "recipes/locked.toml", "--image-version", "1", "-o", "images"];
+    succeeded(&cut_off(stage, "empty", &[&build[..], &OFFLINE].concat()))
+}
+
+/// With the QEMU of the build, whose packages the result names.
+fn boots_offline(stage: &Stage) -> Outcome {
+    let test = ["test", "images/locked/1"];
+    let ran = cut_off(stage, "another", &[&test[..], &OFFLINE].concat());
+    succeeded(&ran)?;
+    fs::remove_dir_all(stage.path("another")).map_err(|e| e.to_string())
 }
 
 fn ids_are_pinned(stage: &Stage) -> Outcome {

@@ -23,8 +23,19 @@ pub(crate) fn disagreement(stage: &Stage) -> Outcome {
         &ran,
         &["locked.lock do not agree", "installs nano, not locked", "coremax lock --update"],
     )?;
+    let archive = "[[archive]]\nname = \"own\"\nmirror = \"http://own.example\"\nsuites = [\"x\"]\n\
+                   components = [\"main\"]\n[kernel]";
+    let another = |text: &str| text.replace("[kernel]", archive);
+    let ran = stage.with("recipes/locked.toml", another, || stage.run(&PLAN));
+    complained(&ran, &["reads the archive own/x: main, not locked"])?;
+    // Another base has a lock of its own.
     let ran = stage.run(&[&PLAN[..], &["--base", "ubuntu-22.04"]].concat());
-    complained(&ran, &["the base is ubuntu-22.04, and debian-12 is locked"])
+    complained(
+        &ran,
+        &["locked.ubuntu-22.04.lock is not there", "lock recipes/locked.toml --base"],
+    )?;
+    let own = stage.run(&[&PLAN[..], &["--base", "debian-12"]].concat());
+    succeeded(&own)
 }
 
 pub(crate) fn changed_overlay(stage: &Stage) -> Outcome {
@@ -123,7 +134,15 @@ pub(crate) fn snapshot(stage: &Stage) -> Outcome {
         text.replace("[kernel]", &format!("[lock]\nsnapshot = \"{}\"\n[kernel]", then.url))
     };
     succeeded(&stage.with("recipes/locked.toml", named, run))?;
-    expect(then.requests().len() == 1, || format!("{:?}", then.requests()))
+    expect(then.requests().len() == 1, || format!("{:?}", then.requests()))?;
+    // A mirror that nobody answers for is no better than one that has it no longer.
+    let (cache, _) = without(stage, "zlib1g")?;
+    let dead = "http://127.0.0.1:1";
+    let vendor = ["vendor", "elsewhere", "recipes/locked.toml", "--mirror", dead];
+    let vendor = [&vendor[..], &["--security-mirror", dead]].concat();
+    let gather = || ran(stage.command(&cache, &vendor));
+    complained(&gather(), &["zlib1g", "name another mirror"])?;
+    succeeded(&stage.with("recipes/locked.toml", named, gather))
 }
 
 pub(crate) fn spoilt(stage: &Stage) -> Outcome {

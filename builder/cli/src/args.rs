@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     /// Say what a build would do, and do nothing
     Plan(Plan),
     /// Pin every package, file and id that a recipe's build reads, in RECIPE.lock beside it
+    ///
+    /// With --base, for another distribution than the recipe says, in RECIPE.BASE.lock.
     Lock(Lock),
     /// Gather what locked builds read into a folder, for a site without a network
     Vendor(Vendor),
@@ -147,10 +149,17 @@ pub(crate) struct Mirrors {
 #[derive(ClapArgs, Clone, Default)]
 #[command(next_help_heading = "Lock")]
 pub(crate) struct Locking {
-    /// Build what the recipe's lock says, to the byte, and nothing else
+    /// Build what the recipe's lock says, to the byte, and nothing else; implied by --offline
     #[arg(long)]
     pub(crate) locked: bool,
-    /// Use no network: everything is in --inputs or in the cache; as --locked
+    #[command(flatten)]
+    pub(crate) shelf: Shelf,
+}
+
+/// What a site without a network has.
+#[derive(ClapArgs, Clone, Default)]
+pub(crate) struct Shelf {
+    /// Use no network: everything is in --inputs or in the cache
     #[arg(long)]
     pub(crate) offline: bool,
     /// Take packages from this folder, which `coremax vendor` filled, before any archive
@@ -177,6 +186,9 @@ pub(crate) struct Vendor {
     /// The recipes, each with its lock beside it
     #[arg(required = true)]
     pub(crate) recipes: Vec<PathBuf>,
+    /// Gather for another distribution than the recipes say, as it was locked with --base
+    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::ALL.map(Base::as_str)))]
+    pub(crate) base: Option<String>,
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,
 }
@@ -264,6 +276,8 @@ pub(crate) struct Test {
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,
     #[command(flatten)]
+    pub(crate) shelf: Shelf,
+    #[command(flatten)]
     pub(crate) boot: Boot,
 }
 
@@ -282,6 +296,8 @@ pub(crate) struct Run {
     pub(crate) ssh_port: Option<u16>,
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,
+    #[command(flatten)]
+    pub(crate) shelf: Shelf,
 }
 
 #[derive(ClapArgs)]

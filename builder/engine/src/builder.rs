@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use coremax_fetch::{Cache, Fetcher, Input};
 use coremax_recipe::{Base, SecureBoot};
 
@@ -15,6 +15,8 @@ use crate::{
     event::{Observer, Stage, Unit},
     hint::mendable,
     key,
+    packages::Packages,
+    places::Places,
     plan::{Description, IMAGE, MACHINE, Plan},
     read::{self, Request},
     resolve::Sources,
@@ -109,7 +111,7 @@ impl Builder {
         let from = if request.locked { "reading the lock" } else { "asking the archive" };
         stage.started(from, None, Unit::Count);
         let (recipe, resolved) = match request.locked {
-            true => self.resolve_locked(recipe, &request.recipe, &stage)?,
+            true => self.resolve_locked(recipe, request, &stage)?,
             false => {
                 self.remote()?.sources.warn_of_ignored(&stage);
                 let resolved = self.resolve(&recipe, &stage).context("resolving packages")?;
@@ -274,17 +276,33 @@ impl Builder {
         }
     }
 
-    /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one from the archive of
-    /// the result's base.
+    /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one of the same packages
+    /// where they are at hand, or else of those in the archive of the result's base.
     fn machine_tree(&self, stored: &Stored, observer: Observer<'_>) -> Result<PathBuf> {
         let machine = stored.manifest.build.machine;
         if let Some(entry) = machine.and_then(|fingerprint| self.store.get(&fingerprint)) {
             return Ok(entry.out.join(TREE));
         }
-        let base: Base = stored.manifest.build.base.parse()?;
-        let stage = Stage::new("plan", observer);
-        self.remote()?.sources.warn_of_ignored(&stage);
-        let packages = self.resolve_machine(base, &stage)?;
+        let shelf = self.archive.inputs.as_deref();
+        let recorded = Packages::recorded(
+            &stored.manifest.build.machine_packages,
+            &Places::nowhere().with_shelf(shelf),
+            &self.inputs,
+        );
+        let packages = match self.archive.offline || recorded.are_at_hand(shelf, &self.inputs) {
+            true => recorded,
+            false => {
+                let base: Base = stored.manifest.build.base.parse()?;
+                let stage = Stage::new("plan", observer);
+                self.remote()?.sources.warn_of_ignored(&stage);
+                self.resolve_machine(base, &stage)?
+            }
+        };
+        if packages.debs.is_empty() {
+            bail!(
+                "the result does not say what it was booted with, and the network is not to be used"
+            );
+        }
         let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
         let needs = [(self.cache.as_path(), GUEST)];
         Ok(self.run(&steps, &[MACHINE], &needs, observer)?.path(MACHINE, TREE))

@@ -7,6 +7,7 @@
 //! ```
 
 mod builder;
+mod differences;
 mod event;
 mod files;
 mod fingerprint;

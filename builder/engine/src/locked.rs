@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use change::Changes;
 pub(crate) use text::{Malformed, parse};
 
-use crate::{hint::mendable, packages::Packages};
+use crate::packages::{Bare, Packages};
 
 /// What a recipe's lock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,9 @@ pub(crate) struct Asked {
     pub(crate) recommends: bool,
     pub(crate) tools: BTreeSet<String>,
     pub(crate) machine: BTreeSet<String>,
+    /// The recipe's own archives, a suite each, in words; never where they are served.
+    #[serde(default)]
+    pub(crate) archives: BTreeSet<String>,
 }
 
 /// Which tree a package is for.
@@ -110,47 +113,32 @@ pub(crate) struct Package {
     pub(crate) why: Option<text::Why>,
 }
 
-/// Where the lock of a recipe lies.
-pub(crate) fn path_of(recipe: &Path) -> PathBuf {
-    recipe.with_extension("lock")
+/// Where the lock of a recipe lies, for the base that it names or for another.
+pub(crate) fn path_of(recipe: &Path, other_base: Option<&str>) -> PathBuf {
+    match other_base {
+        None => recipe.with_extension("lock"),
+        Some(base) => recipe.with_extension(format!("{base}.lock")),
+    }
 }
 
 impl Lock {
-    /// The lock of the recipe in this file.
-    ///
-    /// # Errors
-    /// Also where there is none.
-    pub(crate) fn load(recipe: &Path) -> Result<Self> {
-        let found = Self::find(recipe)?;
-        found.ok_or_else(|| {
-            let text = format!(
-                "{} has no lock: {} is not there",
-                recipe.display(),
-                path_of(recipe).display()
-            );
-            mendable(text, format!("make it with coremax lock {}", recipe.display()))
-        })
-    }
-
-    /// The same, or nothing where there is none.
+    /// The lock in this file, or nothing where there is none.
     ///
     /// # Errors
     /// Where it cannot be read, or is malformed.
-    pub(crate) fn find(recipe: &Path) -> Result<Option<Self>> {
-        let path = path_of(recipe);
-        let text = match fs::read_to_string(&path) {
+    pub(crate) fn find(path: &Path) -> Result<Option<Self>> {
+        let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("reading {}", path.display()))?,
         };
         Ok(Some(parse(&path.display().to_string(), &text)?))
     }
 
-    /// Writes it beside its recipe, whole or not at all.
+    /// Writes it to this file, whole or not at all.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub(crate) fn write(&self, recipe: &Path) -> Result<()> {
-        let path = path_of(recipe);
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let failed = || format!("writing {}", path.display());
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let folder = folder.unwrap_or(Path::new("."));
@@ -159,7 +147,7 @@ impl Lock {
             .tempfile_in(folder)
             .with_context(failed)?;
         file.write_all(self.to_string().as_bytes()).with_context(failed)?;
-        file.persist(&path).with_context(failed)?;
+        file.persist(path).with_context(failed)?;
         Ok(())
     }
 
@@ -186,30 +174,20 @@ impl Lock {
 impl Package {
     /// As the resolver knows it, but without its relations, which a lock does without.
     fn resolved(&self, source: usize) -> coremax_archive::Package {
-        coremax_archive::Package {
-            name: self.name.to_string(),
-            version: self.version.to_string(),
-            architecture: self.architecture.to_string(),
-            multi_arch: String::new(),
-            essential: false,
-            priority: String::new(),
-            section: String::new(),
-            pre_depends: String::new(),
-            depends: String::new(),
-            recommends: String::new(),
-            suggests: String::new(),
-            enhances: String::new(),
-            conflicts: String::new(),
-            breaks: String::new(),
-            provides: self.provides.clone(),
-            replaces: String::new(),
-            filename: self.pool.to_string(),
+        let (name, version) = (self.name.to_string(), self.version.to_string());
+        let bare = Bare {
+            name: &name,
+            version: &version,
+            architecture: &self.architecture.to_string(),
             size: self.size,
-            installed_size: self.installed,
+            installed: self.installed,
             digest: self.sha256,
-            phased: None,
+        };
+        coremax_archive::Package {
+            provides: self.provides.clone(),
+            filename: self.pool.to_string(),
             source,
-            pin: 500,
+            ..bare.package()
         }
     }
 }

@@ -49,11 +49,16 @@ impl Builder {
         let stage = Stage::new("lock", observer);
         stage.started("asking the archive", None, Unit::Count);
         self.remote()?.sources.warn_of_ignored(&stage);
-        let before = Lock::find(&request.recipe)?;
+        let path = request.lock()?;
+        let before = Lock::find(&path)?;
         // Another base has other packages.
         let kept = before.as_ref().filter(|lock| lock.base == recipe.base.as_str());
         // Accounts keep their numbers from base to base: machines keep their files.
-        let ids = before.as_ref().map(Lock::ids).unwrap_or_default();
+        let own = match &before {
+            None => Lock::find(&locked::path_of(&request.recipe, None))?,
+            Some(_) => None,
+        };
+        let ids = before.as_ref().or(own.as_ref()).map(Lock::ids).unwrap_or_default();
         let resolved = Resolved { ids, ..self.resolve_moving(&recipe, kept, moving, &stage)? };
         let mut lock = Lock {
             recipe: recipe.name.to_string(),
@@ -68,8 +73,7 @@ impl Builder {
         let ids = self.ids(&Plan::new(number(recipe, &resolved.ids), resolved)?, observer)?;
         lock.users.extend(ids.users);
         lock.groups.extend(ids.groups);
-        lock.write(&request.recipe)?;
-        let path = locked::path_of(&request.recipe);
+        lock.write(&path)?;
         stage.ended(format!("{}, {} packages", path.display(), lock.packages.len()), None);
         Ok(Changes::between(before.as_ref(), &lock))
     }
@@ -78,11 +82,11 @@ impl Builder {
     pub(crate) fn resolve_locked(
         &self,
         recipe: Recipe,
-        file: &Path,
+        request: &Request,
         stage: &Stage<'_>,
     ) -> Result<(Recipe, Resolved)> {
-        let lock = Lock::load(file)?;
-        lock.agree(&recipe, file)?;
+        let lock = locked_for(request)?;
+        lock.agree(&recipe, request)?;
         let places = self.places(&recipe, &lock, stage)?;
         let packages = |tree| {
             Packages::new(lock.set(tree, &|suite| places.number(suite)), &places, &self.inputs)
@@ -207,7 +211,18 @@ impl Builder {
     }
 }
 
-/// The recipe with the numbers that its own accounts had before. New ones get numbers that nobody had: what an account
+/// The lock of a request that needs one.
+fn locked_for(request: &Request) -> Result<Lock> {
+    let path = request.lock()?;
+    let missing = || {
+        let text =
+            format!("{} has no lock: {} is not there", request.recipe.display(), path.display());
+        mendable(text, format!("make it with {}", request.locking()))
+    };
+    Lock::find(&path)?.ok_or_else(missing)
+}
+
+/// The recipe with the numbers that its own accounts and their groups had before. New ones get numbers that nobody had: what an account
 /// leaves behind on machines is not the next one's.
 fn number(mut recipe: Recipe, ids: &Ids) -> Recipe {
     let mut taken: BTreeSet<u32> = ids.users.values().chain(ids.groups.values()).copied().collect();
@@ -220,6 +235,9 @@ fn number(mut recipe: Recipe, ids: &Ids) -> Recipe {
         let had = ids.users.get(user.name.as_str()).copied();
         user.uid = had.or_else(|| range.find(|number| !taken.contains(number)));
         taken.extend(user.uid);
+    }
+    for user in &mut recipe.users {
+        user.gid = ids.groups.get(user.name.as_str()).copied();
     }
     recipe
 }
@@ -278,6 +296,12 @@ mod tests {
             "they are given when the system is known"
         );
         let locked = [("root", 0), ("alice", 1000), ("ada", 1001)];
-        assert_eq!(numbers(recipe, &locked), [Some(1002), Some(1001), Some(1003)]);
+        assert_eq!(numbers(recipe.clone(), &locked), [Some(1002), Some(1001), Some(1003)]);
+        let ids = Ids {
+            users: [("ada".to_owned(), 1001)].into(),
+            groups: [("ada".to_owned(), 1007)].into(),
+        };
+        let gids = number(recipe, &ids).users.into_iter().map(|user| user.gid);
+        assert_eq!(gids.collect::<Vec<_>>(), [None, Some(1007), None]);
     }
 }

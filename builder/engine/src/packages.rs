@@ -1,12 +1,56 @@
 //! A resolved set of packages, as the steps need it: where each .deb will lie, and what pins it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use coremax_archive::PackageSet;
+use coremax_archive::{PackageSet, Reason, Selected};
 use coremax_fetch::{Cache, Digest, Input};
+use coremax_publish::Package as Recorded;
 use coremax_rootfs::Deb;
 
 use crate::{fingerprint::Fingerprint, places::Places};
+
+/// What identifies a package's bytes, and no relation of it to others.
+pub(crate) struct Bare<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) architecture: &'a str,
+    /// Bytes of the .deb.
+    pub(crate) size: u64,
+    /// KiB unpacked.
+    pub(crate) installed: u64,
+    pub(crate) digest: Digest,
+}
+
+impl Bare<'_> {
+    /// As the resolver knows it, of the first source and without a path in it.
+    pub(crate) fn package(&self) -> coremax_archive::Package {
+        coremax_archive::Package {
+            name: self.name.to_owned(),
+            version: self.version.to_owned(),
+            architecture: self.architecture.to_owned(),
+            multi_arch: String::new(),
+            essential: false,
+            priority: String::new(),
+            section: String::new(),
+            pre_depends: String::new(),
+            depends: String::new(),
+            recommends: String::new(),
+            suggests: String::new(),
+            enhances: String::new(),
+            conflicts: String::new(),
+            breaks: String::new(),
+            provides: String::new(),
+            replaces: String::new(),
+            filename: String::new(),
+            size: self.size,
+            installed_size: self.installed,
+            digest: self.digest,
+            phased: None,
+            source: 0,
+            pin: 500,
+        }
+    }
+}
 
 /// Packages with their .debs, sorted by name.
 #[derive(Debug, Clone)]
@@ -35,6 +79,34 @@ impl Packages {
         };
         let debs = packages().map(deb).collect();
         Self { inputs, debs, suites, set }
+    }
+
+    /// The packages of a manifest, in its order, to be found in the cache or on the shelf of these places.
+    pub(crate) fn recorded(packages: &[Recorded], places: &Places, cache: &Cache) -> Self {
+        let selected = |recorded: &Recorded| Selected {
+            package: Bare {
+                name: &recorded.name,
+                version: &recorded.version,
+                architecture: &recorded.architecture,
+                size: recorded.size,
+                // It does not say; .debs are a third or a quarter of what is in them.
+                installed: recorded.size * 4 / 1024,
+                digest: recorded.sha256,
+            }
+            .package(),
+            reason: Reason::Requested,
+        };
+        let set = PackageSet { selected: packages.iter().map(selected).collect() };
+        Self::new(set, places, cache)
+    }
+
+    /// Whether there are some, and all of them are in the cache or in this folder.
+    pub(crate) fn are_at_hand(&self, shelf: Option<&Path>, cache: &Cache) -> bool {
+        let on_shelf = |input: &Input| {
+            shelf.is_some_and(|shelf| Cache::path_in(shelf, &input.digest).exists())
+        };
+        let is_at_hand = |input: &Input| on_shelf(input) || cache.path(&input.digest).exists();
+        !self.inputs.is_empty() && self.inputs.iter().all(is_at_hand)
     }
 
     /// Bytes that the packages take unpacked, as they say themselves.

@@ -43,6 +43,12 @@ impl Places {
         Self { suites: names.zip(sources).map(suite).collect(), ..Self::default() }
     }
 
+    /// No archive at all: the folder of [`Self::with_shelf`], and the cache.
+    pub(crate) fn nowhere() -> Self {
+        let suite = Suite { name: String::new(), mirrors: Vec::new() };
+        Self { suites: vec![suite], offline: true, ..Self::default() }
+    }
+
     /// Those of a base alone.
     pub(crate) fn of_base(sources: &[Source]) -> Self {
         let suite = |s: &Source| Suite { name: s.suite.clone(), mirrors: vec![s.mirror.clone()] };

@@ -29,6 +29,8 @@ pub struct Plan {
     pub recipe: Recipe,
     /// The packages of the image.
     pub(crate) packages: Packages,
+    /// Those of the tree with QEMU and firmware.
+    pub(crate) machine: Packages,
     /// What the recipe brings along into the image.
     pub(crate) files: Files,
     /// The keys that its archives are believed by.
@@ -68,7 +70,7 @@ impl Plan {
     pub(crate) fn new(recipe: Recipe, resolved: Resolved) -> Result<Self> {
         let Resolved { distribution, packages, tools, machine, epoch, ids, locked } = resolved;
         let tools = Tools { id: "tools", packages: tools };
-        let machine = Tools { id: MACHINE, packages: machine };
+        let bench = Tools { id: MACHINE, packages: machine.clone() };
         let system = System { packages: packages.clone(), epoch, ids };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
@@ -82,8 +84,9 @@ impl Plan {
         let mut steps: Vec<Box<dyn Step>> = vec![Box::new(tools), Box::new(system), Box::new(site)];
         steps.extend(made);
         steps.push(Box::new(image.clone()));
-        steps.push(Box::new(machine));
-        Ok(Self { recipe, packages, files, keys, took: Vec::new(), steps, image, epoch, locked })
+        steps.push(Box::new(bench));
+        let took = Vec::new();
+        Ok(Self { recipe, packages, machine, files, keys, took, steps, image, epoch, locked })
     }
 
     /// Makes it a plan for images of this version. No other step knows of it.

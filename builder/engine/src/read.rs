@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use coremax_recipe::{Base, Format, Recipe, SshKey};
 
-use crate::event::{Observer, Stage};
+use crate::{
+    event::{Observer, Stage},
+    locked,
+};
 
 /// Which recipe, and what the command line changes in it.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,28 @@ pub struct Request {
     pub formats: Vec<String>,
     /// Whether to build what the recipe's lock says, and nothing else.
     pub locked: bool,
+}
+
+impl Request {
+    /// Where its lock lies: beside the recipe, and by another name where another base than the recipe's own is asked
+    /// for.
+    ///
+    /// # Errors
+    /// Where the recipe cannot be read.
+    pub(crate) fn lock(&self) -> Result<PathBuf> {
+        let own = || Ok::<_, anyhow::Error>(coremax_recipe::load(&self.recipe)?.base);
+        let other = match &self.base {
+            Some(base) if own()?.as_str() != base => Some(base.as_str()),
+            _ => None,
+        };
+        Ok(locked::path_of(&self.recipe, other))
+    }
+
+    /// The command that makes its lock.
+    pub(crate) fn locking(&self) -> String {
+        let base = self.base.iter().map(|base| format!(" --base {base}"));
+        format!("coremax lock {}{}", self.recipe.display(), base.collect::<String>())
+    }
 }
 
 /// The recipe as it is to be built.

@@ -195,7 +195,16 @@ pub(crate) fn asked(recipe: &Recipe) -> Result<Asked> {
         recommends: recipe.packages.recommends,
         tools: tools.map(str::to_owned).collect(),
         machine: MACHINE.map(str::to_owned).into(),
+        archives: recipe.archives.iter().flat_map(in_words).collect(),
     })
+}
+
+/// What of an archive decides which packages it gives; its key is locked as a file is.
+fn in_words(archive: &coremax_recipe::Archive) -> impl Iterator<Item = String> {
+    let components: Vec<_> = archive.components.iter().map(ToString::to_string).collect();
+    let pin = archive.pin.map(|pin| format!(", pin {pin}")).unwrap_or_default();
+    let rest = format!("{}{pin}", components.join(" "));
+    archive.suites.iter().map(move |suite| format!("{}/{suite}: {rest}", archive.name))
 }
 
 /// What the resolver is asked for a tree: for the image everything essential too.

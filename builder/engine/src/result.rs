@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use coremax_archive::Selected;
 use coremax_machine::{BootReport, Expect, report};
 use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
@@ -16,6 +17,7 @@ use coremax_recipe::{Recipe, SecureBoot, Version};
 use crate::{
     event::{Event, Observer, Stage, Unit},
     hint::mendable,
+    packages::Packages,
     plan::{IMAGE, MACHINE, Plan},
     run::Outputs,
     steps::{Image, lean},
@@ -257,15 +259,6 @@ fn existing_policy(output: &Output) -> Existing {
 }
 
 fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[Told]) -> Build {
-    let selected = plan.packages.set.selected.iter().zip(&plan.packages.suites);
-    let packages = selected.map(|(selected, suite)| Package {
-        name: selected.package.name.clone(),
-        version: selected.package.version.clone(),
-        architecture: selected.package.architecture.clone(),
-        archive: suite.clone(),
-        size: selected.package.size,
-        sha256: selected.package.digest,
-    });
     Build {
         recipe: plan.recipe.name.to_string(),
         version: version.to_owned(),
@@ -274,7 +267,8 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[To
         fingerprint: plan.fingerprint().to_string(),
         machine: plan.steps.iter().find(|step| step.id() == MACHINE).map(|step| step.fingerprint()),
         created: plan.epoch,
-        packages: packages.collect(),
+        machine_packages: recorded(&plan.machine),
+        packages: recorded(&plan.packages),
         secure_boot: Some(plan.recipe.root.secure_boot.to_string()),
         files: [plan.files.inputs(), plan.keys.inputs()].concat(),
         masked: lean::masked(&plan.recipe),
@@ -282,6 +276,19 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[To
         update: None,
         stages: told.iter().map(Told::manifest).collect(),
     }
+}
+
+fn recorded(packages: &Packages) -> Vec<Package> {
+    let selected = packages.set.selected.iter().zip(&packages.suites);
+    let package = |(selected, suite): (&Selected, &String)| Package {
+        name: selected.package.name.clone(),
+        version: selected.package.version.clone(),
+        architecture: selected.package.architecture.clone(),
+        archive: suite.clone(),
+        size: selected.package.size,
+        sha256: selected.package.digest,
+    };
+    selected.map(package).collect()
 }
 
 /// What the guest must answer for: the recipe's promises, its packages with the plan's versions. A virtual name is
@@ -422,6 +429,7 @@ mod tests {
             builder: String::new(),
             fingerprint: String::new(),
             machine: None,
+            machine_packages: Vec::new(),
             created: 0,
             secure_boot: None,
             packages: Vec::new(),

@@ -1,7 +1,7 @@
 //! Why a step runs again: what it read in the last build of its recipe, beside what it would read now.
 //!
 //! ```text
-//! CACHE/last/<recipe>.json    of each step, its fingerprint and what went into it, as the last build had it
+//! CACHE/last/<recipe>.<base>.json    of each step, its fingerprint and what went into it, as the last build had it
 //! ```
 
 use std::{
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     builder::Builder,
+    differences::differences,
     fingerprint::{Fingerprint, Part, Value},
     plan::Plan,
     run::Step,
@@ -59,7 +60,7 @@ impl Builder {
 }
 
 fn place(cache: &Path, plan: &Plan) -> PathBuf {
-    cache.join("last").join(format!("{}.json", plan.recipe.name))
+    cache.join("last").join(format!("{}.{}.json", plan.recipe.name, plan.recipe.base))
 }
 
 impl Last {
@@ -169,7 +170,7 @@ fn changed(was: Option<&Value>, now: &Part) -> Vec<String> {
         (_, _) if matches!(now.label.as_str(), "identity" | "salt") => {
             vec!["the UUIDs in it, which are made of the system's fingerprint".to_owned()]
         }
-        (Some(Value::List(was)), Value::List(now)) => differences(was, now),
+        (Some(Value::List(was)), Value::List(now)) => listed(was, now),
         (Some(Value::Text(was)), Value::Text(text)) => {
             vec![format!("the {}: {was} -> {text}", now.label)]
         }
@@ -178,21 +179,9 @@ fn changed(was: Option<&Value>, now: &Part) -> Vec<String> {
     }
 }
 
-/// What of a list has come, gone or changed. Digests say nothing to people.
-fn differences(was: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
-    let names: BTreeSet<_> = was.keys().chain(now.keys()).collect();
-    let shown = |value: &str| value.len() < 64;
-    let line = |name: &String| match (was.get(name), now.get(name)) {
-        (Some(was), Some(now)) if was == now => None,
-        (Some(was), Some(now)) if shown(was) && shown(now) => {
-            Some(format!("{name} {was} -> {now}"))
-        }
-        (Some(_), Some(_)) => Some(format!("{name} has changed")),
-        (None, Some(now)) if shown(now) => Some(format!("{name} {now} added")),
-        (None, _) => Some(format!("{name} added")),
-        (Some(_), None) => Some(format!("{name} removed")),
-    };
-    let mut lines: Vec<_> = names.into_iter().filter_map(line).collect();
+/// What of a list has come, gone or changed, as much of it as fits.
+fn listed(was: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let mut lines = differences(was, now);
     if lines.len() > MOST {
         let more = lines.len() - MOST;
         lines.truncate(MOST);
@@ -221,7 +210,7 @@ mod tests {
                 "packages",
                 Value::List(list("a=1 b=1 c=1")),
                 Value::List(list("a=2 b=1 d=1")),
-                vec!["a 1 -> 2", "c removed", "d 1 added"],
+                vec!["a 1 -> 2", "c 1 removed", "d 1 added"],
             ),
             (
                 "brought along",
@@ -246,7 +235,7 @@ mod tests {
             assert_eq!(changed(Some(&was), &part), want, "{label}");
         }
         let many: BTreeMap<_, _> = (0..30).map(|n| (format!("p{n:02}"), String::new())).collect();
-        let told = differences(&BTreeMap::new(), &many);
+        let told = listed(&BTreeMap::new(), &many);
         assert_eq!((told.len(), told.last().map(String::as_str)), (MOST + 1, Some("and 18 more")));
     }
 }

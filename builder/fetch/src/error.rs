@@ -182,6 +182,14 @@ pub enum Error {
         /// Where it was looked for.
         tried: Vec<String>,
     },
+    /// No place that an input names gave it, and some for another reason than that they do not have it.
+    #[error("fetching {name}: {}", failures.iter().map(told).collect::<Vec<_>>().join("; "))]
+    NoPlace {
+        /// The input's name.
+        name: String,
+        /// What each place answered, in the order in which they were asked.
+        failures: Vec<Error>,
+    },
     /// The file is not in the cache, and there is no other place where it may be looked for.
     #[error("{name} is not in the cache, and the network is not to be used")]
     Nowhere {
@@ -193,11 +201,23 @@ pub enum Error {
     Stopped,
 }
 
+/// A failure with what it came of.
+fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text += &format!(": {source}");
+        cause = source.source();
+    }
+    text
+}
+
 impl Error {
     /// What the user can do, where there is something.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::GaveUp { source, .. } => return source.hint(),
+            Self::NoPlace { failures, .. } => return failures.iter().find_map(Self::hint),
             Self::OpenCache { .. } => "name another folder with --cache",
             Self::Full { .. } | Self::Space { .. } => {
                 "make room there, or name a folder on a larger file system with --cache; what has come is kept"
@@ -265,6 +285,19 @@ impl Error {
             Self::Status { status: 404 | 410, .. } | Self::Gone { .. } => true,
             Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,
+        }
+    }
+
+    /// Whether it is the place that failed: another may do better.
+    pub(crate) fn is_of_place(&self) -> bool {
+        match self {
+            Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::Status { .. }
+            | Self::Connection { .. }
+            | Self::Redirect { .. }
+            | Self::GaveUp { .. } => true,
+            error => error.is_gone(),
         }
     }
 

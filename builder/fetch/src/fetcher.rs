@@ -1,7 +1,7 @@
 //! Bringing inputs into the cache: in parallel, resumed, retried, and checked.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::Read,
     path::PathBuf,
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     client::{Ask, Client},
     partial::{Opened, Partial},
     retry::Backoff,
-    url::redact,
+    url::{Url, redact},
 };
 
 /// Read at once.
@@ -28,12 +28,13 @@ const SPARE: u64 = 4 << 20;
 pub struct Fetcher {
     cache: Cache,
     client: Client,
+    dead: Dead,
 }
 
 impl Fetcher {
     /// A fetcher that stores into `cache`. Nothing is asked of the network yet.
     pub fn new(cache: Cache, transport: Transport) -> Self {
-        Self { cache, client: Client::new(transport) }
+        Self { cache, client: Client::new(transport), dead: Dead::default() }
     }
 
     /// The cache that is filled.
@@ -123,7 +124,8 @@ impl Fetcher {
                 return Ok(path);
             }
         };
-        Download { client: &self.client, input, url: &input.url, stop, meter, partial }
+        let (client, dead, url) = (&self.client, &self.dead, input.url.as_str());
+        Download { client, dead, input, url, stop, meter, partial }
             .run(&self.cache, || self.backoff())
     }
 
@@ -136,6 +138,7 @@ impl Fetcher {
 /// One input on its way into the cache.
 struct Download<'a> {
     client: &'a Client,
+    dead: &'a Dead,
     input: &'a Input,
     /// The place that is asked now: one of the input's.
     url: &'a str,
@@ -145,26 +148,28 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Asks one place after the other while they do not have it.
+    /// Asks one place after the other until one gives it.
     fn run(mut self, cache: &Cache, backoff: impl Fn() -> Backoff) -> Result<PathBuf, Error> {
-        let mut others = self.input.others.iter();
-        loop {
+        let mut failures = Vec::new();
+        for url in self.dead.last(std::iter::once(&self.input.url).chain(&self.input.others)) {
+            self.url = url;
             match self.get(backoff()) {
                 Ok(()) => return self.partial.finish(cache, &self.input.digest),
-                Err(error) if error.is_gone() => match others.next() {
-                    Some(url) => self.url = url,
-                    None => {
-                        self.partial.discard();
-                        return Err(self.input.gone(error));
+                Err(error) if error.is_of_place() => {
+                    self.dead.note(url, &error);
+                    if matches!(error, Error::Digest { .. } | Error::Size { .. }) {
+                        self.partial.restart()?;
                     }
-                },
-                Err(error @ (Error::Digest { .. } | Error::Size { .. })) => {
-                    self.partial.discard();
-                    return Err(error);
+                    failures.push(error);
                 }
                 Err(error) => return Err(error),
             }
         }
+        // What has come of a file that is somewhere is kept: the next time goes on from there.
+        if failures.iter().all(|error| !matches!(error, Error::GaveUp { .. })) {
+            self.partial.discard();
+        }
+        Err(self.input.nowhere(failures))
     }
 
     /// Brings the whole of it from the place that is asked now.
@@ -254,6 +259,28 @@ impl Download<'_> {
     fn wrong_size(&self, got: u64) -> Error {
         let Input { name, size, .. } = self.input;
         Error::Size { name: name.clone(), url: redact(self.url), wanted: *size, got }
+    }
+}
+
+/// Servers that were given up, so that not each of many files waits for them anew.
+#[derive(Default)]
+struct Dead(Mutex<BTreeSet<String>>);
+
+impl Dead {
+    fn note(&self, url: &str, error: &Error) {
+        if let (Error::GaveUp { .. }, Some(url)) = (error, Url::parse(url)) {
+            let mut dead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            dead.insert(url.authority.to_owned());
+        }
+    }
+
+    /// The places in their order, but for those that were given up: these come last.
+    fn last<'a>(&self, places: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+        let dead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places: Vec<&str> = places.map(String::as_str).collect();
+        places
+            .sort_by_key(|place| Url::parse(place).is_some_and(|url| dead.contains(url.authority)));
+        places
     }
 }
 

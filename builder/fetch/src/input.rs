@@ -11,7 +11,7 @@ pub struct Input {
     pub name: String,
     /// Where it is served; empty where it is only looked for in the cache. Not part of its identity: a mirror may change, the digest may not.
     pub url: String,
-    /// Where else, in this order, for a file that the places before do not have (any more).
+    /// Where else, in this order, if the places before do not have it (any more), cannot be reached or have other bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
     /// Length in bytes.
@@ -21,12 +21,19 @@ pub struct Input {
 }
 
 impl Input {
-    /// The error where no place has it: the last one's own where it tells enough.
-    pub(crate) fn gone(&self, error: Error) -> Error {
-        if self.others.is_empty() && !self.url.starts_with("file:") {
-            return error;
+    /// The error where no place gave it: the only one's own where it tells enough.
+    pub(crate) fn nowhere(&self, mut failures: Vec<Error>) -> Error {
+        let name = self.name.clone();
+        let is_gone = failures.iter().all(Error::is_gone);
+        match failures.pop() {
+            Some(error) if failures.is_empty() && !(is_gone && self.url.starts_with("file:")) => {
+                error
+            }
+            Some(_) if is_gone => {
+                let tried = std::iter::once(&self.url).chain(&self.others).map(|url| redact(url));
+                Error::Gone { name, tried: tried.collect() }
+            }
+            last => Error::NoPlace { name, failures: failures.into_iter().chain(last).collect() },
         }
-        let tried = std::iter::once(&self.url).chain(&self.others).map(|url| redact(url));
-        Error::Gone { name: self.name.clone(), tried: tried.collect() }
     }
 }

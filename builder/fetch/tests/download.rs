@@ -331,7 +331,7 @@ fn small_files_are_bounded_and_asked_for_conditionally() {
     assert!(matches!(fetcher.get(&url, 5, None), Err(Error::TooLong { limit: 5, .. })));
 }
 
-/// The first place has it no longer, the second has another file of its name, the third is not asked then.
+/// The first place has it no longer, the second neither, the third does.
 #[test]
 fn other_places_are_asked_for_what_one_does_not_have() {
     let file = file();
@@ -357,9 +357,52 @@ fn other_places_are_asked_for_what_one_does_not_have() {
     fs::write(&beside, "another").unwrap();
     let wanted = Input { others: vec![here], ..input(&gone(), "/a", &file) };
     let error = fetch(&dir.path().join("three"), &wanted).unwrap_err();
-    assert!(matches!(error, Error::Size { .. }), "{error}");
+    let told = error.to_string();
+    assert!(matches!(error, Error::NoPlace { .. }), "{error}");
+    assert!(told.contains("answers 404") && told.contains("wanted 1200000 bytes"), "{told}");
 
     let nowhere = Input { url: String::new(), ..wanted };
     let error = fetch(&dir.path().join("four"), &nowhere).unwrap_err();
     assert!(matches!(error, Error::Nowhere { .. }), "{error}");
+}
+
+/// A mirror may be switched off, refuse, or have other bytes of the same length: the next place has the right ones.
+#[test]
+fn other_places_are_asked_where_one_is_no_good() {
+    let file = file();
+    let other = file.iter().map(|byte| byte ^ 1).collect::<Vec<_>>();
+    for (day, replies, asked) in [
+        ("forbidden", vec![Reply::Status(403, String::new())], 1),
+        ("always busy", (0..3).map(|_| Reply::Status(503, String::new())).collect(), 3),
+        ("other bytes", vec![Reply::File(other)], 1),
+    ] {
+        let first = Server::start([("/a", replies)]);
+        let second = Server::start([("/b", vec![Reply::File(file.clone())])]);
+        let dir = tempfile::tempdir().unwrap();
+        let others = vec![format!("{}/b", second.url)];
+        let wanted = Input { others, ..input(&first, "/a", &file) };
+        assert_eq!(fetch(dir.path(), &wanted).unwrap(), file, "{day}");
+        assert_eq!((first.requests().len(), second.requests().len()), (asked, 1), "{day}");
+    }
+}
+
+/// One that was given up is not waited for again while there are others.
+#[test]
+fn a_dead_place_is_asked_last() {
+    let file = file();
+    let second: Vec<u8> = file.iter().rev().copied().collect();
+    let busy = || (0..3).map(|_| Reply::Status(503, String::new())).collect::<Vec<_>>();
+    let dead = Server::start([("/a", busy()), ("/b", busy())]);
+    let alive = Server::start([
+        ("/a", vec![Reply::File(file.clone())]),
+        ("/b", vec![Reply::File(second.clone())]),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let fetcher = fetcher(dir.path());
+    for (path, file) in [("/a", &file), ("/b", &second)] {
+        let others = vec![format!("{}{path}", alive.url)];
+        let wanted = Input { others, ..input(&dead, path, file) };
+        fetcher.fetch_all(&[wanted], &|_| ()).unwrap();
+    }
+    assert_eq!(dead.requests(), ["/a"; 3]);
 }

@@ -41,6 +41,9 @@ pub struct Build {
     /// The fingerprint of the machine that boots it, QEMU and firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Digest>,
+    /// The packages of that machine, for a boot elsewhere with the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machine_packages: Vec<Package>,
     /// The date of its sources (SOURCE_DATE_EPOCH): seconds since 1970, UTC.
     pub created: u64,
     /// By whose signatures a machine with Secure Boot on starts the images: `shim`, `off`.
@@ -63,7 +66,7 @@ pub struct Build {
     pub stages: Vec<Stage>,
 }
 
-/// An installed package.
+/// A package, installed or unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
     /// Its name.

@@ -237,6 +237,7 @@ pub(crate) mod tests {
             builder: "coremax 0.1.0".to_owned(),
             fingerprint: "f".repeat(64),
             machine: None,
+            machine_packages: Vec::new(),
             created: 1_700_000_000,
             secure_boot: Some("shim".to_owned()),
             packages: vec![Package {

@@ -98,6 +98,9 @@ pub struct User {
     pub name: UserName,
     /// User id; if none, the next free one.
     pub uid: Option<u32>,
+    /// Its own group's id; if none, the user's, or the next free one. No recipe says it: a lock does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
     /// Groups beside its own.
     pub groups: Vec<GroupName>,
     /// Login shell.

@@ -23,6 +23,8 @@ pub struct User {
     pub name: String,
     /// The number; by default the lowest free one.
     pub uid: Option<u32>,
+    /// The number of the group that is made with it; by default its own where that is free.
+    pub gid: Option<u32>,
     /// The primary group; by default one of the user's name, made with it.
     pub group: Option<String>,
     /// Further groups, which must exist.
@@ -130,7 +132,8 @@ mod tests {
         assert_eq!(read("root/.ssh/authorized_keys"), "ssh-ed25519 AAAA\n");
         assert!(!tree.path().join("nonexistent").exists());
 
-        add_accounts(tree.path(), &[], &[user("me")], 0).unwrap();
+        add_accounts(tree.path(), &[], &[User { gid: Some(2000), ..user("me") }], 0).unwrap();
+        assert!(read("etc/passwd").contains("\nme:x:1000:2000:"), "{}", read("etc/passwd"));
         assert_eq!(read("home/me/.profile"), "x");
         let home = tree.path().join("home/me").metadata().unwrap();
         assert_eq!(home.permissions().mode() & 0o7777, 0o700);

@@ -170,6 +170,9 @@ mod tests {
 
     use super::*;
 
+    /// Revision 2, effective, with capability 10 permitted (vfs_cap_data).
+    const NET_BIND_SERVICE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
     fn numbers(text: &str) -> BTreeMap<String, u32> {
         let pairs = text.split_whitespace().map(|pair| pair.split_once('=').unwrap());
         pairs.map(|(name, number)| (name.to_owned(), number.parse().unwrap())).collect()
@@ -218,7 +221,7 @@ mod tests {
         }
     }
 
-    /// The two services have swapped their numbers; modes, hard links and links stay what they were.
+    /// The two services have swapped their numbers; modes, capabilities, hard links and links stay what they were.
     #[test]
     fn files_follow_their_accounts() {
         if !rustix::process::geteuid().is_root() {
@@ -237,6 +240,7 @@ mod tests {
             std::os::unix::fs::lchown(at(name), Some(0), Some(101)).unwrap();
         }
         fs::set_permissions(at("program"), fs::Permissions::from_mode(0o2755)).unwrap();
+        lsetxattr(at("program"), CAPABILITIES, &NET_BIND_SERVICE, XattrFlags::empty()).unwrap();
         fs::create_dir(at("state")).unwrap();
         chown(at("state"), Some(100), Some(100)).unwrap();
 
@@ -247,6 +251,9 @@ mod tests {
             (found.uid(), found.gid(), found.mode() & 0o7777)
         };
         assert_eq!(found("program"), (0, 100, 0o2755));
+        let mut capabilities = [0; MAX_CAPABILITIES];
+        let length = lgetxattr(at("program"), CAPABILITIES, &mut capabilities).unwrap();
+        assert_eq!(capabilities[..length], NET_BIND_SERVICE);
         assert_eq!(found("link").1, 100);
         assert_eq!(found("state"), (101, 101, 0o755));
         assert_eq!(found("etc/passwd").0, 0);

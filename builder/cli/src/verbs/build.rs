@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, build: Build) -> Result<()> {
-    let builder = super::open_locking(global, build.from.mirrors.clone(), &build.locking)?;
+    let builder = super::open_shelf(global, build.from.mirrors.clone(), &build.locking.shelf)?;
     let show = progress::show(global.progress_or_json(build.json));
     let plan = builder.plan(&super::request(build.from, &build.locking), &*show)?;
     let testing = match build.no_test {

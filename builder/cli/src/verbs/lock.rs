@@ -4,13 +4,15 @@ use anyhow::Result;
 use coremax_engine::Moving;
 
 use crate::{
-    args::{Global, Lock, Locking},
+    args::{Global, Lock, Locking, Mirrors},
     progress,
     text::say,
 };
 
 pub(crate) fn run(global: &Global, args: Lock) -> Result<()> {
-    let builder = super::open(global, args.from.mirrors.clone())?;
+    // What is to move moves to what the archive has now, not to what it had within the hour.
+    let refresh = args.update || args.from.mirrors.refresh;
+    let builder = super::open(global, Mirrors { refresh, ..args.from.mirrors.clone() })?;
     let moving = match (args.update, args.names.is_empty()) {
         (false, _) => Moving::None,
         (true, true) => Moving::All,

@@ -20,23 +20,23 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use coremax_engine::{ArchiveSettings, BootSettings, Builder, Firmware, Request};
 
-use crate::args::{Boot, From, Global, IMAGES, Locking, Mirrors};
+use crate::args::{Boot, From, Global, IMAGES, Locking, Mirrors, Shelf};
 
 /// Becomes root of a user namespace and opens the cache. To be called before any thread starts.
 fn open(global: &Global, mirrors: Mirrors) -> Result<Builder> {
-    open_locking(global, mirrors, &Locking::default())
+    open_shelf(global, mirrors, &Shelf::default())
 }
 
 /// The same, asking no archive where that is said.
-fn open_locking(global: &Global, mirrors: Mirrors, locking: &Locking) -> Result<Builder> {
+fn open_shelf(global: &Global, mirrors: Mirrors, shelf: &Shelf) -> Result<Builder> {
     coremax_sandbox::enter()?;
     let archive = ArchiveSettings {
         mirror: mirrors.mirror,
         security_mirror: mirrors.security_mirror,
         keys: mirrors.key,
         refresh: mirrors.refresh,
-        offline: locking.offline,
-        inputs: locking.inputs.clone(),
+        offline: shelf.offline,
+        inputs: shelf.inputs.clone(),
     };
     Builder::open(&cache(global)?, archive)
 }
@@ -74,7 +74,7 @@ fn request(from: From, locking: &Locking) -> Request {
         base: from.base,
         ssh_keys: from.ssh_key,
         formats: from.format,
-        locked: locking.locked || locking.offline,
+        locked: locking.locked || locking.shelf.offline,
     }
 }
 

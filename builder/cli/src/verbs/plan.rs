@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, args: Plan) -> Result<()> {
-    let builder = super::open_locking(global, args.from.mirrors.clone(), &args.locking)?;
+    let builder = super::open_shelf(global, args.from.mirrors.clone(), &args.locking.shelf)?;
     let show = progress::show(global.progress);
     let plan = builder.plan(&super::request(args.from, &args.locking), &*show)?;
     if args.json {

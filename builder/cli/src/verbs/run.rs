@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, run: Run) -> Result<()> {
-    let builder = super::open(global, run.mirrors)?;
+    let builder = super::open_shelf(global, run.mirrors, &run.shelf)?;
     let show = progress::show(global.progress);
     let console = Console {
         firmware: Firmware::named(&run.firmware).unwrap_or_default(),

@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub(crate) fn run(global: &Global, test: Test) -> Result<()> {
-    let builder = super::open(global, test.mirrors)?;
+    let builder = super::open_shelf(global, test.mirrors, &test.shelf)?;
     let show = progress::show(global.progress_or_json(test.json));
     let (image, settings) = (super::result(test.image)?, super::boot_settings(&test.boot));
     builder.test(&image, &settings, test.report.as_deref(), &*show)

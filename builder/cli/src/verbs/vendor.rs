@@ -10,7 +10,9 @@ use crate::{
 
 pub(crate) fn run(global: &Global, args: Vendor) -> Result<()> {
     let builder = super::open(global, args.mirrors)?;
-    let locked = |recipe| Request { recipe, locked: true, ..Request::default() };
+    let base = args.base;
+    let locked =
+        |recipe| Request { recipe, base: base.clone(), locked: true, ..Request::default() };
     let requests: Vec<_> = args.recipes.into_iter().map(locked).collect();
     builder.vendor(&requests, &args.folder, &*progress::show(global.progress))
 }

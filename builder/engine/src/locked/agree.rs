@@ -1,19 +1,19 @@
 //! Whether a recipe still asks for what its lock holds.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use coremax_recipe::Recipe;
 
-use super::{Asked, Lock, path_of};
-use crate::{files, hint::mendable, resolve};
+use super::{Asked, Lock};
+use crate::{files, hint::mendable, read::Request, resolve};
 
 impl Lock {
     /// Refuses a recipe that asks for something else than what was locked.
     ///
     /// # Errors
     /// Naming all that differs, or where what lies beside the recipe cannot be read.
-    pub(crate) fn agree(&self, recipe: &Recipe, file: &Path) -> Result<()> {
+    pub(crate) fn agree(&self, recipe: &Recipe, request: &Request) -> Result<()> {
         let mut differences = Vec::new();
         let mut same = |what: &str, now: &str, locked: &str| {
             if now != locked {
@@ -36,12 +36,13 @@ impl Lock {
         if differences.is_empty() {
             return Ok(());
         }
-        let (recipe, lock) = (file.display(), path_of(file));
+        let (recipe, lock) = (request.recipe.display(), request.lock()?);
         let text =
             format!("{recipe} and {} do not agree: {}", lock.display(), differences.join("; "));
         let hint = format!(
-            "coremax lock --update {recipe} locks what the archive has now; without --update it takes in what \
-             the recipe asks for, and moves nothing that it need not"
+            "{} --update locks what the archive has now; without --update it takes in what \
+             the recipe asks for, and moves nothing that it need not",
+            request.locking()
         );
         Err(mendable(text, hint))
     }
@@ -56,6 +57,7 @@ impl Asked {
             ("excludes", &now.exclude, &self.exclude),
             ("needs the tool", &now.tools, &self.tools),
             ("is tested with", &now.machine, &self.machine),
+            ("reads the archive", &now.archives, &self.archives),
         ] {
             let more = now.difference(locked).map(|name| format!("it {what} {name}, not locked"));
             let less = locked.difference(now).map(|name| format!("it no longer {what} {name}"));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Lock, Package};
+use crate::differences::differences;
 
 /// The difference of two locks, a line each. Displays as "nothing has changed" where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl Changes {
             return Self { lines: vec![format!("{packages} packages and {ids} ids locked")] };
         };
         let mut lines = Vec::new();
-        compare(&versions(before), &versions(after), &mut lines);
+        lines.extend(differences(&versions(before), &versions(after)));
         rebuilt(before, after, &mut lines);
         if before.base != after.base {
             lines.push(format!("base {} -> {}", before.base, after.base));
@@ -35,15 +36,15 @@ impl Changes {
         for (kind, was, is) in
             [("user", &before.users, &after.users), ("group", &before.groups, &after.groups)]
         {
-            let shown = |ids: &BTreeMap<String, u32>| {
+            let shown = |ids: &BTreeMap<String, u32>| -> BTreeMap<_, _> {
                 ids.iter().map(|(name, id)| (format!("{kind} {name}"), id.to_string())).collect()
             };
-            compare(&shown(was), &shown(is), &mut lines);
+            lines.extend(differences(&shown(was), &shown(is)));
         }
-        let digests = |lock: &Lock| {
+        let digests = |lock: &Lock| -> BTreeMap<_, _> {
             lock.inputs.iter().map(|(path, sha256)| (path.clone(), short(sha256))).collect()
         };
-        compare(&digests(before), &digests(after), &mut lines);
+        lines.extend(differences(&digests(before), &digests(after)));
         Self { lines }
     }
 }
@@ -76,17 +77,6 @@ fn rebuilt(before: &Lock, after: &Lock, lines: &mut Vec<String>) {
 
 fn short(digest: &coremax_fetch::Digest) -> String {
     digest.to_string()[..12].to_owned()
-}
-
-fn compare(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, lines: &mut Vec<String>) {
-    let names: BTreeSet<_> = was.keys().chain(is.keys()).collect();
-    lines.extend(names.into_iter().filter_map(|name| match (was.get(name), is.get(name)) {
-        (Some(was), Some(is)) if was == is => None,
-        (Some(was), Some(is)) => Some(format!("{name} {was} -> {is}")),
-        (None, Some(is)) => Some(format!("{name} {is} added")),
-        (Some(was), None) => Some(format!("{name} {was} removed")),
-        (None, None) => None,
-    }));
 }
 
 impl fmt::Display for Changes {

@@ -165,6 +165,7 @@ impl fmt::Display for Lock {
         writeln!(f, "recommends = {}", self.asked.recommends)?;
         list(f, "tools", &self.asked.tools)?;
         list(f, "machine", &self.asked.machine)?;
+        list(f, "archives", &self.asked.archives)?;
         for (table, ids) in [("users", &self.users), ("groups", &self.groups)] {
             writeln!(f, "\n[{table}]")?;
             for (name, id) in ids {

@@ -335,6 +335,7 @@ fn user(user: &coremax_recipe::User) -> User {
     User {
         name: user.name.to_string(),
         uid: user.uid,
+        gid: user.gid,
         groups: user.groups.iter().map(ToString::to_string).collect(),
         comment: user.gecos.to_string(),
         shell: Some(user.shell.as_str().into()),

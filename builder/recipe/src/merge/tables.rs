@@ -37,6 +37,7 @@ fn user(part: &Part, table: &UserTable) -> Result<User, Error> {
     Ok(User {
         name: table.name.value().clone(),
         uid: said(&table.uid),
+        gid: None,
         groups: values(part, "group", &table.groups)?,
         shell: said(&table.shell).unwrap_or_else(|| fixed(shell)),
         ssh_keys: values(part, "key", &table.ssh_keys)?,

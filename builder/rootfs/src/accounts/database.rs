@@ -135,7 +135,8 @@ impl Accounts {
             Some(group) => self.gid(group)?,
             None => {
                 // The group of a user has its number where that is free.
-                let gid = Some(uid).filter(|&gid| !self.groups.has_number(gid));
+                let own = || Some(uid).filter(|&gid| !self.groups.has_number(gid));
+                let gid = user.gid.or_else(own);
                 let group = Group { name: user.name.clone(), gid, system: user.system };
                 self.add_group(&group)?;
                 self.gid(&user.name)?
