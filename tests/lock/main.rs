@@ -161,7 +161,7 @@ fn builds_offline(stage: &Stage) -> Outcome {
 
 /// With the QEMU of the build, whose packages the result names.
 fn boots_offline(stage: &Stage) -> Outcome {
-    let test = ["test", "images/locked/1"];
+    let test = ["test", "images/node/1"];
     let ran = cut_off(stage, "another", &[&test[..], &OFFLINE].concat());
     succeeded(&ran)?;
     fs::remove_dir_all(stage.path("another")).map_err(|e| e.to_string())

@@ -21,7 +21,7 @@ pub(crate) fn disagreement(stage: &Stage) -> Outcome {
     let ran = stage.with("recipes/locked.toml", more, || stage.run(&PLAN));
     complained(
         &ran,
-        &["locked.lock do not agree", "installs nano, not locked", "coremax lock --update"],
+        &["locked.lock do not agree", "installs nano, not locked", "locked.toml --update locks"],
     )?;
     let archive = "[[archive]]\nname = \"own\"\nmirror = \"http://own.example\"\nsuites = [\"x\"]\n\
                    components = [\"main\"]\n[kernel]";

@@ -40,7 +40,7 @@ impl Lock {
         let text =
             format!("{recipe} and {} do not agree: {}", lock.display(), differences.join("; "));
         let hint = format!(
-            "{} --update locks what the archive has now; without --update it takes in what \
+            "{} --update locks what the archive has now; without it, it takes in what \
              the recipe asks for, and moves nothing that it need not",
             request.locking()
         );
