@@ -40,21 +40,45 @@ pub enum Loader {
     SystemdBoot,
 }
 
+/// An ESP as far as the state on it is concerned.
+pub trait Esp {
+    /// What may go wrong in reading it.
+    type Error;
+
+    /// Whether a file is on it, by its path.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn has(&self, path: &str) -> Result<bool, Self::Error>;
+
+    /// A small file; nothing where it is not there.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read(&self, path: &str) -> Result<Vec<u8>, Self::Error>;
+
+    /// The names in a folder; none where it is not there.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn names(&self, folder: &str) -> Result<Vec<String>, Self::Error>;
+}
+
 impl Loader {
-    /// The loader of an ESP, if it has the files of one. `is_there` says whether a file is on it, by its path.
+    /// The loader of an ESP, if it has the files of one.
     ///
     /// Each loader's image brings files that nothing ever removes; of GRUB's blocks any will do, since damage may take
     /// one. A folder of entries alone says nothing: other programs make one, too.
     ///
     /// # Errors
-    /// Those of `is_there`.
-    pub fn find<E>(mut is_there: impl FnMut(&str) -> Result<bool, E>) -> Result<Option<Self>, E> {
+    /// The ESP's.
+    pub fn find<E: Esp>(esp: &E) -> Result<Option<Self>, E::Error> {
         for block in [grub::BLESSED, grub::BLESSED_COPY, grub::TRIAL] {
-            if is_there(&format!("{FOLDER}/{block}"))? {
+            if esp.has(&format!("{FOLDER}/{block}"))? {
                 return Ok(Some(Self::Grub));
             }
         }
-        Ok(is_there(entries::SETTINGS)?.then_some(Self::SystemdBoot))
+        Ok(esp.has(entries::SETTINGS)?.then_some(Self::SystemdBoot))
     }
 }
 
@@ -145,6 +169,21 @@ pub fn boot(state: &State, loads: impl Fn(Slot) -> bool) -> (Option<Slot>, State
 impl State {
     /// What a new image has.
     pub const NEW: Self = Self { blessed: Slot::A, trial: None };
+
+    /// As the loader sees it: where nothing of one is on the ESP, that of a new disk.
+    ///
+    /// # Errors
+    /// The ESP's.
+    pub fn read<E: Esp>(esp: &E) -> Result<Self, E::Error> {
+        match Loader::find(esp)? {
+            None => Ok(Self::NEW),
+            Some(Loader::Grub) => Ok(grub::Blocks::read(esp)?.state()),
+            Some(Loader::SystemdBoot) => {
+                let names = esp.names(entries::ENTRIES)?;
+                Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(Self::NEW))
+            }
+        }
+    }
 
     /// The slot that an update is to be written to: not the one that runs, nor the blessed one.
     ///

@@ -22,7 +22,7 @@ mod ext4;
 mod furnish;
 mod grow;
 mod handover;
-mod loader;
+mod modules;
 mod mounts;
 mod reset;
 mod root;
@@ -41,7 +41,7 @@ use self::{
     choose::choose,
     cmdline::{CommandLine, Data},
     disks::Disks,
-    loader::Loader,
+    modules::Modules,
     uevent::Uevents,
 };
 
@@ -64,29 +64,29 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 fn boot(line: &CommandLine, arguments: &[&str]) -> Result<Infallible> {
     // Listening comes before looking: what appears in between is then seen at least once.
     let events = Uevents::open()?;
-    let mut loader = Loader::start(line)?;
+    let mut modules = Modules::start(line)?;
     let mut disks = Disks::default();
-    let line = &selected::slot(line, &loader);
+    let line = &selected::slot(line, &modules);
     let hash = line.root.context(NO_HASH)?;
-    search::root(line, hash, &events, &mut loader, &mut disks)?;
+    search::root(line, hash, &events, &mut modules, &mut disks)?;
     let choice = choose(hash, line.slot.as_deref(), &line.data, disks.all())
         .context("the root's disk is gone again")?;
     let [root, verity] =
         [choice.root, choice.verity].map(|part| disks::node(&choice.disk.name, part));
     let (root, verity) = (root?, verity?);
     console::log(&format!("root found: {}, verity {}", root.display(), verity.display()));
-    loader.need_root()?;
+    modules.need_root()?;
     root::mount(hash, &root, &verity)?;
-    esp::mount(choice.disk, &loader);
+    esp::mount(choice.disk, &modules);
     trial::prepare(line.slot.as_deref());
     let data = data::mount(choice.data, line.data != Data::Nowhere, &hash.to_string())?;
     let (slot, disk) = (line.slot.clone(), choice.disk.name.clone());
     record(&State { root: hash.to_string(), slot, disk, data })?;
     if Path::new(mounts::FIRMWARE).is_dir() {
-        loader.need(&["efivarfs"]);
+        modules.need(&["efivarfs"]);
     }
     mounts::for_systemd();
-    loader.stop();
+    modules.stop();
     handover::to(&line.init, arguments)
 }
 

@@ -56,6 +56,15 @@ pub struct Description {
 }
 
 impl Blocks {
+    /// The blocks as they are on an ESP.
+    ///
+    /// # Errors
+    /// The ESP's.
+    pub fn read<E: super::Esp>(esp: &E) -> Result<Self, E::Error> {
+        let block = |name| esp.read(&format!("{FOLDER}/{name}"));
+        Ok(Self { blessed: block(BLESSED)?, copy: block(BLESSED_COPY)?, trial: block(TRIAL)? })
+    }
+
     /// The state they tell.
     pub fn state(&self) -> State {
         let blessed = blessed(&self.blessed).or_else(|| blessed(&self.copy)).unwrap_or(Slot::A);

@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use anyhow::{Context, Result};
 use rustix::mount::MountFlags;
 
-use super::{choose::Disk, console, disks, loader::Loader, mounts};
+use super::{choose::Disk, console, disks, modules::Modules, mounts};
 use crate::gpt::{Guid, Partition, Table};
 
 /// Type of an EFI system partition, UEFI 2.10, chapter 5.3.3.
@@ -27,22 +27,22 @@ const SLOTS: [(&str, &str); 4] = [
 ];
 
 /// Mounts the ESP and makes the links; what cannot be had is said in the kernel's log.
-pub(crate) fn mount(disk: &Disk, loader: &Loader) {
-    for result in [mount_esp(disk, loader), link(disk)] {
+pub(crate) fn mount(disk: &Disk, modules: &Modules) {
+    for result in [mount_esp(disk, modules), link(disk)] {
         if let Err(error) = result {
             console::log(&format!("no updates: {error:#}"));
         }
     }
 }
 
-fn mount_esp(disk: &Disk, loader: &Loader) -> Result<()> {
+fn mount_esp(disk: &Disk, modules: &Modules) -> Result<()> {
     if !Path::new(AT).is_dir() {
         return Ok(()); // an image that is not to be updated
     }
     let is_esp = |partition: &&Partition| partition.kind == ESP;
     let esp = partitions(disk).iter().find(is_esp).context("the root's disk has no ESP")?;
     let node = disks::node(&disk.name, esp)?;
-    loader.need(&MODULES);
+    modules.need(&MODULES);
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
     mounts::at(&node.to_string_lossy(), "vfat", AT, flags, "umask=0077")
 }

@@ -12,7 +12,7 @@ use super::{
     cmdline::{CommandLine, Failure},
     console,
     disks::Disks,
-    loader::{self, Loader},
+    modules::{self, Modules},
     uevent::{Heard, Uevent, Uevents},
 };
 
@@ -28,11 +28,11 @@ pub(crate) fn root(
     line: &CommandLine,
     hash: RootHash,
     events: &Uevents,
-    loader: &mut Loader,
+    modules: &mut Modules,
     disks: &mut Disks,
 ) -> Result<()> {
     let mut alarm = Alarm { at: Some(Instant::now() + line.wait), told: false };
-    everything(loader, disks);
+    everything(modules, disks);
     let mut pause = LOOK_AGAIN;
     let mut again = Instant::now() + pause;
     loop {
@@ -43,15 +43,15 @@ pub(crate) fn root(
         let found = choice.is_some();
         let next = alarm.at.map_or(again, |at| at.min(again));
         match events.next(Some(next))? {
-            Heard::Event(event) => one(&event, loader, disks),
-            Heard::Lost => everything(loader, disks),
+            Heard::Event(event) => one(&event, modules, disks),
+            Heard::Lost => everything(modules, disks),
             Heard::Silence if alarm.at.is_none_or(|at| Instant::now() < at) => {
                 disks.look_again();
                 pause = longer(pause);
                 again = Instant::now() + pause;
             }
             Heard::Silence if found => return Ok(()), // without its data, which will be said
-            Heard::Silence => alarm.ring(line, hash, loader, disks),
+            Heard::Silence => alarm.ring(line, hash, modules, disks),
         }
     }
 }
@@ -61,18 +61,18 @@ fn longer(pause: Duration) -> Duration {
 }
 
 /// All devices that are there already.
-fn everything(loader: &mut Loader, disks: &mut Disks) {
-    loader::modaliases().iter().for_each(|modalias| loader.drive(modalias));
-    loader.prepare_root();
+fn everything(modules: &mut Modules, disks: &mut Disks) {
+    modules::modaliases().iter().for_each(|modalias| modules.drive(modalias));
+    modules.prepare_root();
     disks.scan();
 }
 
-fn one(event: &Uevent, loader: &mut Loader, disks: &mut Disks) {
+fn one(event: &Uevent, modules: &mut Modules, disks: &mut Disks) {
     if let Some(disk) = event.disk() {
         disks.look(disk);
     }
     if let Some(modalias) = event.modalias.as_ref().filter(|_| event.action == "add") {
-        loader.drive(modalias);
+        modules.drive(modalias);
     }
 }
 
@@ -83,12 +83,12 @@ struct Alarm {
 }
 
 impl Alarm {
-    fn ring(&mut self, line: &CommandLine, hash: RootHash, loader: &mut Loader, disks: &Disks) {
+    fn ring(&mut self, line: &CommandLine, hash: RootHash, modules: &mut Modules, disks: &Disks) {
         if self.told {
             restart();
         }
         self.told = true;
-        loader.drive_the_rest();
+        modules.drive_the_rest();
         console::log("the root was not found");
         console::tell(&format!("{}{}", report(hash, disks.all()), outlook(line)));
         if line.debug {

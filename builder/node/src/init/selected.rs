@@ -12,23 +12,23 @@ use rustix::mount::MountFlags;
 use super::{
     cmdline::CommandLine,
     console,
-    loader::Loader,
+    modules::Modules,
     mounts::{self, FIRMWARE, VARIABLES},
 };
 
 const SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// The command line with the slot that was taken, where it does not say so itself.
-pub(crate) fn slot(line: &CommandLine, loader: &Loader) -> CommandLine {
+pub(crate) fn slot(line: &CommandLine, modules: &Modules) -> CommandLine {
     let mut line = line.clone();
     if line.slot.is_none() && Path::new(FIRMWARE).is_dir() {
-        line.slot = read(loader);
+        line.slot = read(modules);
     }
     line
 }
 
-fn read(loader: &Loader) -> Option<String> {
-    loader.need(&["efivarfs"]);
+fn read(modules: &Modules) -> Option<String> {
+    modules.need(&["efivarfs"]);
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     if let Err(error) = mounts::at("efivarfs", "efivarfs", VARIABLES, flags, "") {
         console::log(&format!("which slot was taken is not known: {error:#}"));

@@ -12,11 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use coremax_node_api::{
     early_boot::TRIAL,
-    slot::{
-        FOLDER, Loader, State,
-        entries::{self, ENTRIES},
-        grub::{self, Blocks},
-    },
+    slot::{Esp, State},
 };
 
 use super::{console, esp, mounts};
@@ -43,28 +39,28 @@ pub(crate) fn prepare(slot: Option<&str>) {
     }
 }
 
-/// What cannot be read is read as the loader reads it: as nothing.
 fn state(esp: &Path) -> State {
-    let Ok(loader) = Loader::find(|path| Ok::<_, Infallible>(esp.join(path).exists()));
-    match loader {
-        None => State::NEW,
-        Some(Loader::Grub) => blocks(esp).state(),
-        Some(Loader::SystemdBoot) => {
-            let entries = fs::read_dir(esp.join(ENTRIES)).into_iter().flatten().flatten();
-            let names: Vec<_> =
-                entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-            entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW)
-        }
-    }
+    let Ok(state) = State::read(&Mounted(esp));
+    state
 }
 
-fn blocks(esp: &Path) -> Blocks {
-    let folder = esp.join(FOLDER);
-    let block = |name| fs::read(folder.join(name)).unwrap_or_default();
-    Blocks {
-        blessed: block(grub::BLESSED),
-        copy: block(grub::BLESSED_COPY),
-        trial: block(grub::TRIAL),
+/// The ESP where it is mounted. What cannot be read is read as the loader reads it: as nothing.
+struct Mounted<'a>(&'a Path);
+
+impl Esp for Mounted<'_> {
+    type Error = Infallible;
+
+    fn has(&self, path: &str) -> Result<bool, Infallible> {
+        Ok(self.0.join(path).exists())
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, Infallible> {
+        Ok(fs::read(self.0.join(path)).unwrap_or_default())
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, Infallible> {
+        let entries = fs::read_dir(self.0.join(folder)).into_iter().flatten().flatten();
+        Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 }
 
@@ -80,7 +76,11 @@ fn enable() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use coremax_node_api::slot::{Slot, Trial};
+    use coremax_node_api::slot::{
+        FOLDER, Slot, Trial,
+        entries::{self, ENTRIES},
+        grub::Blocks,
+    };
 
     use super::*;
 

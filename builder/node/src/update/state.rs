@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use coremax_node_api::{
     env,
     slot::{
-        FOLDER, Loader, Slot, State,
+        Esp, FOLDER, Loader, Slot, State,
         entries::{self, Change, ENTRIES, Entry},
-        grub::{BLESSED, BLESSED_COPY, Blocks, Description, SLOT, TRIAL},
+        grub::{Blocks, Description, SLOT},
     },
 };
 
@@ -17,13 +17,27 @@ const NEW: &str = "coremax.new";
 
 /// The state as the loader sees it: where nothing of one is on the ESP, that of a new disk.
 pub(crate) fn load(medium: &dyn Medium) -> Result<State> {
-    match find(medium)? {
-        None => Ok(State::NEW),
-        Some(Loader::Grub) => Ok(blocks(medium)?.state()),
-        Some(Loader::SystemdBoot) => {
-            let names = entry_names(medium)?;
-            Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(State::NEW))
-        }
+    State::read(&Files(medium))
+}
+
+/// The ESP of a medium.
+struct Files<'a>(&'a dyn Medium);
+
+impl Esp for Files<'_> {
+    type Error = anyhow::Error;
+
+    fn has(&self, path: &str) -> Result<bool> {
+        let length = self.0.length(&Place::File(path.to_owned()));
+        Ok(length.with_context(|| format!("looking for {path} on the ESP"))?.is_some())
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>> {
+        Ok(small(self.0, path)?.unwrap_or_default())
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let names = self.0.list(folder);
+        Ok(names.with_context(|| format!("listing {folder} on the ESP"))?.unwrap_or_default())
     }
 }
 
@@ -33,7 +47,7 @@ pub(crate) fn save(medium: &mut dyn Medium, to: &State) -> Result<()> {
         let changes = entries::changes(names.iter().map(String::as_str), to);
         return changes.into_iter().try_for_each(|change| enact(medium, change));
     }
-    for (path, content) in blocks(medium)?.changes(to) {
+    for (path, content) in Blocks::read(&Files(medium))?.changes(to) {
         write(medium, &path, &content).with_context(|| format!("writing {path} on the ESP"))?;
     }
     Ok(())
@@ -48,28 +62,17 @@ pub(super) fn leave(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
 
 /// What starts the slots. A disk that does not tell is not written to: it would be told then, and perhaps wrongly.
 pub(super) fn loader(medium: &dyn Medium) -> Result<Loader> {
-    find(medium)?.context(
+    Loader::find(&Files(medium))?.context(
         "the ESP has neither GRUB's blocks in /coremax nor systemd-boot's /loader/loader.conf",
     )
-}
-
-fn find(medium: &dyn Medium) -> Result<Option<Loader>> {
-    let is_there =
-        |path: &str| medium.length(&Place::File(path.to_owned())).map(|length| length.is_some());
-    Loader::find(is_there).context("looking for the loader's files on the ESP")
 }
 
 /// The names of systemd-boot's entries; none where GRUB is the loader.
 fn names(medium: &dyn Medium) -> Result<Option<Vec<String>>> {
     match loader(medium)? {
         Loader::Grub => Ok(None),
-        Loader::SystemdBoot => entry_names(medium).map(Some),
+        Loader::SystemdBoot => Files(medium).names(ENTRIES).map(Some),
     }
-}
-
-fn entry_names(medium: &dyn Medium) -> Result<Vec<String>> {
-    let names = medium.list(ENTRIES);
-    Ok(names.with_context(|| format!("listing {ENTRIES} on the ESP"))?.unwrap_or_default())
 }
 
 fn enact(medium: &mut dyn Medium, change: Change) -> Result<()> {
@@ -86,12 +89,6 @@ fn enact(medium: &mut dyn Medium, change: Change) -> Result<()> {
     };
     done.and_then(|()| medium.sync_folder(ENTRIES))
         .with_context(|| format!("changing {ENTRIES} on the ESP"))
-}
-
-/// The blocks as they are.
-fn blocks(medium: &dyn Medium) -> Result<Blocks> {
-    let block = |name| Ok::<_, anyhow::Error>(small(medium, &file(name))?.unwrap_or_default());
-    Ok(Blocks { blessed: block(BLESSED)?, copy: block(BLESSED_COPY)?, trial: block(TRIAL)? })
 }
 
 /// What a slot holds; none for a slot that is not whole.
@@ -111,10 +108,6 @@ fn write(medium: &mut dyn Medium, path: &str, content: &[u8]) -> std::io::Result
     medium.sync(&place)?;
     let folder = path.rsplit_once('/').map_or(FOLDER, |(folder, _)| folder);
     if is_new { medium.sync_folder(folder) } else { Ok(()) }
-}
-
-fn file(name: &str) -> String {
-    format!("{FOLDER}/{name}")
 }
 
 /// A file no longer than a block is; none where there is no such file.

@@ -56,7 +56,7 @@ const LATER: [&str; 7] = [
 ];
 
 /// The initrd's modules.
-pub(crate) struct Loader {
+pub(crate) struct Modules {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     asked: BTreeSet<Name>,
@@ -70,7 +70,7 @@ struct Shared {
     work: Work,
 }
 
-impl Loader {
+impl Modules {
     /// Reads the index of this kernel's modules and starts.
     pub(crate) fn start(line: &CommandLine) -> Result<Self> {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
