@@ -36,9 +36,19 @@ fn help_teaches() {
 
 #[test]
 fn the_recipes_of_this_repository_are_well_formed() {
-    let ran = run(&["check", "recipes/node.toml"]);
+    let folder = fs::read_dir(coremax_tests::repository().join("recipes")).unwrap();
+    let files = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> = files.filter_map(|f| Some(f.strip_suffix(".toml")?.to_owned())).collect();
+    for known in ["node", "kubernetes-node", "openstack-controller"] {
+        assert!(names.iter().any(|name| name == known), "no recipe {known}");
+    }
+    let paths: Vec<_> = names.iter().map(|name| format!("recipes/{name}.toml")).collect();
+    let arguments: Vec<_> = ["check"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let ran = run(&arguments);
     assert!(ran.ok, "{}", ran.err);
-    assert!(ran.out.contains("node is well formed"), "{}", ran.out);
+    for name in names {
+        assert!(ran.out.contains(&format!("{name} is well formed")), "{}", ran.out);
+    }
 }
 
 #[test]
