@@ -51,6 +51,25 @@ pub(crate) fn truncated_record(stage: &Stage) -> Outcome {
     went_on(&ran)
 }
 
+pub(crate) fn truncated_output(stage: &Stage) -> Outcome {
+    let cache = stage.sound();
+    went_on(&stage.build(cache.path()))?;
+    let whole =
+        records(cache.path()).into_iter().filter_map(|record| Some(record.parent()?.join("out")));
+    let made: Vec<_> = whole.flat_map(|out| files(&out)).collect();
+    let can_be_cut = |path: &&PathBuf| {
+        fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() > 1)
+    };
+    cut_in_half(made.iter().find(can_be_cut).ok_or("no step has made a file")?)?;
+    let ran = stage.build(cache.path());
+    for said in ["is damaged", "packages unpacked"] {
+        expect(ran.err.contains(said), || format!("no {said:?} in:\n{}", ran.err))?;
+    }
+    went_on(&ran)?;
+    let ran = stage.build(cache.path());
+    expect(!ran.err.contains("is damaged"), || format!("it stays damaged:\n{}", ran.err))
+}
+
 pub(crate) fn too_small(stage: &Stage) -> Outcome {
     refused(stage, 16)
 }
@@ -137,21 +156,67 @@ pub(crate) fn read_only_says(stage: &Stage) -> Outcome {
 
 pub(crate) fn clean_spares(stage: &Stage) -> Outcome {
     let cache = stage.sound();
-    let clean = {
-        let cache = cache.path().to_string_lossy().into_owned();
-        move || coremax_tests::run(&["clean", "--all", "--cache", &cache])
-    };
-    let (tell, told) = std::sync::mpsc::channel();
-    let meanwhile = clean.clone();
-    stage.server.before("/hello.deb", move || drop(tell.send(meanwhile())));
     went_on(&stage.build(cache.path()))?;
-    let ran = told.try_recv().map_err(|e| e.to_string())?;
-    let spared = ran.ok && ran.err.contains("a running build uses the cache");
-    expect(spared, || format!("it does not say so:\n{}{}", ran.out, ran.err))?;
-    expect(!records(cache.path()).is_empty(), || "steps were removed".into())?;
-    let ran = clean();
-    expect(ran.ok && ran.err.contains("freed"), || format!("{}{}", ran.out, ran.err))?;
-    expect(records(cache.path()).is_empty(), || "steps are left".into())
+    // One is to be fetched again: the build has begun then, and the tools tree that it found is in use.
+    forget_download(stage, cache.path())?;
+    for (more, stays) in [
+        (&["--all"][..], "and all downloads, stay"),
+        (&[], "stays"),
+        (&["--limit", "0B"], "1 of them in use"),
+    ] {
+        let clean = cleaning(cache.path(), more);
+        let (tell, told) = std::sync::mpsc::channel();
+        stage.server.before("/hello.deb", move || drop(tell.send(clean())));
+        let build = stage.build(cache.path());
+        went_on(&build)?;
+        expect(!build.err.contains("packages unpacked"), || {
+            format!("what it used was removed:\n{}", build.err)
+        })?;
+        let ran = told.try_recv().map_err(|e| e.to_string())?;
+        let spared = ran.ok && ran.err.contains(stays) && ran.err.contains("1 of them in use");
+        expect(spared, || format!("it does not say so:\n{}{}", ran.out, ran.err))?;
+        expect(!records(cache.path()).is_empty(), || "steps were removed".into())?;
+        forget_download(stage, cache.path())?;
+    }
+    let ran = cleaning(cache.path(), &["--all"])();
+    let said = ran.err.contains("freed; left: 0 steps of 0 MB, 0 downloads");
+    expect(ran.ok && said, || format!("{}{}", ran.out, ran.err))?;
+    expect(records(cache.path()).is_empty(), || "steps are left".into())?;
+    let left = [files(&cache.path().join("inputs")), files(&cache.path().join("last"))].concat();
+    expect(left.is_empty(), || format!("these are left: {left:?}"))
+}
+
+pub(crate) fn full_is_cleaned(stage: &Stage) -> Outcome {
+    stage.sound();
+    let disk = Disk::mount(stage, 256)?;
+    went_on(&stage.build(&disk.folder))?;
+    fill(&disk.folder, 0);
+    let ran = cleaning(&disk.folder, &[])();
+    expect(ran.ok && ran.err.contains("1 finished steps"), || format!("{}{}", ran.out, ran.err))?;
+    expect(records(&disk.folder).is_empty(), || "steps are left".into())
+}
+
+/// What cleans a cache when it is called, from any thread.
+fn cleaning(cache: &Path, more: &[&str]) -> impl Fn() -> coremax_tests::Ran + Send + 'static {
+    let cache = cache.to_string_lossy().into_owned();
+    let more: Vec<_> = more.iter().map(|&word| word.to_owned()).collect();
+    move || {
+        let more = more.iter().map(String::as_str);
+        coremax_tests::run(
+            &["clean", "--cache", &cache].into_iter().chain(more).collect::<Vec<_>>(),
+        )
+    }
+}
+
+/// Removes the package `hello` from the downloads.
+fn forget_download(stage: &Stage, cache: &Path) -> Outcome {
+    let packages = stage.archive.files(Dates::SOUND);
+    let hello = packages.iter().find(|(path, _)| path.ends_with("/hello.deb"));
+    let (_, bytes) = hello.ok_or("the mirror has no hello")?;
+    let same = |file: &&PathBuf| fs::read(file).is_ok_and(|found| found == **bytes);
+    let found = files(&cache.join("inputs/sha256"));
+    let file = found.iter().find(same).ok_or("it was not fetched")?;
+    fs::remove_file(file).map_err(|error| error.to_string())
 }
 
 fn fill(folder: &Path, left: u64) {

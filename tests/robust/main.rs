@@ -34,6 +34,7 @@ const STORY: &[Sentence<Stage>] = &[
     ("a truncated index and Release in the cache are fetched again", disk::truncated_index),
     ("a truncated package in the cache is fetched again", disk::truncated_package),
     ("a truncated record of a step makes the step again", disk::truncated_record),
+    ("a file cut in what a step has made makes the step again", disk::truncated_output),
     ("a disk with too little room is refused before anything starts", disk::too_small),
     (
         "a disk with room for some of it is refused before anything starts",
@@ -43,7 +44,8 @@ const STORY: &[Sentence<Stage>] = &[
     ("a disk that fills up while unpacking loses nothing", disk::full_while_unpacking),
     ("a read-only cache serves what it has", disk::read_only_serves),
     ("a read-only cache says what it cannot take", disk::read_only_says),
-    ("cleaning leaves the cache to a running build", disk::clean_spares),
+    ("cleaning leaves a running build what it uses", disk::clean_spares),
+    ("a full disk can be cleaned", disk::full_is_cleaned),
     ("without user namespaces the setting and its remedy are named", host::no_namespaces),
     ("a guest that hangs in init is named", hang::init),
     ("a guest that hangs in systemd is named", hang::systemd),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use coremax_cluster::new::Preset;
 use coremax_node_api::roster::{Mac, Subnet};
-use coremax_recipe::{Base, Version};
+use coremax_recipe::{Base, Bytes, Version};
 
 /// The folder of all results, unless another is named.
 pub(crate) const IMAGES: &str = "images";
@@ -42,6 +42,18 @@ pub(crate) struct Global {
     /// ~/.cache/coremax]
     #[arg(long, global = true, value_name = "DIR", env = "COREMAX_CACHE", hide_env_values = true)]
     pub(crate) cache: Option<PathBuf>,
+    /// After a build, remove the finished steps that were not used for longest until this much is left
+    ///
+    /// What a running build uses stays, this one's own too. Downloads are not counted: one may be nowhere else any more.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        env = "COREMAX_CACHE_LIMIT",
+        default_value = "20GiB",
+        hide_env_values = true
+    )]
+    pub(crate) cache_limit: Bytes,
     /// How to tell what is going on
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
     pub(crate) progress: Progress,
@@ -302,7 +314,10 @@ pub(crate) struct Run {
 
 #[derive(ClapArgs)]
 pub(crate) struct Clean {
-    /// Downloads and archive indexes too, not only finished steps
+    /// Remove the finished steps that were not used for longest until this much is left, and nothing else
+    #[arg(long, value_name = "SIZE", conflicts_with = "all")]
+    pub(crate) limit: Option<Bytes>,
+    /// Downloads too, not only finished steps, leftovers and archive indexes
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -22,9 +21,9 @@ use crate::{
     resolve::Sources,
     result::{self, Equal, Made, Output, Stored, Testing},
     run::{self, Outputs},
-    space::{self, Removed},
+    space,
     steps::{Image, Tools, tools::TREE},
-    store::{Record, Store},
+    store::{Entry, Record, Store},
     update,
     usage::Stopwatch,
     verify::{self, Bench, BootSettings, Console, Firmware, Known},
@@ -57,6 +56,8 @@ pub struct Builder {
     pub(crate) store: Store,
     pub(crate) inputs: Cache,
     pub(crate) archive: ArchiveSettings,
+    /// Bytes of finished steps that a build leaves at most.
+    pub(crate) limit: u64,
     remote: OnceLock<Remote>,
 }
 
@@ -67,11 +68,11 @@ pub(crate) struct Remote {
 }
 
 impl Builder {
-    /// A builder that keeps everything it may keep below `cache`.
+    /// A builder that keeps everything it may keep below `cache`: of finished steps, `limit` bytes.
     ///
     /// # Errors
     /// Where the folder cannot be made.
-    pub fn open(cache: &Path, mut archive: ArchiveSettings) -> Result<Self> {
+    pub fn open(cache: &Path, mut archive: ArchiveSettings, limit: u64) -> Result<Self> {
         if let Some(inputs) = &mut archive.inputs {
             *inputs = fs::canonicalize(&*inputs)
                 .with_context(|| format!("looking for inputs in {}", inputs.display()))?;
@@ -82,7 +83,7 @@ impl Builder {
         let inputs = Cache::open(cache.join("inputs"))?;
         let store = Store::open(&cache.join("store"))?;
         store.sweep();
-        Ok(Self { cache, store, inputs, archive, remote: OnceLock::new() })
+        Ok(Self { cache, store, inputs, archive, limit, remote: OnceLock::new() })
     }
 
     /// Reads the host's apt configuration when an archive is first needed: its faults are none of `clean`'s.
@@ -200,6 +201,7 @@ impl Builder {
         let made = Made { plan: &plan, outputs: &outputs, version: &version, key: key.as_ref() };
         let folder = result::publish(&made, proof.as_ref(), output, observer)?;
         result::point_latest(&folder)?;
+        self.collect(observer);
         Ok(folder)
     }
 
@@ -230,7 +232,7 @@ impl Builder {
         if let Some(report) = report {
             fs::create_dir_all(report).with_context(|| format!("making {}", report.display()))?;
         }
-        let tools = self.machine_tree(&stored, observer)?;
+        let (tools, _in_use) = self.machine_tree(&stored, observer)?;
         let bench = self.bench(tools, folder.parent().unwrap_or(folder), boot, observer);
         let (firmware, certificate) = (stored.firmware, stored.certificate.clone());
         let bench = Bench { report, firmware, certificate, ..bench };
@@ -248,7 +250,7 @@ impl Builder {
         if console.firmware == Firmware::Bios {
             verify::suit(&[Firmware::Bios], stored.firmware)?;
         }
-        let tools = self.machine_tree(&stored, observer)?;
+        let (tools, _in_use) = self.machine_tree(&stored, observer)?;
         let images = stored.images(folder);
         let image = images.first().context("the result holds no image")?;
         verify::console(&image.path, stored.certificate.as_deref(), &tools, &self.cache, console)
@@ -276,12 +278,14 @@ impl Builder {
         }
     }
 
-    /// The tree with QEMU and firmware: the one that the result was made with; if that is gone, one of the same packages
-    /// where they are at hand, or else of those in the archive of the result's base.
-    fn machine_tree(&self, stored: &Stored, observer: Observer<'_>) -> Result<PathBuf> {
+    /// The tree with QEMU and firmware, and what holds it: the one that the result was made with; if that is gone, one
+    /// of the same packages where they are at hand, or else of those in the archive of the result's base.
+    fn machine_tree(&self, stored: &Stored, observer: Observer<'_>) -> Result<(PathBuf, Outputs)> {
         let machine = stored.manifest.build.machine;
-        if let Some(entry) = machine.and_then(|fingerprint| self.store.get(&fingerprint)) {
-            return Ok(entry.out.join(TREE));
+        let made = machine.and_then(|fingerprint| self.store.get(&fingerprint));
+        if let Some(entry) = made.filter(Entry::is_whole) {
+            let outputs = Outputs::of(MACHINE, entry);
+            return Ok((outputs.path(MACHINE, TREE), outputs));
         }
         let shelf = self.archive.inputs.as_deref();
         let recorded = Packages::recorded(
@@ -305,36 +309,8 @@ impl Builder {
         }
         let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
         let needs = [(self.cache.as_path(), GUEST)];
-        Ok(self.run(&steps, &[MACHINE], &needs, observer)?.path(MACHINE, TREE))
-    }
-
-    /// Removes finished steps, and downloads too if `all`; nothing while another process uses the cache,
-    /// since nobody knows what it will still read.
-    ///
-    /// # Errors
-    /// What could not be removed.
-    pub fn clean(&self, all: bool, observer: Observer<'_>) -> Result<()> {
-        let stage = Stage::new("clean", observer);
-        let begin = Instant::now();
-        stage.started("removing finished steps", None, Unit::Count);
-        let Some(steps) = self.store.clear()? else {
-            stage.warned("a running build uses the cache: clean again after it");
-            stage.ended("nothing removed", None);
-            return Ok(());
-        };
-        let resolved = Removed::all_of(&self.cache.join("resolved"))?;
-        let left = Removed::all_of(&self.cache.join(verify::WORK))?;
-        let mut summary = format!("{} finished steps", steps.entries);
-        let mut freed = steps.and(resolved).and(left).bytes;
-        if all {
-            stage.busy_with("removing downloads");
-            let inputs = Removed::all_of(&self.cache.join("inputs"))?;
-            summary += &format!(", {} downloads", inputs.entries);
-            freed += inputs.bytes;
-        }
-        summary += &format!(", {} MB freed", freed / 1_000_000);
-        stage.ended(summary, Some(begin.elapsed().as_secs_f64()));
-        Ok(())
+        let outputs = self.run(&steps, &[MACHINE], &needs, observer)?;
+        Ok((outputs.path(MACHINE, TREE), outputs))
     }
 
     pub(crate) fn run(
@@ -344,13 +320,13 @@ impl Builder {
         needs: &[(&Path, u64)],
         observer: Observer<'_>,
     ) -> Result<Outputs> {
-        let to_run = run::to_run(steps, wanted, &self.store);
-        let inputs = inputs(&to_run);
+        let prepared = run::prepare(steps, wanted, &self.store, observer)?;
+        let inputs = inputs(&prepared.to_run);
         let missing = self.inputs.missing(&inputs);
-        let room = to_run.iter().map(|step| step.room()).sum::<u64>() + missing;
+        let room = prepared.to_run.iter().map(|step| step.room()).sum::<u64>() + missing;
         space::check(&[&[(self.cache.as_path(), room)], needs].concat())?;
         let fetched = self.fetch(&inputs, missing, observer)?;
-        let mut outputs = run::run(steps, wanted, &self.store, observer)?;
+        let mut outputs = run::run(prepared, &self.store, observer)?;
         outputs.fetched = fetched;
         Ok(outputs)
     }

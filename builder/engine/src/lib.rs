@@ -7,6 +7,7 @@
 //! ```
 
 mod builder;
+mod clean;
 mod differences;
 mod event;
 mod files;
@@ -35,6 +36,7 @@ mod version;
 mod why;
 
 pub use builder::{ArchiveSettings, Builder};
+pub use clean::Cleaning;
 pub use event::{Event, Observer, Unit};
 pub use hint::hint;
 pub use locked::Changes;

@@ -51,8 +51,20 @@ impl Drop for Lock {
     }
 }
 
+/// Holds a file that is there together with others who do, until it is dropped. None where there is none, or none can be
+/// held. Who means to remove it must hold it alone, and lets go only when it has lost its name.
+pub(crate) fn share(path: &Path) -> Option<File> {
+    loop {
+        let file = File::open(path).ok()?;
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).ok()?;
+        if is_at(&file, path).ok()? {
+            return Some(file);
+        }
+    }
+}
+
 /// Whether the name is still this file's.
-fn is_at(file: &File, path: &Path) -> Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> Result<bool> {
     let ours = file.metadata().with_context(|| format!("reading {}", path.display()))?;
     let there = fs::metadata(path).ok();
     Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))

@@ -58,6 +58,11 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    /// The output of one step.
+    pub(crate) fn of(step: &'static str, entry: Entry) -> Self {
+        Self { entries: BTreeMap::from([(step, entry)]), fetched: None }
+    }
+
     /// A file or folder in the output of a step.
     ///
     /// # Panics
@@ -72,16 +77,68 @@ impl Outputs {
     }
 }
 
-/// The steps that must run so that those `wanted` have an output: not those that are stored, and not
-/// those that only stored ones need.
+/// What there is of a plan, held against being removed, and what must run.
+pub struct Prepared<'a> {
+    /// The steps that must run so that those wanted have an output: not those that are stored, and not those that only
+    /// stored ones need.
+    pub to_run: Vec<&'a dyn Step>,
+    stored: BTreeMap<&'static str, Entry>,
+}
+
+/// The steps that [`Prepared`] speaks of, as far as that can be said without looking closely at what is stored.
 pub fn to_run<'a>(
     steps: &'a [Box<dyn Step>],
     wanted: &[&'static str],
     store: &Store,
 ) -> Vec<&'a dyn Step> {
+    waiting(steps, wanted, &stored(steps, store))
+}
+
+/// Looks what is stored, and throws away what is to be read and is not whole any more.
+///
+/// # Errors
+/// Where that cannot be removed.
+pub fn prepare<'a>(
+    steps: &'a [Box<dyn Step>],
+    wanted: &[&'static str],
+    store: &Store,
+    observer: Observer<'_>,
+) -> Result<Prepared<'a>> {
+    let mut stored = stored(steps, store);
+    let mut seen = BTreeSet::new();
+    loop {
+        let to_run = waiting(steps, wanted, &stored);
+        let read: BTreeSet<_> = to_run.iter().flat_map(|step| step.needs()).chain(wanted).collect();
+        let news = steps.iter().filter(|step| read.contains(&step.id()) && seen.insert(step.id()));
+        let mut whole = true;
+        for step in news {
+            if stored.get(step.id()).is_some_and(|entry| !entry.is_whole()) {
+                Stage::new(step.id(), observer)
+                    .warned("what is stored of it is damaged: making it again");
+                store.discard(&step.fingerprint())?;
+                stored.remove(step.id());
+                whole = false;
+            }
+        }
+        if whole {
+            return Ok(Prepared { to_run, stored });
+        }
+    }
+}
+
+fn stored(steps: &[Box<dyn Step>], store: &Store) -> BTreeMap<&'static str, Entry> {
+    let stored = |step: &dyn Step| Some((step.id(), store.get(&step.fingerprint())?));
+    steps.iter().filter_map(|step| stored(step.as_ref())).collect()
+}
+
+fn waiting<'a>(
+    steps: &'a [Box<dyn Step>],
+    wanted: &[&'static str],
+    stored: &BTreeMap<&'static str, Entry>,
+) -> Vec<&'a dyn Step> {
     let mut needed: BTreeSet<&str> = wanted.iter().copied().collect();
     let mut waiting = Vec::new();
-    for step in steps.iter().rev().filter(|step| store.get(&step.fingerprint()).is_none()) {
+    for step in steps.iter().rev().filter(|step| !stored.contains_key(step.id())) {
         if needed.contains(step.id()) {
             needed.extend(step.needs());
             waiting.push(step.as_ref());
@@ -91,21 +148,14 @@ pub fn to_run<'a>(
     waiting
 }
 
-/// Runs what [`to_run`] says of the steps, which stand in an order in which each comes after its
-/// needs. Returns all outputs that are there at the end.
+/// Runs what was prepared of steps that stand in an order in which each comes after its needs. Returns all outputs that
+/// are there at the end.
 ///
 /// # Errors
 /// The first step's that failed, after those that were running have ended.
-pub fn run(
-    steps: &[Box<dyn Step>],
-    wanted: &[&'static str],
-    store: &Store,
-    observer: Observer<'_>,
-) -> Result<Outputs> {
-    let stored = |step: &dyn Step| Some((step.id(), store.get(&step.fingerprint())?));
-    let entries = steps.iter().filter_map(|step| stored(step.as_ref())).collect();
-    let done = Outputs { entries, fetched: None };
-    run_waiting(to_run(steps, wanted, store), done, store, observer)
+pub fn run(prepared: Prepared<'_>, store: &Store, observer: Observer<'_>) -> Result<Outputs> {
+    let done = Outputs { entries: prepared.stored, fetched: None };
+    run_waiting(prepared.to_run, done, store, observer)
 }
 
 fn run_waiting(
@@ -223,6 +273,10 @@ mod tests {
         }
     }
 
+    fn run(steps: &[Box<dyn Step>], store: &Store, observer: Observer<'_>) -> Result<Outputs> {
+        super::run(prepare(steps, &["d"], store, observer)?, store, observer)
+    }
+
     fn steps(failing: Option<&'static str>) -> Vec<Box<dyn Step>> {
         vec![
             Box::new(Append("a", &[], None)),
@@ -240,7 +294,7 @@ mod tests {
         let count = |_| *ended.lock().unwrap() += 1;
         let mut stored = Vec::new();
         for _ in 0..2 {
-            let outputs = run(&steps(None), &["d"], &store, &count).unwrap();
+            let outputs = run(&steps(None), &store, &count).unwrap();
             assert_eq!(fs::read_to_string(outputs.path("d", "text")).unwrap(), "abacd");
             stored.push(outputs.entry("d").unwrap().stored);
         }
@@ -253,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let steps = steps(None);
-        run(&steps, &["d"], &store, &|_| ()).unwrap();
+        run(&steps, &store, &|_| ()).unwrap();
         crate::store::remove(&folder.path().join(Digest::of("a").to_string())).unwrap();
         assert!(to_run(&steps, &["d"], &store).is_empty());
         crate::store::remove(&folder.path().join(Digest::of("c").to_string())).unwrap();
@@ -262,10 +316,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_damaged_and_read_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let steps = steps(None);
+        drop(run(&steps, &store, &|_| ()).unwrap());
+        let out = |id: &str| folder.path().join(Digest::of(id).to_string()).join("out/text");
+        for (damaged, also, made) in [
+            // Read by nobody but a stored step: what is wrong with it harms nobody yet.
+            (&["a"][..], &[][..], 0),
+            (&["d"], &[], 1),
+            // What is to run reads c and b, and c's making reads a.
+            (&["a", "c"], &["d"], 3),
+        ] {
+            damaged.iter().for_each(|id| fs::write(out(id), "").unwrap());
+            also.iter().for_each(|id| store.discard(&Digest::of(id)).unwrap());
+            let (ended, warned) = (std::sync::Mutex::new(0), std::sync::Mutex::new(0));
+            let count = |event| match event {
+                crate::event::Event::Ended { .. } => *ended.lock().unwrap() += 1,
+                crate::event::Event::Warned { .. } => *warned.lock().unwrap() += 1,
+                _ => {}
+            };
+            let outputs = run(&steps, &store, &count).unwrap();
+            assert_eq!(fs::read_to_string(outputs.path("d", "text")).unwrap(), "abacd");
+            assert_eq!(
+                (*ended.lock().unwrap(), *warned.lock().unwrap() > 0),
+                (made, made > 0),
+                "{damaged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_run_uses_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) =
+            (Store::open(folder.path()).unwrap(), Store::open(folder.path()).unwrap());
+        let steps = steps(None);
+        // Collects as soon as anything has been made: all of it is used, by a run that has not ended or by its outputs.
+        let collect = |event| {
+            if matches!(event, crate::event::Event::Ended { .. }) {
+                assert_eq!(other.collect(0).unwrap().removed.entries, 0);
+            }
+        };
+        let outputs = run(&steps, &store, &collect).unwrap();
+        assert_eq!(other.collect(0).unwrap().in_use, 4);
+        drop(outputs);
+        let prepared = prepare(&steps, &["d"], &store, &|_| ()).unwrap();
+        assert_eq!(other.collect(0).unwrap().in_use, 4);
+        drop(prepared);
+        assert_eq!(other.collect(0).unwrap().removed.entries, 4);
+    }
+
+    #[test]
     fn a_failure_names_its_step_and_keeps_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let error = run(&steps(Some("broken")), &["d"], &store, &|_| ()).unwrap_err();
+        let error = run(&steps(Some("broken")), &store, &|_| ()).unwrap_err();
         assert_eq!(format!("{error:#}"), "appending c: broken");
         assert!(store.get(&Digest::of("a")).is_some());
         assert!(store.get(&Digest::of("d")).is_none());
@@ -275,7 +382,7 @@ mod tests {
     fn a_panic_is_a_failure_of_its_step() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let error = run(&steps(Some("panic")), &["d"], &store, &|_| ()).unwrap_err();
+        let error = run(&steps(Some("panic")), &store, &|_| ()).unwrap_err();
         let error = format!("{error:#}");
         assert!(error.starts_with("appending c") && error.contains("not thought of"), "{error}");
         assert!(store.get(&Digest::of("a")).is_some());

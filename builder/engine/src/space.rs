@@ -61,28 +61,44 @@ pub struct Removed {
 }
 
 impl Removed {
-    /// Removes a file, or a folder with all it holds, and counts the files; one that is not there is fine.
+    /// Removes a file, or a folder with all it holds, and counts the files; what is not there, or goes meanwhile, is fine.
     ///
     /// # Errors
     /// Naming what stays.
     pub fn all_of(path: &Path) -> Result<Self> {
-        let failed = || format!("removing {}", path.display());
-        let found = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            found => found.with_context(failed)?,
-        };
+        match Self::remove(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            removed => removed.with_context(|| format!("removing {}", path.display())),
+        }
+    }
+
+    fn remove(path: &Path) -> Result<Self, Error> {
+        let found = fs::symlink_metadata(path)?;
         if !found.is_dir() {
-            fs::remove_file(path).with_context(failed)?;
+            fs::remove_file(path)?;
             // The bytes of a file with another name stay.
             let bytes = if found.nlink() == 1 { found.blocks() * 512 } else { 0 };
             return Ok(Self { entries: 1, bytes });
         }
         let mut removed = Self { entries: 0, bytes: found.blocks() * 512 };
-        for entry in fs::read_dir(path).with_context(failed)? {
-            removed = removed.and(Self::all_of(&entry.with_context(failed)?.path())?);
+        for entry in fs::read_dir(path)? {
+            match Self::remove(&entry?.path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                inside => removed = removed.and(inside?),
+            }
         }
-        fs::remove_dir(path).with_context(failed)?;
+        fs::remove_dir(path)?;
         Ok(removed)
+    }
+
+    /// What removing it would count.
+    pub fn seen(path: &Path) -> Self {
+        let Ok(found) = fs::symlink_metadata(path) else { return Self::default() };
+        let bytes = found.blocks() * 512;
+        let inside = fs::read_dir(path).into_iter().flatten().flatten();
+        let inside = inside.map(|entry| Self::seen(&entry.path()));
+        let itself = Self { entries: usize::from(!found.is_dir()), bytes };
+        inside.fold(itself, Self::and)
     }
 
     /// Both together.

@@ -2,15 +2,21 @@
 //!
 //! ```text
 //! store/<fingerprint>/out/        what the step made: files and trees
-//! store/<fingerprint>/step.json   which step, when, how long
+//! store/<fingerprint>/step.json   which step, how long, how much; its time says when the entry was used last,
+//!                                 and it is locked, shared, by whoever uses the entry
 //! store/<fingerprint>.lock        held by whoever makes the entry, and removed by its holder
 //! store/making/<fingerprint>/     an entry in the making, renamed when it is whole
+//! store/going/<fingerprint>-N/    an entry that is being removed
 //! store/in-use.lock               held, shared, by every process that has the store open
 //! ```
 //!
-//! An entry appears at once and whole, or not at all. Of two builds that want the same entry one
+//! An entry appears at once and whole, or not at all, and goes so. Of two builds that want the same entry one
 //! makes it and the other waits. What a killed build left in `making`, and its locks, are thrown away by the
 //! next one that needs that entry, or by [`Store::sweep`].
+
+mod collect;
+mod contents;
+mod stamp;
 
 use std::{
     fs::{self, File},
@@ -24,12 +30,18 @@ use coremax_fetch::Digest;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use serde::{Deserialize, Serialize};
 
-use crate::{lock::Lock, space::Removed};
+use crate::lock::{self, Lock};
 
-/// Held by those who use the store, against its being cleared.
+pub use collect::Collected;
+use contents::Contents;
+use stamp::Clock;
+
+/// Held by those who use the store, against downloads and indexes being cleared.
 const IN_USE: &str = "in-use.lock";
 /// What the name of an entry's lock ends in.
 const LOCK: &str = ".lock";
+/// An entry's record.
+const RECORD: &str = "step.json";
 
 /// The folder of entries.
 #[derive(Debug, Clone)]
@@ -37,9 +49,10 @@ pub struct Store {
     folder: PathBuf,
     /// None where the store is read-only, and cannot be cleared either.
     in_use: Arc<Option<File>>,
+    clock: Arc<Clock>,
 }
 
-/// One whole entry.
+/// One whole entry. Nobody removes it while this, or a clone, is there.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Where the step's output lies.
@@ -48,6 +61,8 @@ pub struct Entry {
     pub record: Record,
     /// Whether it was there before this build.
     pub stored: bool,
+    contents: Contents,
+    _used: Arc<File>,
 }
 
 /// How an entry came about.
@@ -61,6 +76,14 @@ pub struct Record {
     pub seconds: f64,
     /// CPU seconds of its programs and threads; what ran beside it has an even share in them.
     pub cpu_seconds: f64,
+}
+
+/// What stands in an entry's `step.json`.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    record: Record,
+    contents: Contents,
 }
 
 /// The right to make one entry, and the folder to make it in. Dropped unfinished, the folder stays
@@ -80,27 +103,31 @@ pub enum Begun {
 }
 
 impl Store {
-    /// The store in `folder`, which is made if it is missing. Waits for whoever is clearing it.
+    /// The store in `folder`, which is made if it is missing. Waits for whoever is clearing the cache.
     ///
     /// # Errors
     /// Where the folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self> {
-        let making = folder.join("making");
-        fs::create_dir_all(&making)
-            .with_context(|| format!("making the step store {}", folder.display()))?;
+        for made in ["making", "going"] {
+            fs::create_dir_all(folder.join(made))
+                .with_context(|| format!("making the step store {}", folder.display()))?;
+        }
         let in_use = File::create(folder.join(IN_USE)).ok();
         if let Some(lock) = &in_use {
             flock(lock, FlockOperation::LockShared).context("locking the step store")?;
         }
-        Ok(Self { folder: folder.to_owned(), in_use: Arc::new(in_use) })
+        let clock = Arc::new(Clock::of(folder));
+        Ok(Self { folder: folder.to_owned(), in_use: Arc::new(in_use), clock })
     }
 
-    /// The entry, if it is there and whole.
+    /// The entry, if it is there with its record. This counts as a use of it.
     pub fn get(&self, fingerprint: &Digest) -> Option<Entry> {
-        let folder = self.folder.join(fingerprint.to_string());
-        let record = fs::read(folder.join("step.json")).ok()?;
-        let record = serde_json::from_slice(&record).ok()?;
-        Some(Entry { out: folder.join("out"), record, stored: true })
+        let folder = self.entry(fingerprint);
+        let used = lock::share(&folder.join(RECORD))?;
+        let Kept { record, contents } = serde_json::from_reader(io::BufReader::new(&used)).ok()?;
+        self.clock.stamp(&used);
+        let out = folder.join("out");
+        Some(Entry { out, record, stored: true, contents, _used: Arc::new(used) })
     }
 
     /// Waits for whoever is making the entry, then returns it or the right to make it.
@@ -114,14 +141,14 @@ impl Store {
         }
         let making = Making { store: self.clone(), fingerprint: *fingerprint, _lock: lock };
         remove(&making.folder())?;
-        remove(&self.folder.join(fingerprint.to_string()))?;
+        self.discard(fingerprint)?;
         fs::create_dir_all(making.out())
             .with_context(|| format!("making {}", making.out().display()))?;
         Ok(Begun::Ours(making))
     }
 
-    /// Throws away what killed builds left half made. What cannot be removed stays: a read-only store
-    /// serves what it has.
+    /// Throws away what killed builds left half made or half removed. What cannot be removed stays: a
+    /// read-only store serves what it has.
     pub fn sweep(&self) {
         let making = self.folder.join("making");
         let names = [&self.folder, &making].into_iter().flat_map(|folder| names_in(folder));
@@ -131,31 +158,28 @@ impl Store {
                 let _ = remove(&making.join(fingerprint.to_string()));
             }
         }
+        let going = self.folder.join("going");
+        for name in names_in(&going) {
+            let _ = remove(&going.join(name));
+        }
     }
 
-    /// Removes all entries, unless another process uses the store: then it is none, and all stay, since
-    /// a running build reads finished entries too.
-    ///
-    /// # Errors
-    /// Where something cannot be removed.
-    pub fn clear(&self) -> Result<Option<Removed>> {
-        if let Some(lock) = &*self.in_use
-            && flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
-        {
-            return Ok(None);
-        }
-        let mut removed = Removed::default();
-        for name in names_in(&self.folder).into_iter().filter(|name| name != IN_USE) {
-            let Removed { bytes, .. } = Removed::all_of(&self.folder.join(&name))?;
-            let entries = usize::from(name.parse::<Digest>().is_ok());
-            removed = removed.and(Removed { entries, bytes });
-        }
-        Ok(Some(removed))
+    /// An entry's folder.
+    fn entry(&self, fingerprint: &Digest) -> PathBuf {
+        self.folder.join(fingerprint.to_string())
     }
 
     /// The path of an entry's lock.
     fn lock(&self, fingerprint: &Digest) -> PathBuf {
         self.folder.join(format!("{fingerprint}{LOCK}"))
+    }
+}
+
+impl Entry {
+    /// Whether all is there that the step made: every name, kind, mode, size and time, for little more than a look at
+    /// each. Bytes are not read.
+    pub fn is_whole(&self) -> bool {
+        Contents::of(&self.out).is_ok_and(|found| found.is_like(&self.contents))
     }
 }
 
@@ -181,15 +205,21 @@ impl Making {
     /// Where it cannot be written.
     pub fn finish(self, record: Record) -> Result<Entry> {
         let folder = self.folder();
-        let json = serde_json::to_vec_pretty(&record)?;
-        fs::write(folder.join("step.json"), json).context("writing a step's record")?;
+        let contents = Contents::of(&self.out()).context("measuring what a step made")?;
+        let kept = Kept { record, contents };
+        fs::write(folder.join(RECORD), serde_json::to_vec_pretty(&kept)?)
+            .context("writing a step's record")?;
         // What is there counts as whole for ever, and so it must be, after a power cut too.
         let synced = File::open(&folder).and_then(|at| Ok(syncfs(at)?));
         synced.context("bringing a finished step to the disk")?;
-        let whole = self.store.folder.join(self.fingerprint.to_string());
+        // In use from the moment that it can be seen.
+        let used = lock::share(&folder.join(RECORD)).context("locking a step's record")?;
+        self.store.clock.stamp(&used);
+        let whole = self.store.entry(&self.fingerprint);
         fs::rename(&folder, &whole)
             .with_context(|| format!("moving a finished step to {}", whole.display()))?;
-        Ok(Entry { out: whole.join("out"), record, stored: false })
+        let (out, Kept { record, contents }) = (whole.join("out"), kept);
+        Ok(Entry { out, record, stored: false, contents, _used: Arc::new(used) })
     }
 }
 
@@ -309,16 +339,26 @@ mod tests {
     }
 
     #[test]
-    fn a_store_in_use_is_not_cleared() {
+    fn what_was_made_and_changed_since_is_not_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, other) = (Store::open(folder.path()), Store::open(folder.path()));
-        let (store, other) = (store.unwrap(), other.unwrap());
+        let store = Store::open(folder.path()).unwrap();
         let fingerprint = Digest::of("x");
-        ours(&store, &fingerprint).finish(record()).unwrap();
-        assert_eq!(store.clear().unwrap(), None);
-        assert!(store.get(&fingerprint).is_some());
-        drop(other);
-        assert_eq!(store.clear().unwrap().unwrap().entries, 1);
+        let making = ours(&store, &fingerprint);
+        fs::create_dir(making.out().join("tree")).unwrap();
+        fs::write(making.out().join("tree/file"), "whole").unwrap();
+        assert!(making.finish(record()).unwrap().is_whole());
+        let entry = store.get(&fingerprint).unwrap();
+        assert!(entry.is_whole());
+        fs::File::options()
+            .write(true)
+            .open(entry.out.join("tree/file"))
+            .unwrap()
+            .set_len(3)
+            .unwrap();
+        assert!(!entry.is_whole());
+        drop(entry);
+        store.discard(&fingerprint).unwrap();
         assert!(store.get(&fingerprint).is_none());
+        assert!(names_in(&folder.path().join("going")).is_empty());
     }
 }

@@ -23,6 +23,8 @@ use crate::{
     run::Step,
 };
 
+/// Where it is kept, below the cache.
+pub(crate) const LAST: &str = "last";
 /// Names of a list that are told one by one, at most. Ours: half a screen.
 const MOST: usize = 12;
 /// What a build gives its image, and a plan does not have.
@@ -60,7 +62,7 @@ impl Builder {
 }
 
 fn place(cache: &Path, plan: &Plan) -> PathBuf {
-    cache.join("last").join(format!("{}.{}.json", plan.recipe.name, plan.recipe.base))
+    cache.join(LAST).join(format!("{}.{}.json", plan.recipe.name, plan.recipe.base))
 }
 
 impl Last {

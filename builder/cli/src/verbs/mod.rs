@@ -38,7 +38,7 @@ fn open_shelf(global: &Global, mirrors: Mirrors, shelf: &Shelf) -> Result<Builde
         offline: shelf.offline,
         inputs: shelf.inputs.clone(),
     };
-    Builder::open(&cache(global)?, archive)
+    Builder::open(&cache(global)?, archive, global.cache_limit.get())
 }
 
 fn cache(global: &Global) -> Result<PathBuf> {
