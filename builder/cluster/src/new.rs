@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use coremax_node_api::{
     guid::Guid,
-    roster::{Mac, Mode, Subnet},
+    roster::{CHANGE_ME, Mac, Mode, Subnet},
 };
 
 /// What a new cluster is to be. The default is [`Preset::OpenStack`] in 10.0.0.0/24, machines named by MAC.
@@ -16,7 +16,7 @@ pub struct New {
     pub mode: Mode,
     /// Where all addresses are: the VIP is host 10, nodes follow.
     pub subnet: Subnet,
-    /// The machines' MACs, row by row. Rows without one get one that says so by being nobody's.
+    /// The machines' MACs, row by row. Rows without one get one that no card has, and no roster may have.
     pub macs: Vec<Mac>,
 }
 
@@ -109,12 +109,13 @@ impl New {
                 "\n[[node]]\nname = \"{name}\"\nroles = {roles}\naddress = \"{address}\"\n"
             );
             if self.mode == Mode::Static {
-                let mac =
-                    macs.get(number as usize - 1).map_or_else(|| nobodys(number), Mac::to_string);
+                let mac = macs.get(number as usize - 1).copied().unwrap_or_else(|| example(number));
                 let _ = writeln!(text, "match = {{ mac = \"{mac}\" }}");
             }
             if roles.contains("storage") {
-                text.push_str("osd-disks = [\"/dev/disk/by-id/CHANGE-ME\"]\n");
+                text.push_str("osd-disks = [\"/dev/disk/by-id/");
+                text.push_str(CHANGE_ME);
+                text.push_str("\"]\n");
             }
         }
         Ok(text)
@@ -141,9 +142,8 @@ impl New {
     }
 }
 
-/// A locally administered MAC with the row's number, for the operator to change.
-fn nobodys(number: u32) -> String {
-    format!("52:54:00:00:00:{:02x}", number & 0xff)
+fn example(number: u32) -> Mac {
+    Mac::example(number.to_le_bytes()[0])
 }
 
 #[cfg(test)]
@@ -151,18 +151,39 @@ mod tests {
     use super::*;
     use crate::read;
 
+    /// As an operator does who has read it.
+    fn filled_in(text: &str) -> String {
+        text.replace("00:00:5e:00:53:", "52:54:00:00:00:").replace(CHANGE_ME, "disk")
+    }
+
     #[test]
-    fn what_is_made_can_be_read() {
+    fn what_is_made_can_be_read_when_it_is_filled_in() {
         for preset in Preset::ALL {
             for mode in [Mode::Static, Mode::Pool] {
-                let roster =
-                    read("c.toml", &New { preset, mode, ..New::default() }.text([9; 16]).unwrap());
-                let roster = roster.unwrap();
+                let new = New { preset, mode, ..New::default() };
+                let roster = read("c.toml", &filled_in(&new.text([9; 16]).unwrap())).unwrap();
                 assert_eq!(roster.control_plane().count(), 3);
                 assert_eq!((roster.mode, roster.nodes.len() % 5), (mode, 3));
                 assert!(roster.cluster.to_string().contains("-4909-8909-"), "{}", roster.cluster);
             }
         }
+    }
+
+    #[test]
+    fn what_nobody_filled_in_is_told_line_by_line() {
+        let text = New::default().text([9; 16]).unwrap();
+        let mistakes = read("c.toml", &text).unwrap_err();
+        let mut told: Vec<_> = mistakes.iter().map(|mistake| mistake.place().to_string()).collect();
+        for place in &mut told {
+            place.truncate(place.rfind(':').unwrap()); // the column
+        }
+        told.sort();
+        let is_open = |line: &str| line.contains("00:00:5e") || line.contains(CHANGE_ME);
+        let lines = (1..).zip(text.lines()).filter(|(_, line)| is_open(line));
+        let mut want: Vec<_> = lines.map(|(number, _)| format!("c.toml:{number}")).collect();
+        want.sort();
+        assert_eq!(told, want);
+        assert_eq!(told.len(), 6, "three machines, each with a disk");
     }
 
     #[test]

@@ -31,10 +31,10 @@ pub mod node;
 pub mod seed;
 
 pub use guard::{Guard, Guards};
-pub use hardware::Hardware;
+pub use hardware::{Hardware, is_serial};
 pub use message::{
-    Answer, Beacon, Formation, Held, NodeKey, Orders, Peer, Phase, Refusal, Report, Stage, Verdict,
-    cluster_hash,
+    Answer, Beacon, Formation, Held, NodeKey, NotANodeKey, Orders, Peer, Phase, Refusal, Report,
+    Stage, Verdict, cluster_hash,
 };
 
 /// The times that a state machine sees, both in milliseconds.

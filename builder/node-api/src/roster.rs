@@ -29,7 +29,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::guid::Guid;
+use crate::{guid::Guid, join::NodeKey};
 pub use rules::{Fault, Step};
 pub use values::{BadValue, Mac, Name, Subnet};
 
@@ -37,6 +37,8 @@ pub use values::{BadValue, Mac, Name, Subnet};
 pub const FORMAT: u32 = 1;
 /// The most nodes. Set by this format: a VRRP domain and a /24 hold no more.
 pub const NODES_MAX: usize = 250;
+/// Stands in a new roster for what its operator has to write. No value with it is taken.
+pub const CHANGE_ME: &str = "CHANGE-ME";
 
 /// A cluster, as its operator wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,9 @@ pub struct Roster {
     pub mode: Mode,
     /// The node that admits the others.
     pub seed: Name,
+    /// The seed's key, once it has formed the cluster: no other machine is its seed then, and none forms it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_key: Option<NodeKey>,
     /// Where all addresses are.
     pub subnet: Subnet,
     /// The address that moves between the controllers.
@@ -162,16 +167,49 @@ impl Roster {
         }
     }
 
-    /// What changed in a row that should have stayed: names, roles and addresses are for a
-    /// generation. Nothing if this roster may follow `before`.
+    /// The generation of a row for another machine. The seed's is above all others; another row's is above the seed's,
+    /// and so says that it was replaced while this seed was.
+    pub fn next_generation(&self, row: &Node) -> u32 {
+        let others = self.nodes.iter().map(|node| node.generation).max().unwrap_or(0);
+        let highest = if row.name == self.seed { others } else { self.seed_generation() };
+        row.generation.max(highest).saturating_add(1)
+    }
+
+    /// A row that is not what it may be after `before`: names, roles and addresses are for a generation, and a
+    /// generation grows as [`Self::next_generation`] says. Nothing if this roster may follow.
+    ///
+    /// A controller that is new under the same seed has a generation above the seed's too. So of all rosters under one
+    /// seed each has a controller that every other one has: see [`Self::faults`].
     pub fn unfaithful_to(&self, before: &Self) -> Option<&Node> {
+        let is_seed_new =
+            self.seed != before.seed || self.seed_generation() > before.seed_generation();
+        let highest = before.nodes.iter().map(|node| node.generation).max().unwrap_or(0);
+        let fixed = |node: &Node| (node.roles.clone(), node.address, node.matches.clone());
+        let is_alone = |roster: &Self| roster.control_plane().all(|row| row.name == roster.seed);
+        let is_left_alone = !is_seed_new && is_alone(self) && !is_alone(before);
         self.nodes.iter().find(|node| {
-            before.node(&node.name).is_some_and(|old| {
-                let fixed = |node: &Node| (node.roles.clone(), node.address, node.matches.clone());
-                node.generation < old.generation
-                    || (node.generation == old.generation && fixed(node) != fixed(old))
-            })
+            let old = before.node(&node.name);
+            let is_other = old.is_none_or(|old| node.generation > old.generation);
+            let has_changed = old.is_some_and(|old| {
+                node.generation < old.generation || (!is_other && fixed(node) != fixed(old))
+            });
+            let is_low = match node.name == self.seed {
+                true => is_left_alone || (is_seed_new && node.generation <= highest),
+                false => {
+                    is_other
+                        && !is_seed_new
+                        && (node.is_control() || old.is_some())
+                        && node.generation <= self.seed_generation()
+                }
+            };
+            has_changed || is_low
         })
+    }
+
+    /// The SHA-256 of its canonical form, which is JSON without spaces: tells two rosters of one epoch apart.
+    pub fn digest(&self) -> [u8; 32] {
+        // A roster is numbers, texts and lists: there is nothing in it that JSON cannot say.
+        Sha256::digest(serde_json::to_vec(self).unwrap_or_default()).into()
     }
 }
 

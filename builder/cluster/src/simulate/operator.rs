@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use coremax_node_api::{
     join::Phase,
-    roster::{Mode, Name},
+    roster::{Mode, Name, Roster},
 };
 
 use super::{
@@ -101,21 +101,45 @@ impl World {
     fn mend(&mut self) -> Step {
         let Some(seed_machine) = self.seed() else { return Ok(()) };
         let misplaced = self.misplaced(seed_machine);
-        let stale = self.stale_rows(seed_machine);
+        let mut stale = self.stale_rows(seed_machine);
         for number in misplaced {
             self.wipe(number);
         }
-        for row in self.roster.nodes.iter_mut().filter(|row| stale.contains(&row.name)) {
-            row.generation += 1;
+        let before = self.roster.clone();
+        self.replace(&before, &stale);
+        if !self.roster.faults().is_empty() {
+            self.name_the_seed(&before, seed_machine, &mut stale);
         }
         self.roster.epoch += 1;
         self.sign();
         if stale.contains(&self.roster.seed) {
+            self.roster.seed_key = None;
+            self.sign();
             self.wipe(seed_machine);
             self.machines[seed_machine].medium = Some(Arc::clone(&self.signed));
             return self.power_on(seed_machine);
         }
         self.put_in()
+    }
+
+    fn replace(&mut self, before: &Roster, rows: &BTreeSet<Name>) {
+        for row in self.roster.nodes.iter_mut().filter(|row| rows.contains(&row.name)) {
+            row.generation = before.next_generation(row);
+        }
+    }
+
+    /// No controller is left that the seed began with: one that has formed the cluster is named in the roster, another
+    /// one replaced.
+    fn name_the_seed(&mut self, before: &Roster, seed_machine: usize, stale: &mut BTreeSet<Name>) {
+        let machine = &self.machines[seed_machine];
+        let fired = machine.disk.seed.as_ref().and_then(|seed| seed.fired);
+        if fired.is_some() && !stale.contains(&self.roster.seed) {
+            self.roster.seed_key = machine.key();
+        } else {
+            stale.insert(self.roster.seed.clone());
+            self.roster = before.clone();
+            self.replace(before, stale);
+        }
     }
 
     /// Machines that the seed has not as what they say they are.

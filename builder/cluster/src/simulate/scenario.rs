@@ -251,10 +251,16 @@ impl World {
             return Ok(());
         }
         let new = self.machines.len();
-        let Some(row) = self.roster.nodes.iter_mut().find(is_row) else { return Ok(()) };
-        row.generation += 1;
+        let mut roster = self.roster.clone();
+        let Some(row) = roster.nodes.iter_mut().find(is_row) else { return Ok(()) };
+        row.generation = self.roster.next_generation(row);
         row.matches = row.matches.as_ref().map(|_| Match::Mac(mac(new)));
-        self.roster.epoch += 1;
+        roster.epoch += 1;
+        // The last controller that the seed began with: no such roster can be signed.
+        if !roster.faults().is_empty() {
+            return Ok(());
+        }
+        self.roster = roster;
         self.cut_power(number)?;
         self.machines[number].retired_in = Some(self.roster.epoch);
         self.sign();
@@ -325,6 +331,7 @@ fn roster(rng: &mut Rng) -> Roster {
         epoch: 1,
         mode,
         seed: "n-0".parse().expect("a name"),
+        seed_key: None,
         subnet: "10.0.0.0/24".parse().expect("a subnet"),
         vip: Ipv4Addr::new(10, 0, 0, 10),
         minimum_workers: usize::try_from(rng.range(0, workers + 1)).unwrap_or(0),

@@ -35,6 +35,13 @@ const PLACEHOLDERS: [&str; 8] = [
     "n/a",
 ];
 
+/// Whether a serial number tells anything: vendors leave it empty, or all zeros, or with a word that says so.
+pub fn is_serial(serial: &str) -> bool {
+    let serial = serial.trim();
+    let is_one_character = serial.chars().all(|c| serial.starts_with(c)); // 00000000, FFFFFFFF
+    !is_one_character && !PLACEHOLDERS.contains(&serial.to_lowercase().as_str())
+}
+
 impl Hardware {
     /// Whether both are one machine, perhaps with another card in it: they share a TPM, a MAC, or a serial number. Two
     /// TPMs are two machines.
@@ -50,15 +57,12 @@ impl Hardware {
     pub fn is_meant_by(&self, row: &Match) -> bool {
         match row {
             Match::Mac(mac) => self.macs.contains(mac),
-            Match::Serial(serial) => self.serial() == Some(serial),
+            Match::Serial(serial) => self.serial() == Some(serial.trim()),
         }
     }
 
     fn serial(&self) -> Option<&str> {
-        let serial = self.serial.as_deref()?.trim();
-        let is_one_character = serial.chars().all(|c| serial.starts_with(c)); // 00000000, FFFFFFFF
-        let is_placeholder = PLACEHOLDERS.contains(&serial.to_lowercase().as_str());
-        (!is_one_character && !is_placeholder).then_some(serial)
+        self.serial.as_deref().map(str::trim).filter(|serial| is_serial(serial))
     }
 }
 

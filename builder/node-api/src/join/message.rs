@@ -1,16 +1,22 @@
 //! What nodes and seeds say to each other.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 use super::Hardware;
 use crate::{guid::Guid, roster::Name};
 
 /// The public half of the key that a machine made at its first boot: what the channel proves of its other end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Displays, parses and serialises as 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeKey(pub [u8; 32]);
+
+/// What was offered as a node's key is not 64 hex digits.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a node's key: write its 64 hex digits")]
+pub struct NotANodeKey(String);
 
 /// The other end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +201,37 @@ pub enum Refusal {
     OldRoster,
 }
 
+impl FromStr for NodeKey {
+    type Err = NotANodeKey;
+
+    fn from_str(text: &str) -> Result<Self, NotANodeKey> {
+        let digit = |at: usize| char::from(*text.as_bytes().get(at)?).to_digit(16);
+        let byte = |at: usize| u8::try_from(digit(2 * at)? << 4 | digit(2 * at + 1)?).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        let key = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+        key.map(Self).ok_or_else(|| NotANodeKey(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for NodeKey {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The first digits, as people compare them.
 impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -204,6 +241,15 @@ impl fmt::Debug for NodeKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_its_digits() {
+        let key = NodeKey([0xa5; 32]);
+        assert_eq!(key.to_string().parse::<NodeKey>().unwrap(), key);
+        for bad in ["", "a5", &"a5".repeat(33), &"+5".repeat(32), &"é".repeat(32)] {
+            assert!(bad.parse::<NodeKey>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn which_promise_may_follow_which() {

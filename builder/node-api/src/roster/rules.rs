@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
-use super::{FORMAT, Match, Mode, NODES_MAX, Node, Role, Roster};
+use super::{CHANGE_ME, FORMAT, Match, Mode, NODES_MAX, Node, Role, Roster};
+use crate::join::is_serial;
 
 /// The way to a value, from the top of the roster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,7 @@ impl Faults {
             }
             Some(_) => {}
         }
+        self.of_replaced(roster);
         let workers = roster.nodes.iter().filter(|node| !node.is_control()).count();
         if roster.minimum_workers > workers {
             let what = format!(
@@ -93,6 +95,20 @@ impl Faults {
                 "every node without the role `control` is one",
                 &[Key("minimum-workers")],
             );
+        }
+    }
+
+    /// While the seed is the same one, some controller beside it has to be: what this one promised is what a second seed
+    /// stumbles over, whichever of the rosters it has.
+    fn of_replaced(&mut self, roster: &Roster) {
+        let generation = roster.seed_generation();
+        let mut others = roster.control_plane().filter(|row| row.name != roster.seed).peekable();
+        let is_replaced = |row: &Node| row.generation > generation;
+        if roster.seed_key.is_none() && others.peek().is_some() && others.all(is_replaced) {
+            let what = "every controller beside the seed was replaced, and the seed was not";
+            let hint = "if the cluster is formed, name its seed in seed-key; if not, replace the seed too: it then \
+                        has the highest generation, and is reset";
+            self.push(what.into(), hint, &[Key("seed")]);
         }
     }
 
@@ -119,8 +135,13 @@ impl Faults {
                 let what = format!("{name} names a machine, and in a pool all are alike");
                 self.push(what, "leave it out, or write mode = \"static\"", &at("match"));
             }
-            (_, Some(Match::Serial(serial))) if serial.trim().is_empty() => {
-                self.push(format!("{name}'s serial number is empty"), "match by MAC", &at("match"));
+            (_, Some(Match::Serial(serial))) if !is_serial(serial) => {
+                let what = format!("{name}'s serial number {serial:?} is what a vendor left empty");
+                self.push(what, "match by MAC", &at("match"));
+            }
+            (_, Some(Match::Mac(mac))) if mac.is_example() => {
+                let what = format!("{name}'s MAC {mac} is no card's");
+                self.push(what, "write the one of its machine", &at("match"));
             }
             _ => {}
         }
@@ -146,7 +167,10 @@ impl Faults {
         let what = format!("{name}'s disk");
         self.of_twice(&what, disks().map(|(number, disk)| (disk, disk_at(number))));
         for (number, disk) in disks() {
-            if !disk.starts_with("/dev/disk/by-") || disk.contains("..") {
+            if disk.contains(CHANGE_ME) {
+                let what = format!("{name}'s disk {disk:?} is none");
+                self.push(what, "write the one of its machine", &disk_at(number));
+            } else if !disk.starts_with("/dev/disk/by-") || disk.contains("..") {
                 let what = format!("{name}'s disk {disk:?} may be another one after the next boot");
                 self.push(
                     what,

@@ -27,6 +27,7 @@ pub(crate) fn roster() -> Roster {
         epoch: 1,
         mode: Mode::Static,
         seed: "control-1".parse().unwrap(),
+        seed_key: None,
         subnet: "10.0.0.0/24".parse().unwrap(),
         vip: Ipv4Addr::new(10, 0, 0, 10),
         minimum_workers: 2,
@@ -53,7 +54,24 @@ fn every_rule_finds_its_fault() {
         (|r| r.nodes[4].name = r.nodes[3].name.clone(), "name worker-4 is named twice"),
         (|r| r.nodes[4].matches = r.nodes[3].matches.clone(), "named twice"),
         (|r| r.nodes[4].matches = None, "which machine worker-5 is"),
-        (|r| r.nodes[4].matches = Some(Match::Serial(" ".into())), "serial number is empty"),
+        (|r| r.nodes[4].matches = Some(Match::Serial(" ".into())), "a vendor left empty"),
+        (|r| r.nodes[4].matches = Some(Match::Serial("00000000".into())), "a vendor left empty"),
+        (
+            |r| r.nodes[4].matches = Some(Match::Serial("To be filled by O.E.M.".into())),
+            "a vendor left empty",
+        ),
+        (
+            |r| r.nodes[4].matches = Some(Match::Mac(Mac::example(5))),
+            "00:00:5e:00:53:05 is no card's",
+        ),
+        (|r| (r.nodes[1].generation, r.nodes[2].generation) = (1, 1), "and the seed was not"),
+        (
+            |r| {
+                r.nodes[4].roles = [Role::Storage].into();
+                r.nodes[4].osd_disks = vec!["/dev/disk/by-id/CHANGE-ME".into()];
+            },
+            "CHANGE-ME\" is none",
+        ),
         (
             |r| {
                 let Some(Match::Mac(mac)) = r.nodes[0].matches else { return };
@@ -83,25 +101,80 @@ fn every_rule_finds_its_fault() {
 #[test]
 fn what_may_follow() {
     type Change = fn(&mut Roster);
+    fn other(row: &mut Node, generation: u32) {
+        (row.generation, row.matches) = (generation, Mac::new([2; 6]).map(Match::Mac));
+    }
     let cases: &[(Change, bool)] = &[
         (|_| {}, true),
         (|r| r.nodes[4].address = Ipv4Addr::new(10, 0, 0, 99), false),
         (|r| r.nodes[4].roles = [Role::Compute].into(), false),
         (|r| r.nodes[4].matches = Mac::new([2; 6]).map(Match::Mac), false),
-        (
-            |r| (r.nodes[4].generation, r.nodes[4].matches) = (1, Mac::new([2; 6]).map(Match::Mac)),
-            true,
-        ),
+        (|r| other(&mut r.nodes[4], 1), false), // not above the seed's, which is 1
+        (|r| other(&mut r.nodes[4], 2), true),
+        (|r| r.nodes[4].generation = 0, true), // as it was
+        (|r| r.nodes[0].generation = 0, false),
+        (|r| other(&mut r.nodes[0], 2), false), // the highest is 2
+        (|r| other(&mut r.nodes[0], 3), true),
+        (|r| (other(&mut r.nodes[0], 3), other(&mut r.nodes[4], 1)).0, true),
         (|r| drop(r.nodes.pop()), true),
+        (|r| drop(r.nodes.drain(1..3)), false), // the seed alone
+        (|r| r.nodes.push(Node { name: "new".parse().unwrap(), ..r.nodes[4].clone() }), true),
+        (|r| r.nodes.push(Node { name: "new".parse().unwrap(), ..r.nodes[1].clone() }), false),
+        (|r| r.seed = "control-2".parse().unwrap(), false),
+        (|r| (r.seed, r.nodes[1].generation) = ("control-2".parse().unwrap(), 3), true),
     ];
+    let mut before = roster();
+    (before.nodes[0].generation, before.nodes[3].generation) = (1, 2);
     for (number, (change, may)) in cases.iter().enumerate() {
-        let mut after = roster();
+        let mut after = before.clone();
         change(&mut after);
-        assert_eq!(after.unfaithful_to(&roster()).is_none(), *may, "case {number}");
+        assert_eq!(after.unfaithful_to(&before).is_none(), *may, "case {number}");
     }
-    let raised =
-        Roster { nodes: vec![Node { generation: 1, ..roster().nodes[4].clone() }], ..roster() };
-    assert!(roster().unfaithful_to(&raised).is_some(), "a generation is never lowered");
+}
+
+/// The ground that the promise of one formation stands on.
+#[test]
+fn rosters_under_one_seed_share_a_controller() {
+    // An operator who replaces, adds and removes as it comes, with five controllers.
+    let mut random = 1_u64;
+    let mut draw = move |below: u64| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    for _ in 0..200 {
+        let mut all = vec![roster()];
+        for step in 0..30 {
+            let mut next = all.last().unwrap().clone();
+            let row = usize::try_from(draw(next.nodes.len() as u64)).unwrap();
+            match draw(4) {
+                0 if next.nodes.len() > 4 && row > 0 => drop(next.nodes.remove(row)),
+                1 => {
+                    let name = format!("new-{step}").parse().unwrap();
+                    let generation = u32::try_from(draw(6)).unwrap();
+                    next.nodes.push(Node { name, generation, ..next.nodes[row].clone() });
+                }
+                _ => next.nodes[row].generation = next.next_generation(&next.nodes[row]),
+            }
+            let is_taken = !next.faults().iter().any(|fault| fault.what.contains("replaced"));
+            if is_taken && next.unfaithful_to(all.last().unwrap()).is_none() {
+                all.push(next);
+            }
+        }
+        let machines = |roster: &Roster| -> BTreeSet<(Name, u32)> {
+            let others = roster.control_plane().filter(|row| row.name != roster.seed);
+            others.map(|row| (row.name.clone(), row.generation)).collect()
+        };
+        for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+            let (one_s, other_s) = (machines(one), machines(other));
+            let is_alone = one_s.is_empty() && other_s.is_empty();
+            let share = is_alone || !one_s.is_disjoint(&other_s);
+            assert!(
+                one.seed_generation() != other.seed_generation() || share,
+                "{one:#?}\n{other:#?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The longest name: a label of a host name, RFC 1123.
 const NAME_MAX: usize = 63;
 
+/// What MACs in documents begin with: RFC 9542, 2.1.1.
+const EXAMPLE: [u8; 5] = [0x00, 0x00, 0x5e, 0x00, 0x53];
+
 /// A text that is not what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {kind}: {form}")]
@@ -61,6 +64,17 @@ impl Mac {
     /// Nothing for zeros, and for a group's address (which all-F is too).
     pub fn new(bytes: [u8; 6]) -> Option<Self> {
         (bytes != [0; 6] && bytes[0] & 1 == 0).then_some(Self(bytes))
+    }
+
+    /// Whether it is one of those that RFC 9542 keeps for documents, 00:00:5e:00:53:00 to ff: no card has it.
+    pub fn is_example(&self) -> bool {
+        self.0[..5] == EXAMPLE
+    }
+
+    /// One of those that no card has, for an operator to change.
+    pub const fn example(number: u8) -> Self {
+        let [a, b, c, d, e] = EXAMPLE;
+        Self([a, b, c, d, e, number])
     }
 
     /// Its bytes, as they travel.
