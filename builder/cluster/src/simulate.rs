@@ -4,7 +4,7 @@
 //! writes with and without their fsync, clocks years off, and people's mistakes: a seed rebuilt behind a partition, a
 //! copied disk, a machine that dies, is replaced and comes back, one with a wrong key, one that lies. Then the
 //! weather clears, an operator mends what only an operator may (`operator.rs`), and the cluster has to be formed.
-//! After every step the [invariants](check) are looked at; the first one that does not hold ends the run, and the same
+//! After every step the [invariants](Invariant) are looked at; the first one that does not hold ends the run, and the same
 //! number tells the whole story again.
 
 mod check;
@@ -15,6 +15,8 @@ mod scenario;
 mod world;
 
 use coremax_node_api::join::Guards;
+
+pub use check::{Invariant, Violation};
 
 use world::World;
 
@@ -37,7 +39,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// What did not hold, if anything.
-    pub violation: Option<String>,
+    pub violation: Option<Violation>,
+    /// Whether there is a cluster in the end, whose seed is there, with a machine in every row.
+    pub is_formed: bool,
     /// What happened, if it was to be told: a line a step, with the milliseconds since the beginning.
     pub trace: Vec<String>,
 }
@@ -46,7 +50,7 @@ pub struct Outcome {
 pub fn run(seed: u64, settings: Settings) -> Outcome {
     let mut world = World::new(seed, settings);
     let violation = world.play().err();
-    Outcome { violation, trace: world.trace }
+    Outcome { is_formed: world.is_formed(), violation, trace: world.trace }
 }
 
 #[cfg(test)]

@@ -16,13 +16,22 @@
 //! Channels are authenticated below ([`Peer`]); on one that is not proven nothing is learnt and nothing believed.
 //!
 //! # At most one formation
-//! A formation is named by cluster, epoch, seed's row generation, and the key of the machine that is the seed. Before
-//! it deploys, a seed has every control-plane node's durable promise of just this one, and a node gives up a promise
-//! for a later epoch alone, and then only to the same machine, or where the operator raised the generation of the
-//! seed's row: said that the old seed is dead. Two seeds share at least one controller's promise, wherever partitions
-//! lie, if there are controllers beside the seed and their rows mean the same machines to both: no two seeds at once
-//! while controllers are replaced, and in a pool fewer spare machines than controllers beside the seed. Who signs two
-//! rosters of one epoch, or raises the seed's generation while the old seed runs, has signed for two clusters.
+//! A formation is named by cluster, roster, generation of the seed's row, and the key of the machine that is the seed.
+//! Before it deploys, a seed has the durable promise of just this one from every controller, in a pool from every node.
+//! A node gives up a promise for a later epoch alone, and then only to the same machine, or where the operator raised
+//! the generation of the seed's row: said that the old seed is dead. Until then it obeys nobody else.
+//!
+//! So there is one formation if any two seeds share a node that promises:
+//! - Rows that name their machines: all rosters under one seed share a controller beside it, however often others were
+//!   replaced ([`Roster::unfaithful_to`](crate::roster::Roster::unfaithful_to) and
+//!   [`faults`](crate::roster::Roster::faults) see to it).
+//! - A pool: it has fewer machines than twice its rows, those started as seeds among them. Nobody can see how many
+//!   there are: who has more spare machines writes down which of them are meant.
+//! - A roster that names the seed's key is of a cluster that was formed: nobody forms by it.
+//!
+//! A lone controller has nobody to ask. Who raises the seed's generation while the old seed runs has signed for two
+//! clusters. Where the seed is lost while it deploys, this is the way on: its nodes prepare again, promise the formation
+//! of the new one, and are deployed again.
 
 mod guard;
 mod hardware;
@@ -33,8 +42,8 @@ pub mod seed;
 pub use guard::{Guard, Guards};
 pub use hardware::{Hardware, is_serial};
 pub use message::{
-    Answer, Beacon, Formation, Held, NodeKey, NotANodeKey, Orders, Peer, Phase, Refusal, Report,
-    Stage, Verdict, cluster_hash,
+    Answer, Beacon, Digest, Edition, Formation, Held, NodeKey, NotANodeKey, Orders, Peer, Phase,
+    Refusal, Report, Stage, Verdict, cluster_hash,
 };
 
 /// The times that a state machine sees, both in milliseconds.
@@ -53,6 +62,15 @@ pub const CLOCKS_APART_MAX: u64 = 500;
 pub const BACK_OFF: (u64, u64) = (2_000, 60_000);
 /// Between the reports of a node that is answered, in milliseconds.
 pub const REPORT_EVERY: u64 = 5_000;
+/// Between the reports of a node that is told to wait, in milliseconds.
+pub const PENDING_EVERY: u64 = 10_000;
+/// For how long a machine that waits is remembered without a report, in milliseconds: two may be lost.
+pub const CANDIDATE_FOR: u64 = 3 * BACK_OFF.1;
+/// How long a report and its answer may take for a clock to be set by it, in milliseconds: it is then wrong by half of
+/// that at most.
+pub const ROUND_TRIP_MAX: u64 = 500;
+/// For how long a seed forms nothing after a machine said that it is part of another formation, in milliseconds.
+pub const ELSEWHERE_FOR: u64 = 600_000;
 /// Between a seed's beacons, in milliseconds, before jitter.
 pub const BEACON_EVERY: u64 = 2_000;
 /// For how long a seed takes new nodes after a roster was put in, in milliseconds.

@@ -1,19 +1,78 @@
 //! What must hold, whatever happens.
-//!
-//! - A cluster is formed once: by one machine, with every controller's promise on its disk and the clocks together.
-//! - One seed gives one row to one machine, for ever; a machine keeps the name it has.
-//! - Whoever has not the cluster's key hears `bad-key`, and is not believed.
-//! - A machine that was replaced stays out; a copied disk says nothing; nobody new comes in after the window.
-//! - A promise that was told of is on the disk, and given up for a later epoch alone; rosters do not grow older.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use coremax_node_api::join::{Answer, Formation, Held, NodeKey, Refusal, Report, Verdict, WINDOW};
+use coremax_node_api::{
+    join::{
+        Answer, CLOCKS_APART_MAX, Formation, Held, NodeKey, Refusal, Report, Verdict, WINDOW,
+        node::Saved,
+    },
+    roster::Mode,
+};
 
 use super::{
     machine::{Kind, Machine},
-    world::World,
+    world::{Step, World},
 };
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invariant {
+    /// A cluster is formed once; and again only by a seed that the operator put in the place of one that is no more.
+    OneFormation,
+    /// A seed begins to deploy once after each start.
+    DeploysOnce,
+    /// Whoever has to promise a formation has done so, on its disk.
+    Promised,
+    /// When a cluster is formed, its clocks are together; and no clock is set to what another one does not show.
+    Clocks,
+    /// When a cluster is formed, all have the roster that it is formed by.
+    OneRoster,
+    /// When a cluster is formed, all are prepared for that roster.
+    Prepared,
+    /// Whoever has not the cluster's key hears `bad-key`, and is not believed.
+    Strangers,
+    /// A machine that was replaced stays out.
+    Replaced,
+    /// One seed gives one row to one machine, for ever, and one machine one row.
+    OneRow,
+    /// Nobody new gets a row after the window closed.
+    Window,
+    /// A copied disk says nothing.
+    Copies,
+    /// A promise that was told of is on the disk, and given up for a later epoch alone.
+    PromiseKept,
+    /// A node that promised obeys nobody else, until the operator gives up that seed.
+    Authority,
+    /// Rosters do not grow older.
+    EpochKept,
+    /// A machine keeps the row that it has, which a seed gave it.
+    RowKept,
+    /// Every roster that the operator signs for a seed can be put in.
+    Seeds,
+    /// Every run that heals ends formed.
+    Heals,
+}
+
+/// What did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// Who did what.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.invariant, self.what)
+    }
+}
+
+/// That this did not hold.
+pub(super) fn broken<T>(invariant: Invariant, what: String) -> Result<T, Violation> {
+    Err(Violation { invariant, what })
+}
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -42,11 +101,10 @@ pub(super) struct Decided {
 #[derive(Debug, Default)]
 struct Had {
     held: Option<Held>,
+    roster: Option<Arc<[u8]>>,
     epoch: u64,
     promise: Option<Formation>,
 }
-
-type Checked = Result<(), String>;
 
 impl History {
     pub(super) fn forget(&mut self, machine: usize) {
@@ -56,116 +114,222 @@ impl History {
 
 impl World {
     /// A seed begins to deploy, or goes on after a power cut.
-    pub(super) fn check_deployment(&mut self, machine: usize, formation: Formation) -> Checked {
+    pub(super) fn check_deployment(&mut self, machine: usize, formation: Formation) -> Step {
         let starts = self.machines[machine].starts;
         match self.history.formed.as_mut() {
             Some(decided) if decided.formation == formation && decided.by == machine => {
                 match decided.begun.replace(starts) {
-                    Some(before) if before == starts => Err(format!("m{machine} deploys twice")),
+                    Some(before) if before == starts => {
+                        broken(Invariant::DeploysOnce, format!("m{machine} deploys twice"))
+                    }
                     _ => Ok(()),
                 }
             }
-            decided => {
-                Err(format!("m{machine} deploys {formation:?}, and {decided:?} was decided"))
-            }
+            decided => broken(
+                Invariant::OneFormation,
+                format!("m{machine} deploys {formation:?}, and {decided:?} was decided"),
+            ),
         }
     }
 
     /// A seed has written that it deploys: from here on there is no way back.
-    pub(super) fn check_decision(&mut self, machine: usize, formation: Formation) -> Checked {
-        if let Some(before) = &self.history.formed {
-            return Err(format!(
-                "a second formation: {before:?}, then {formation:?} by m{machine}"
-            ));
+    pub(super) fn check_decision(&mut self, machine: usize, formation: Formation) -> Step {
+        if let Some(before) = &self.history.formed
+            && (self.is_there(before)
+                || formation.generation <= before.formation.generation
+                || !formation.may_follow(&before.formation))
+        {
+            return broken(
+                Invariant::OneFormation,
+                format!("a second one: {before:?}, then {formation:?} by m{machine}"),
+            );
         }
         self.history.formed = Some(Decided { formation, by: machine, begun: None });
         if self.settings.formations_alone {
             return Ok(());
         }
         let Some(seed) = &self.machines[machine].seed else { return Ok(()) };
-        let wall = self.machines[machine].clock.wall(self.time);
-        let is_calm = self.time - self.history.last_jump > 30_000;
-        for row in seed.roster().control_plane() {
-            let Some(member) = seed.saved().members.get(&row.name) else {
-                return Err(format!("formed without {}", row.name));
-            };
-            let has_promised = |machine: &&Machine| {
+        let roster = seed.roster();
+        let is_pool = roster.mode == Mode::Pool;
+        for row in roster.nodes.iter().filter(|row| is_pool || row.is_control()) {
+            let member = seed.saved().members.get(&row.name);
+            let is_it = |machine: &&Machine| {
                 let disk = machine.disk.node.as_ref();
-                disk.is_some_and(|disk| disk.key == member.key && disk.promise == Some(formation))
+                disk.is_some_and(|disk| {
+                    member.is_some_and(|member| disk.key == member.key)
+                        && disk.promise == Some(formation)
+                })
             };
-            let Some(found) = self.machines.iter().find(has_promised) else {
-                return Err(format!("formed without the promise of {}", row.name));
+            let Some(found) = self.machines.iter().find(is_it) else {
+                return broken(Invariant::Promised, format!("formed without {}", row.name));
             };
-            if is_calm && found.clock.wall(self.time).abs_diff(wall) > 1_000 {
-                return Err(format!("formed while the clock of {} is wrong", row.name));
+            self.check_member(found, machine, &seed.saved().roster, formation)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the machine that decided a formation is there still: what an operator finds out before replacing it.
+    pub(super) fn is_there(&self, decided: &Decided) -> bool {
+        let machine = &self.machines[decided.by];
+        !machine.is_pulled && machine.key() == Some(decided.formation.seed)
+    }
+
+    /// A machine that is needed for what a seed decided.
+    fn check_member(
+        &self,
+        found: &Machine,
+        seed: usize,
+        roster: &[u8],
+        formation: Formation,
+    ) -> Step {
+        let name = found.disk.node.as_ref().and_then(|disk| disk.held.as_ref());
+        let name = name.map_or_else(String::new, |held| held.name.to_string());
+        let has = found.disk.node.as_ref().and_then(|disk| disk.roster.as_deref());
+        if has != Some(roster) {
+            return broken(Invariant::OneRoster, format!("{name} has another roster"));
+        }
+        if found.written != Some(formation.edition.epoch) {
+            let what = format!("{name} is prepared for {:?}: {formation:?}", found.written);
+            return broken(Invariant::Prepared, what);
+        }
+        let wall = self.machines[seed].clock.wall(self.time);
+        let apart = found.clock.wall(self.time).abs_diff(wall);
+        let is_calm = self.time - self.history.last_jump > 30_000;
+        if is_calm && apart > CLOCKS_APART_MAX + CLOCKS_APART_MAX / 2 {
+            let what = format!("formed while the clock of {name} is {apart} ms off");
+            return broken(Invariant::Clocks, what);
+        }
+        Ok(())
+    }
+
+    /// A machine sets its clock by what another one answered.
+    pub(super) fn check_clock(&mut self, number: usize, wall: i64) -> Step {
+        let Some(by) = self.answering else { return Ok(()) };
+        let promise = self.machines[number].disk.node.as_ref().and_then(|disk| disk.promise);
+        let key = self.machines[by].key();
+        if key.is_some_and(|key| !self.may_order(number, key, promise)) {
+            let what = format!("m{number} sets its clock by m{by}'s, and promised {promise:?}");
+            return broken(Invariant::Authority, what);
+        }
+        if self.machines[by].kind != Kind::Honest {
+            return Ok(());
+        }
+        let apart = self.machines[by].clock.wall(self.time).abs_diff(wall);
+        let is_calm = self.time - self.history.last_jump > 30_000;
+        if self.machines[number].seed.is_some() {
+            self.history.last_jump = self.time;
+        }
+        if is_calm && apart > CLOCKS_APART_MAX && !self.settings.formations_alone {
+            let what = format!("m{number} sets its clock by m{by}'s, and {apart} ms beside it");
+            return broken(Invariant::Clocks, what);
+        }
+        Ok(())
+    }
+
+    /// What a node did at somebody's answer.
+    pub(super) fn check_authority(&self, number: usize, by: NodeKey, before: &Saved) -> Step {
+        let after = self.machines[number].disk.node.as_ref();
+        if after == Some(before) || self.may_order(number, by, before.promise) {
+            return Ok(());
+        }
+        let what = format!("m{number} obeys {by:?}, and promised {:?}", before.promise);
+        broken(Invariant::Authority, what)
+    }
+
+    /// Whether a node that promised this may do what this seed says.
+    fn may_order(&self, number: usize, by: NodeKey, promise: Option<Formation>) -> bool {
+        let machine = &self.machines[number];
+        let is_given_up = |promise: Formation| machine.generation_of_seed() > promise.generation;
+        promise.is_none_or(|promise| promise.seed == by || is_given_up(promise))
+            || !machine.is_on()
+            || self.settings.formations_alone
+    }
+
+    /// Whom a seed has written down since its last write.
+    pub(super) fn check_members(&self, machine: usize) -> Step {
+        if self.settings.formations_alone {
+            return Ok(());
+        }
+        let Machine { disk, stale, .. } = &self.machines[machine];
+        let Some(now) = &disk.seed else { return Ok(()) };
+        for (name, member) in &now.members {
+            let before = stale.seed.as_ref().and_then(|seed| seed.members.get(name));
+            if before.is_some_and(|before| before.key == member.key) {
+                continue;
+            }
+            let mut others = now.members.iter().filter(|(other, _)| *other != name);
+            if others.any(|(_, other)| other.hardware.is_same_machine(&member.hardware)) {
+                return broken(Invariant::OneRow, format!("a machine has {name}, and another row"));
+            }
+            let key = self.machines[machine].key();
+            let window = key.and_then(|key| self.history.windows.get(&key).copied());
+            let (opened, starts) = window.unwrap_or((self.time, 0));
+            let most = WINDOW + WINDOW / 100 + 600_000 * u64::from(starts + 1);
+            if self.time - opened > most {
+                let what = format!("m{machine} gives {name} to {:?}, and it is late", member.key);
+                return broken(Invariant::Window, what);
             }
         }
         Ok(())
     }
 
     /// A seed answers a machine.
-    pub(super) fn check_answer(&mut self, seed: usize, to: usize, answer: &Answer) -> Checked {
+    pub(super) fn check_answer(&mut self, seed: usize, to: usize, answer: &Answer) -> Step {
         if self.settings.formations_alone {
             return Ok(());
         }
         if self.machines[to].kind == Kind::Stranger
             && answer.verdict != Verdict::Refused(Refusal::BadKey)
         {
-            return Err(format!("m{to}, which has not the key, is told {:?}", answer.verdict));
+            return broken(
+                Invariant::Strangers,
+                format!("m{to}, which has not the key, is told {:?}", answer.verdict),
+            );
         }
         let Verdict::Member(orders) = &answer.verdict else { return Ok(()) };
         // A seed that was set up again with an old roster knows of no replacement since.
-        if self.machines[to].retired_in.is_some_and(|epoch| epoch <= orders.epoch) {
-            return Err(format!(
-                "m{to}, which was replaced, is taken in again as {:?}",
-                orders.held
-            ));
+        if self.machines[to].retired_in.is_some_and(|epoch| epoch <= orders.edition.epoch) {
+            return broken(
+                Invariant::Replaced,
+                format!("m{to}, which was replaced, is taken in again as {:?}", orders.held),
+            );
         }
         let Some(key) = self.machines[seed].key() else { return Ok(()) };
         let given = self.history.given.get(&(key, orders.held.clone())).copied();
         match given {
-            Some(before) if before != to => {
-                Err(format!("{:?} was m{before}'s, and is given to m{to}", orders.held))
-            }
+            Some(before) if before != to => broken(
+                Invariant::OneRow,
+                format!("{:?} was m{before}'s, and is given to m{to}", orders.held),
+            ),
             Some(_) => Ok(()),
             None => {
                 self.history.given.insert((key, orders.held.clone()), to);
-                let (opened, starts) =
-                    self.history.windows.get(&key).copied().unwrap_or((self.time, 0));
-                let most = WINDOW + WINDOW / 100 + 600_000 * u64::from(starts + 1);
-                let late = self.time - opened > most;
-                if late {
-                    Err(format!("m{to} is taken in after the window closed"))
-                } else {
-                    Ok(())
-                }
+                Ok(())
             }
         }
     }
 
     /// A node reports.
-    pub(super) fn check_report(&mut self, from: usize, report: &Report) -> Checked {
+    pub(super) fn check_report(&mut self, from: usize, report: &Report) -> Step {
         if self.settings.formations_alone {
             return Ok(());
         }
         let machine = &self.machines[from];
-        if machine.kind == Kind::Copy
-            && machine.disk.node.as_ref().is_some_and(|disk| disk.hardware != machine.hardware)
-        {
-            return Err(format!("m{from} reports with a copied disk"));
+        if machine.copied.is_some() && machine.key() == machine.copied {
+            return broken(Invariant::Copies, format!("m{from} reports with a copied disk"));
         }
         let promise = machine.disk.node.as_ref().and_then(|disk| disk.promise);
         if report.promise != promise {
-            return Err(format!(
-                "m{from} tells of {:?}, and has {promise:?} on its disk",
-                report.promise
-            ));
+            return broken(
+                Invariant::PromiseKept,
+                format!("m{from} tells of {:?}, and has {promise:?} on its disk", report.promise),
+            );
         }
         Ok(())
     }
 
     /// A node's disk, after a write or a power cut.
-    pub(super) fn check_disk(&mut self, number: usize) -> Checked {
+    pub(super) fn check_disk(&mut self, number: usize) -> Step {
         if self.settings.formations_alone {
             return Ok(());
         }
@@ -174,33 +338,49 @@ impl World {
         if machine.kind != Kind::Honest {
             return Ok(());
         }
-        let epoch =
-            self.epochs.get(disk.roster.as_deref().unwrap_or_default()).copied().unwrap_or(0);
         let had = self.history.had.entry(number).or_default();
+        let epoch = match (&had.roster, &disk.roster) {
+            (Some(before), Some(after)) if Arc::ptr_eq(before, after) => had.epoch,
+            (_, after) => {
+                let known = self.known.get(after.as_deref().unwrap_or_default());
+                known.map_or(0, |known| known.edition.epoch)
+            }
+        };
         let gave_up = had.promise.is_some_and(|before| {
             disk.promise.is_none_or(|after| {
-                after != before && (after.epoch <= before.epoch || !after.may_follow(&before))
+                after != before
+                    && (after.edition.epoch <= before.edition.epoch || !after.may_follow(&before))
             })
         });
         if gave_up {
-            return Err(format!(
-                "m{number} promised {:?}, and then {:?}",
-                had.promise, disk.promise
-            ));
+            return broken(
+                Invariant::PromiseKept,
+                format!("m{number} promised {:?}, and then {:?}", had.promise, disk.promise),
+            );
         }
         if epoch < had.epoch {
-            return Err(format!("m{number} went from epoch {} to {epoch}", had.epoch));
+            return broken(
+                Invariant::EpochKept,
+                format!("m{number} went from epoch {} to {epoch}", had.epoch),
+            );
         }
         if had.held.is_some() && had.held != disk.held {
-            return Err(format!("m{number} was {:?}, and is {:?}", had.held, disk.held));
+            return broken(
+                Invariant::RowKept,
+                format!("m{number} was {:?}, and is {:?}", had.held, disk.held),
+            );
         }
         if let Some(held) = &disk.held {
             let mut given = self.history.given.iter();
             if !given.any(|((_, row), to)| row == held && *to == number) {
-                return Err(format!("m{number} is {held:?}, which no seed gave it"));
+                return broken(
+                    Invariant::RowKept,
+                    format!("m{number} is {held:?}, which no seed gave it"),
+                );
             }
         }
-        *had = Had { held: disk.held.clone(), epoch, promise: disk.promise };
+        let roster = disk.roster.clone();
+        *had = Had { held: disk.held.clone(), roster, epoch, promise: disk.promise };
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use coremax_node_api::{
     join::{Hardware, NodeKey, Now, node, seed},
-    roster::{Mac, Name},
+    roster::{Mac, Name, Roster},
 };
 
 /// Where all nodes listen.
@@ -38,6 +38,8 @@ pub(super) struct Machine {
     /// The roster on the medium of a machine that is to be the seed.
     pub medium: Option<Arc<[u8]>>,
     pub disk: Disk,
+    /// The epoch of the roster that its files were written for last.
+    pub written: Option<u64>,
     /// What the disk had before the last write.
     pub stale: Disk,
     pub node: Option<node::Node>,
@@ -51,6 +53,10 @@ pub(super) struct Machine {
     pub wakes: [u64; 2],
     /// The epoch in which another machine got its row.
     pub retired_in: Option<u64>,
+    /// The key on the disk that was copied into it.
+    pub copied: Option<NodeKey>,
+    /// When all work that was begun is done.
+    pub busy_until: u64,
     /// It was started as a seed beside the first one.
     pub is_extra: bool,
     /// The operator took it away.
@@ -84,6 +90,7 @@ impl Machine {
             row,
             medium: None,
             disk: Disk::default(),
+            written: None,
             stale: Disk::default(),
             node: None,
             seed: None,
@@ -92,6 +99,8 @@ impl Machine {
             side: 0,
             wakes: [0; 2],
             retired_in: None,
+            copied: None,
+            busy_until: 0,
             is_extra: false,
             is_pulled: false,
         }
@@ -104,16 +113,24 @@ impl Machine {
     pub(super) fn cut_power(&mut self) {
         self.starts += 1;
         (self.node, self.seed) = (None, None);
+        self.busy_until = 0;
     }
 
     /// As it came from the factory, but for the medium.
     pub(super) fn wipe(&mut self) {
         self.cut_power();
         (self.disk, self.stale) = (Disk::default(), Disk::default());
+        self.written = None;
     }
 
     pub(super) fn key(&self) -> Option<NodeKey> {
         Some(self.disk.node.as_ref()?.key)
+    }
+
+    /// The generation of the seed's row, as the node knows it.
+    pub(super) fn generation_of_seed(&self) -> u32 {
+        let roster = self.node.as_ref().and_then(node::Node::roster);
+        roster.map_or(0, Roster::seed_generation)
     }
 
     pub(super) fn now(&self, time: u64) -> Now {

@@ -2,16 +2,18 @@
 //!
 //! The operator sees what `coremax cluster status` shows, switches off what does not belong there, and does what the
 //! documentation says: signs a new epoch, resets a machine that has a wrong name, raises the generation of a row whose machine is
-//! another one. Where a controller's promise binds it to a seed that is no more, the seed's row is replaced too.
+//! another one. Where a promise binds a node to a seed that is no more, perhaps one that was lost while it deployed, the
+//! seed is replaced too.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use coremax_node_api::{
-    join::Phase,
+    join::{NodeKey, Phase},
     roster::{Mode, Name, Roster},
 };
 
 use super::{
+    check::{Invariant, broken},
     machine::{Kind, Machine},
     scenario::{Act, STORM_MIN},
     world::{Step, World},
@@ -43,8 +45,8 @@ impl World {
                 }
             }
             let end = self.time + PATIENCE;
-            self.play_until(end, Self::is_done)?;
-            if self.is_done() {
+            self.play_until(end, Self::is_formed)?;
+            if self.is_formed() {
                 return Ok(());
             }
             self.tell(|| format!("visit {visit} of the operator"));
@@ -55,11 +57,11 @@ impl World {
                 self.mend()?;
             }
         }
-        self.play_until(self.time + PATIENCE, Self::is_done)?;
-        if self.is_done() {
+        self.play_until(self.time + PATIENCE, Self::is_formed)?;
+        if self.is_formed() {
             Ok(())
         } else {
-            Err("not formed, though nothing is in the way".to_owned())
+            broken(Invariant::Heals, "not formed, though nothing is in the way".to_owned())
         }
     }
 
@@ -87,15 +89,23 @@ impl World {
         Ok(())
     }
 
-    /// One formation; and everybody is part of it, if the seed that formed it is still there.
-    fn is_done(&self) -> bool {
+    /// Whether there is a cluster: the seed that formed it is there, and so is a machine for each row, part of it; and
+    /// nobody who has a row is not.
+    pub(super) fn is_formed(&self) -> bool {
         let Some(decided) = &self.history.formed else { return false };
         let is_there = self.belongs(decided.by)
             && self.machines[decided.by].key() == Some(decided.formation.seed);
-        let is_formed = |number: usize| {
-            self.machines[number].node.as_ref().is_some_and(|node| node.phase() == Phase::Formed)
+        let saved = |number: usize| Some(self.machines[number].node.as_ref()?.saved());
+        let is_part = |number: &usize| {
+            saved(*number).is_some_and(|saved| {
+                saved.phase == Phase::Formed && saved.promise == Some(decided.formation)
+            })
         };
-        !is_there || (0..self.machines.len()).filter(|number| self.belongs(*number)).all(is_formed)
+        let has_row = |number: &usize| saved(*number).is_none_or(|saved| saved.held.is_some());
+        let belonging = || (0..self.machines.len()).filter(|number| self.belongs(*number));
+        is_there
+            && belonging().filter(has_row).all(|number| is_part(&number))
+            && belonging().filter(is_part).count() == self.roster.nodes.len()
     }
 
     fn mend(&mut self) -> Step {
@@ -150,11 +160,25 @@ impl World {
             let row = seed.saved().members.iter().find(|(_, member)| member.key == disk.key);
             let has = disk.held.as_ref().map(|held| &held.name);
             let is_waiting = row.is_none() && has.is_none() && self.roster.mode == Mode::Pool;
-            !is_waiting && (row.is_none() || (has.is_some() && has != row.map(|(name, _)| name)))
+            // Somebody who has the cluster's key said that it is the seed.
+            let is_another_s = seed.saved().fired.is_some()
+                && self.is_bound(*number, self.machines[seed_machine].key());
+            !is_waiting
+                && (is_another_s
+                    || row.is_none()
+                    || (has.is_some() && has != row.map(|(name, _)| name)))
         };
         let belonging = (0..self.machines.len())
             .filter(|number| self.belongs(*number) && *number != seed_machine);
         belonging.filter(is_misplaced).collect()
+    }
+
+    /// Whether a machine promised itself to another seed, and that was not given up.
+    fn is_bound(&self, number: usize, seed: Option<NodeKey>) -> bool {
+        let promise = self.machines[number].disk.node.as_ref().and_then(|disk| disk.promise);
+        promise.is_some_and(|promise| {
+            Some(promise.seed) != seed && promise.generation >= self.roster.seed_generation()
+        })
     }
 
     /// Rows whose machine, as the seed has it, is not there, or will be wiped; and the seed's own, if somebody promised
@@ -174,9 +198,9 @@ impl World {
             }
         }
         let key = self.machines[seed_machine].key();
-        let others = self.machines.iter().filter_map(|machine| machine.disk.node.as_ref()?.promise);
-        let is_bound = others.into_iter().any(|promise| Some(promise.seed) != key);
-        if is_bound && self.history.formed.is_none() {
+        let mut belonging = (0..self.machines.len()).filter(|number| self.belongs(*number));
+        let is_bound = belonging.any(|number| self.is_bound(number, key));
+        if is_bound && seed.saved().fired.is_none() {
             stale.insert(self.roster.seed.clone());
         }
         stale

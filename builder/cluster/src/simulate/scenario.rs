@@ -1,17 +1,18 @@
 //! What a run's number draws: the cluster, the weather, and what people do wrong.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use coremax_node_api::{
-    join::seed,
-    roster::{FORMAT, Match, Mode, Node, Role, Roster, signed},
+    join::{Edition, seed},
+    roster::{FORMAT, Match, Mode, Nic, Node, Role, Roster, signed},
+    update::key::SecretKey,
 };
 
 use super::{
     Settings,
     machine::{Kind, Machine, mac},
     rng::Rng,
-    world::{CLUSTER, Event, FORGED_EPOCH, Step, World, forger},
+    world::{CLUSTER, Event, FORGED_EPOCH, Known, Step, World, forger},
 };
 
 /// How bad it is, until it clears.
@@ -55,6 +56,8 @@ pub(super) enum Act {
     Copy(usize),
     /// A machine dies, the operator replaces it, and after a while the dead one comes back.
     Replace(usize),
+    /// A machine that has no row yet is reset.
+    Reset(usize),
     /// The operator puts in the same roster with a new epoch.
     NewEpoch,
     /// A clock jumps by years.
@@ -72,7 +75,7 @@ impl World {
     pub(super) fn new(number: u64, settings: Settings) -> Self {
         let mut rng = Rng::new(number);
         let weather = weather(&mut rng);
-        let roster = roster(&mut rng);
+        let roster = draw_roster(&mut rng);
         let mut world = Self::empty(rng, roster, weather, settings);
         world.sign();
         world.people_machines();
@@ -82,9 +85,8 @@ impl World {
 
     /// Signs the operator's roster as it is.
     pub(super) fn sign(&mut self) {
-        if let Ok(signed) = signed::sign(&self.roster, &self.operator) {
-            self.epochs.insert(signed.clone(), self.roster.epoch);
-            self.signed = Arc::from(signed);
+        if let Some(signed) = signed_by(&self.operator, &self.roster, &mut self.known) {
+            self.signed = signed;
             if self.oldest.is_empty() {
                 self.oldest = Arc::clone(&self.signed);
             }
@@ -116,8 +118,17 @@ impl World {
             };
             self.at(on, Event::PowerOn(number));
         }
+        if is_pool && self.rng.once_in(2) {
+            for _ in 0..self.rng.range(0, 5) {
+                if self.may_add() {
+                    let number = self.add(Kind::Honest);
+                    let on = self.rng.range(0, 5 * MINUTE);
+                    self.at(on, Event::PowerOn(number));
+                }
+            }
+        }
         for (kind, once_in) in [(Kind::Stranger, 4), (Kind::Liar, 8), (Kind::Forger, 8)] {
-            if self.rng.once_in(once_in) {
+            if self.rng.once_in(once_in) && (kind == Kind::Stranger || self.may_add()) {
                 let number = self.add(kind);
                 let on = self.rng.range(0, MINUTE);
                 self.at(on, Event::PowerOn(number));
@@ -129,13 +140,24 @@ impl World {
         }
     }
 
+    /// Whether another machine may come that has the cluster's key: a pool has fewer of them, seeds aside, than rows for two
+    /// clusters.
+    fn may_add(&self) -> bool {
+        let is_seed = |machine: &Machine| machine.medium.is_some();
+        let has_key = |machine: &Machine| {
+            matches!(machine.kind, Kind::Honest | Kind::Liar | Kind::Forger) && !is_seed(machine)
+        };
+        let count = self.machines.iter().filter(|machine| has_key(machine)).count();
+        self.roster.mode == Mode::Static || count + 1 < 2 * (self.roster.nodes.len() - 1)
+    }
+
     /// Brings in a machine that is off.
     pub(super) fn add(&mut self, kind: Kind) -> usize {
         let number = self.machines.len();
         self.machines.push(Machine::new(kind, number, None));
         if kind == Kind::Forger {
             let theirs = Roster { epoch: FORGED_EPOCH, ..self.roster.clone() };
-            self.forged = signed::sign(&theirs, &forger()).ok().map(Arc::from);
+            self.forged = signed_by(&forger(), &theirs, &mut self.known);
         }
         number
     }
@@ -143,7 +165,7 @@ impl World {
     fn draw_acts(&mut self) {
         for _ in 0..self.rng.range(0, 6) {
             let machine = self.rng.index(self.roster.nodes.len());
-            let act = match self.rng.range(0, 11) {
+            let act = match self.rng.range(0, 12) {
                 0 | 1 => Act::PowerCut(machine),
                 2 | 3 => Act::Partition,
                 4 => Act::Rejoin,
@@ -152,6 +174,7 @@ impl World {
                 7 => Act::Copy(machine),
                 8 => Act::Replace(machine),
                 9 => Act::NewEpoch,
+                10 => Act::Reset(machine),
                 _ => Act::Jump(machine),
             };
             let time = self.rng.range(0, STORM_MIN);
@@ -184,6 +207,7 @@ impl World {
                 let number = self.add(Kind::Copy);
                 self.machines[number].medium = self.machines[of].medium.clone();
                 self.machines[number].disk = self.machines[of].disk.clone();
+                self.machines[number].copied = self.machines[of].key();
                 return if self.machines[number].disk.node.is_some() {
                     self.power_on(number)
                 } else {
@@ -191,6 +215,15 @@ impl World {
                 };
             }
             Act::Replace(number) => return self.replace_dead(number),
+            Act::Reset(number) => {
+                let disk = self.machines[number].disk.node.as_ref();
+                let is_waiting = disk.is_some_and(|disk| disk.held.is_none());
+                if is_waiting && self.machines[number].medium.is_none() {
+                    self.wipe(number);
+                    let back = self.time + self.rng.range(1_000, MINUTE);
+                    self.at(back, Event::PowerOn(number));
+                }
+            }
             Act::NewEpoch => {
                 self.roster.epoch += 1;
                 self.sign();
@@ -228,13 +261,24 @@ impl World {
         self.machines[number].row = Some(self.roster.seed.clone());
         self.machines[number].is_extra = true;
         let medium = self.machines.iter().find_map(|machine| machine.medium.clone());
-        self.machines[number].medium =
-            if self.rng.once_in(2) { medium } else { Some(Arc::clone(&self.signed)) };
+        self.machines[number].medium = match self.rng.range(0, 3) {
+            0 => medium,
+            1 => self.sign_twin(),
+            _ => Some(Arc::clone(&self.signed)),
+        };
         self.act(Act::Partition)?;
         if let Some(first) = self.seed() {
             self.machines[number].side = 1 - self.machines[first].side;
         }
         self.power_on(number)
+    }
+
+    /// The operator signs another roster of the same epoch: one more card in the last row.
+    fn sign_twin(&mut self) -> Option<Arc<[u8]>> {
+        let mut twin = self.roster.clone();
+        let nic = Nic { mac: mac(60_000), name: twin.seed.clone() };
+        twin.nodes.last_mut()?.nics.push(nic);
+        signed_by(&self.operator, &twin, &mut self.known)
     }
 
     /// A machine dies for good, another one takes its row, and later the dead one comes back.
@@ -247,6 +291,7 @@ impl World {
         let is_row = |row: &&mut Node| row.name == held.name && row.generation == held.generation;
         if held.name == self.roster.seed
             || self.seed().is_none_or(|seed| !self.machines[seed].is_on())
+            || !self.may_add()
         {
             return Ok(());
         }
@@ -290,6 +335,48 @@ impl World {
     }
 }
 
+#[cfg(test)]
+impl World {
+    /// A pool with as many machines to spare as there are controllers beside the seed. When its rows are given, those, a
+    /// worker and a second seed are cut off from the others.
+    pub(super) fn split_pool(settings: Settings) -> Self {
+        let mut rng = Rng::new(1);
+        let weather = Weather { is_unicast: false, ..weather(&mut rng) };
+        let mut world = Self::empty(rng, roster(Mode::Pool, 3, 4), weather, settings);
+        world.weather.clear();
+        world.sign();
+        for number in 0..7 {
+            world.add(Kind::Honest);
+            let is_seed = number == 0 || number == 6;
+            world.machines[number].medium = is_seed.then(|| Arc::clone(&world.signed));
+            world.machines[number].row = is_seed.then(|| world.roster.seed.clone());
+            world.machines[number].is_extra = number == 6;
+        }
+        (0..6).for_each(|number| world.at(0, Event::PowerOn(number)));
+        world
+    }
+
+    pub(super) fn play_split_pool(&mut self) -> Step {
+        self.play_until(65_000, |_| false)?;
+        for number in 3..7 {
+            self.machines[number].side = 1;
+        }
+        self.power_on(6)?;
+        self.play_until(10 * MINUTE, |_| false)
+    }
+}
+
+fn signed_by(
+    key: &SecretKey,
+    roster: &Roster,
+    known: &mut HashMap<Vec<u8>, Known>,
+) -> Option<Arc<[u8]>> {
+    let signed = signed::sign(roster, key).ok()?;
+    let edition = Edition { epoch: roster.epoch, digest: roster.digest() };
+    known.insert(signed.clone(), Known { edition, generation: roster.seed_generation() });
+    Some(Arc::from(signed))
+}
+
 fn weather(rng: &mut Rng) -> Weather {
     let is_bad = rng.once_in(2);
     Weather {
@@ -303,11 +390,16 @@ fn weather(rng: &mut Rng) -> Weather {
 }
 
 /// Three controllers as a rule, and some workers; now and then fifty nodes.
-fn roster(rng: &mut Rng) -> Roster {
+fn draw_roster(rng: &mut Rng) -> Roster {
     let mode = if rng.once_in(3) { Mode::Pool } else { Mode::Static };
     let controllers = if rng.once_in(8) { 5 } else { 3 };
     let workers = if rng.once_in(100) { rng.range(10, 46) } else { rng.range(0, 4) };
+    let minimum_workers = usize::try_from(rng.range(0, workers + 1)).unwrap_or(0);
     let nodes = controllers + usize::try_from(workers).unwrap_or(0);
+    Roster { minimum_workers, ..roster(mode, controllers, nodes) }
+}
+
+fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
     let row = |number: usize| {
         let role = if number < controllers { Role::Control } else { Role::Worker };
         #[expect(clippy::expect_used, reason = "of this form")]
@@ -334,7 +426,7 @@ fn roster(rng: &mut Rng) -> Roster {
         seed_key: None,
         subnet: "10.0.0.0/24".parse().expect("a subnet"),
         vip: Ipv4Addr::new(10, 0, 0, 10),
-        minimum_workers: usize::try_from(rng.range(0, workers + 1)).unwrap_or(0),
+        minimum_workers: 0,
         nodes: (0..nodes).map(row).collect(),
     }
 }

@@ -3,13 +3,14 @@ use coremax_node_api::join::Guard;
 use super::*;
 
 /// How many runs at most a protection that is taken out stays unnoticed.
-const RUNS: u64 = 4_000;
+const RUNS: u64 = 6_000;
 
 #[test]
 fn every_run_forms_one_cluster() {
     for seed in 0..3_000 {
         let outcome = run(seed, Settings::default());
         assert_eq!(outcome.violation, None, "coremax cluster simulate --seed {seed} --trace");
+        assert!(outcome.is_formed, "coremax cluster simulate --seed {seed} --trace");
     }
 }
 
@@ -21,31 +22,70 @@ fn one_number_is_one_story() {
     }
 }
 
-/// The proof that the simulator can fail: without any one of the protections it finds a run that goes wrong.
+/// What each protection is for.
+const WITHOUT: [(Guard, Invariant); 18] = [
+    (Guard::Proof, Invariant::Strangers),
+    (Guard::Epoch, Invariant::EpochKept),
+    (Guard::Name, Invariant::RowKept),
+    (Guard::ForeignDisk, Invariant::Copies),
+    (Guard::PromiseKept, Invariant::PromiseKept),
+    (Guard::PromiseAsked, Invariant::Promised),
+    (Guard::Once, Invariant::DeploysOnce),
+    (Guard::Hardware, Invariant::OneRow),
+    (Guard::Generation, Invariant::Replaced),
+    (Guard::Window, Invariant::Window),
+    (Guard::PoolOrder, Invariant::OneRow),
+    (Guard::Clock, Invariant::Clocks),
+    (Guard::RoundTrip, Invariant::Clocks),
+    (Guard::Authority, Invariant::Authority),
+    (Guard::WholePool, Invariant::Promised),
+    (Guard::Digest, Invariant::OneRoster),
+    (Guard::Prepare, Invariant::Prepared),
+    (Guard::Candidate, Invariant::OneRow),
+];
+
+/// The proof that the simulator can fail: without any one of the protections it finds a run that breaks what the
+/// protection is for, and that run is well with it.
 #[test]
 fn without_a_protection_a_run_goes_wrong() {
     let without = |guard| Settings { guards: Guards::without(guard), ..Settings::default() };
-    let guards = Guard::ALL.map(|guard| (format!("{guard:?}"), without(guard)));
+    let guards = WITHOUT.map(|(guard, broken)| (format!("{guard:?}"), without(guard), broken));
+    let lying = Settings { lying_disks: true, ..Settings::default() };
+    let trusting = Settings { trusting_nodes: true, ..Settings::default() };
     let others = [
-        ("lying disks".to_owned(), Settings { lying_disks: true, ..Settings::default() }),
-        ("rosters of others".to_owned(), Settings { trusting_nodes: true, ..Settings::default() }),
+        ("lying disks".to_owned(), lying, Invariant::PromiseKept),
+        ("rosters of others".to_owned(), trusting, Invariant::RowKept),
     ];
+    assert!(Guard::ALL.iter().all(|guard| WITHOUT.iter().any(|(with, _)| with == guard)));
     let mut unnoticed = Vec::new();
-    for (name, settings) in guards.into_iter().chain(others) {
-        let mut found = (0..RUNS).filter_map(|seed| Some((seed, run(seed, settings).violation?)));
-        match found.next() {
-            Some((seed, violation)) => println!("{name:<18} run {seed:>4}: {violation}"),
+    for (name, settings, broken) in guards.into_iter().chain(others) {
+        let violations = (0..RUNS).filter_map(|seed| Some((seed, run(seed, settings).violation?)));
+        let found = violations.take(200).find(|(_, violation)| violation.invariant == broken);
+        match found {
+            Some((seed, violation)) => {
+                println!("{name:<18} run {seed:>4}: {violation}");
+                assert_eq!(run(seed, Settings::default()).violation, None, "{name}, run {seed}");
+            }
             None => unnoticed.push(name),
         }
     }
     assert!(unnoticed.is_empty(), "nobody noticed that these were gone: {unnoticed:?}");
 }
 
-/// The invariants on the way are not what makes a run fail: two clusters do come of one where no promise is asked.
+/// The invariants on the way are not what makes a run fail: two clusters do come of one where no promise is asked, and
+/// in a pool where only the controllers' is.
 #[test]
 fn without_promises_two_clusters_come_of_one() {
-    let guards = Guards::without(Guard::PromiseAsked);
-    let settings = Settings { guards, formations_alone: true, ..Settings::default() };
+    let without = |guard| {
+        let guards = Guards::without(guard);
+        Settings { guards, formations_alone: true, ..Settings::default() }
+    };
+    let settings = without(Guard::PromiseAsked);
     let mut violations = (0..RUNS).filter_map(|seed| run(seed, settings).violation);
-    assert!(violations.any(|violation| violation.starts_with("a second formation")));
+    assert!(violations.any(|violation| violation.invariant == Invariant::OneFormation));
+
+    let split = |settings| World::split_pool(settings).play_split_pool();
+    assert_eq!(split(Settings::default()), Ok(()));
+    let violation = split(without(Guard::WholePool)).unwrap_err();
+    assert_eq!(violation.invariant, Invariant::OneFormation);
 }

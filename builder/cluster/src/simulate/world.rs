@@ -9,21 +9,24 @@ use std::{
 
 use coremax_node_api::{
     guid::Guid,
-    join::{Answer, Beacon, Held, NodeKey, Orders, Peer, Report, Stage, Verdict, node, seed},
+    join::{
+        Answer, Beacon, Edition, Formation, Held, NodeKey, Orders, Peer, Report, Stage, Verdict,
+        node, seed,
+    },
     roster::Roster,
     update::key::{PublicKey, SecretKey},
 };
 
 use super::{
     Settings,
-    check::History,
+    check::{History, Invariant, Violation, broken},
     machine::{Disk, Kind, Machine, PORT, address, at_address},
     rng::Rng,
     scenario::{Act, Weather},
 };
 
 /// What a step comes to: nothing, or what does not hold.
-pub(super) type Step = Result<(), String>;
+pub(super) type Step = Result<(), Violation>;
 
 /// Everything there is.
 pub(super) struct World {
@@ -36,9 +39,11 @@ pub(super) struct World {
     pub signed: Arc<[u8]>,
     /// The first one that was signed, which anybody may still have.
     pub oldest: Arc<[u8]>,
-    /// The epoch of each roster that was signed.
-    pub epochs: HashMap<Vec<u8>, u64>,
+    /// What each roster is that was signed.
+    pub known: HashMap<Vec<u8>, Known>,
     pub history: History,
+    /// Whose answer is being taken in.
+    pub answering: Option<usize>,
     pub trace: Vec<String>,
     pub operator: SecretKey,
     /// The forger's own roster.
@@ -46,6 +51,14 @@ pub(super) struct World {
     pub settings: Settings,
     queue: BinaryHeap<Reverse<(u64, u64, Entry)>>,
     queued: u64,
+}
+
+/// What a signed roster is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub edition: Edition,
+    /// Of the seed's row.
+    pub generation: u32,
 }
 
 /// What will happen.
@@ -99,8 +112,9 @@ impl World {
             roster,
             signed: Arc::from([]),
             oldest: Arc::from([]),
-            epochs: HashMap::new(),
+            known: HashMap::new(),
             history: History::default(),
+            answering: None,
             trace: Vec::new(),
             operator: SecretKey::from_seed([1; 32], "operator"),
             forged: None,
@@ -154,6 +168,9 @@ impl World {
                 }
             }
             Event::Done { to, starts, work } if is_now(&self.machines, to, starts) => {
+                if let node::Work::Prepare(epoch) = work {
+                    self.machines[to].written = Some(epoch);
+                }
                 self.step_node(to, node::Input::Done(work))
             }
             Event::Health { to, starts, is_healthy } if is_now(&self.machines, to, starts) => {
@@ -226,8 +243,12 @@ impl World {
         };
         let started =
             seed::Seed::start(config, medium, machine.disk.seed.clone(), machine.now(time));
-        let (seed, actions) =
-            started.map_err(|error| format!("m{number} cannot be a seed: {error}"))?;
+        let (seed, actions) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                return broken(Invariant::Seeds, format!("m{number} cannot be a seed: {error}"));
+            }
+        };
         self.history.windows.entry(key).or_insert((time, 0)).1 += 1;
         self.machines[number].seed = Some(seed);
         self.do_seed(number, actions, None)
@@ -306,10 +327,13 @@ impl World {
                 node::Action::SetClock(wall) => {
                     let time = self.time;
                     self.tell(|| format!("m{number} sets its clock"));
+                    self.check_clock(number, wall)?;
                     self.machines[number].clock.set(wall, time);
                 }
                 node::Action::Do(work) => {
-                    let done = self.time + self.rng.range(50, 3_000);
+                    let begun = self.machines[number].busy_until.max(self.time);
+                    let done = begun + self.rng.range(50, 3_000);
+                    self.machines[number].busy_until = done;
                     self.at(done, Event::Done { to: number, starts, work });
                 }
                 node::Action::Wake(mono) => self.wake(number, 0, mono),
@@ -360,7 +384,7 @@ impl World {
     }
 
     /// Writes to a disk; not, or just so, if the power fails meanwhile. Whether the machine is still on.
-    fn write(&mut self, number: usize, disk: Disk) -> Result<bool, String> {
+    fn write(&mut self, number: usize, disk: Disk) -> Result<bool, Violation> {
         let fails = self.rng.percent(self.weather.power_cuts);
         let is_written = !fails || self.rng.once_in(2);
         if is_written {
@@ -369,6 +393,7 @@ impl World {
             machine.stale = std::mem::replace(&mut machine.disk, disk);
             let (before, after) = (fired(&machine.stale), fired(&machine.disk));
             self.check_disk(number)?;
+            self.check_members(number)?;
             if let (Some(formation), true) = (after, before != after) {
                 self.check_decision(number, formation)?;
             }
@@ -401,7 +426,7 @@ impl World {
         self.tell(|| {
             format!(
                 "m{from} -> m{to} {:?} {:?} epoch {} {:?}",
-                report.phase, report.held, report.epoch, report.promise
+                report.phase, report.held, report.edition.epoch, report.promise
             )
         });
         self.send(from, to, Packet::Report(peer, report));
@@ -431,7 +456,14 @@ impl World {
             Packet::Beacon(at, beacon) => self.step_node(to, node::Input::Beacon(at, beacon)),
             Packet::Answer(peer, answer) => {
                 self.tell(|| format!("m{to} <- m{from} {:?}", Brief(&answer.verdict)));
-                self.step_node(to, node::Input::Answer(peer, *answer))
+                let disk = self.machines[to].disk.node.as_ref();
+                let is_bound =
+                    |disk: &&node::Saved| disk.promise.is_some_and(|p| p.seed != peer.key);
+                let before = disk.filter(is_bound).cloned();
+                self.answering = Some(from);
+                self.step_node(to, node::Input::Answer(peer, *answer))?;
+                self.answering = None;
+                before.map_or(Ok(()), |before| self.check_authority(to, peer.key, &before))
             }
             Packet::Report(peer, report) => match self.machines[to].kind {
                 Kind::Stranger | Kind::Forger => {
@@ -457,14 +489,25 @@ impl World {
             .find(|row| held.as_ref().is_none_or(|held| row.name != held.name));
         let Some(other) = other else { return };
         let other = Held { name: other.name.clone(), generation: other.generation };
-        let (held, epoch, roster) = match held {
-            _ if !is_proven => (other, self.roster.epoch, Some(Arc::clone(&self.signed))),
-            None => (other, FORGED_EPOCH, self.forged.clone()),
-            Some(held) if self.rng.once_in(2) => (held, 1, Some(Arc::clone(&self.oldest))),
-            Some(_) => (other, self.roster.epoch, Some(Arc::clone(&self.signed))),
+        let newest = Arc::clone(&self.signed);
+        let (held, roster) = match held {
+            _ if !is_proven => (other, newest),
+            None => match &self.forged {
+                Some(forged) => (other, Arc::clone(forged)),
+                None => return,
+            },
+            Some(held) if self.rng.once_in(2) => (held, Arc::clone(&self.oldest)),
+            Some(held) if self.rng.once_in(2) => (held, newest),
+            Some(_) => (other, newest),
         };
-        let stage = if epoch == 1 { Stage::Gathering } else { Stage::Formed };
-        let orders = Orders { held, epoch, roster, wall: 0, stage };
+        let Some(Known { edition, generation }) = self.known.get(&*roster).copied() else { return };
+        let formation = Formation { cluster: CLUSTER, edition, generation, seed: key };
+        let stage = match edition.epoch {
+            1 => Stage::Gathering,
+            _ if self.rng.once_in(2) => Stage::Forming(formation),
+            _ => Stage::Formed(formation),
+        };
+        let orders = Orders { held, edition, roster: Some(roster), wall: 0, stage };
         let answer = Answer { number: report.number, verdict: Verdict::Member(orders) };
         self.send(liar, to, Packet::Answer(Peer { key, is_proven }, Box::new(answer)));
     }
@@ -472,7 +515,7 @@ impl World {
     /// The beacons of those who pose as seeds.
     pub(super) fn lure(&mut self, liar: usize) {
         let cluster = coremax_node_api::join::cluster_hash(self.roster.cluster);
-        let beacon = Beacon { cluster, epoch: FORGED_EPOCH, port: PORT };
+        let beacon = Beacon { cluster, port: PORT };
         for to in (0..self.machines.len()).filter(|to| *to != liar) {
             self.send(liar, to, Packet::Beacon(address(liar), beacon));
         }
@@ -497,7 +540,7 @@ impl std::fmt::Debug for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Verdict::Member(orders) => {
-                write!(f, "{:?} epoch {} {:?}", orders.held, orders.epoch, orders.stage)
+                write!(f, "{:?} epoch {} {:?}", orders.held, orders.edition.epoch, orders.stage)
             }
             other => write!(f, "{other:?}"),
         }

@@ -29,11 +29,23 @@ pub enum Guard {
     PoolOrder,
     /// Nothing is deployed while clocks are apart.
     Clock,
+    /// A clock is set by an answer that came soon.
+    RoundTrip,
+    /// A node that promised a formation obeys nobody else.
+    Authority,
+    /// In a pool every row promises.
+    WholePool,
+    /// Two rosters of one epoch are told apart.
+    Digest,
+    /// A new roster is prepared for, by those that were prepared already.
+    Prepare,
+    /// A pool gives one machine one row.
+    Candidate,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Proof,
         Self::Epoch,
         Self::Name,
@@ -46,6 +58,12 @@ impl Guard {
         Self::Window,
         Self::PoolOrder,
         Self::Clock,
+        Self::RoundTrip,
+        Self::Authority,
+        Self::WholePool,
+        Self::Digest,
+        Self::Prepare,
+        Self::Candidate,
     ];
 }
 

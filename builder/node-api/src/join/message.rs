@@ -5,8 +5,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
-use super::Hardware;
-use crate::{guid::Guid, roster::Name};
+use super::{Guard, Guards, Hardware};
+use crate::{
+    guid::Guid,
+    roster::{Name, Roster},
+};
 
 /// The public half of the key that a machine made at its first boot: what the channel proves of its other end.
 /// Displays, parses and serialises as 64 hex digits.
@@ -32,9 +35,7 @@ pub struct Peer {
 pub struct Beacon {
     /// [`cluster_hash`].
     pub cluster: [u8; 32],
-    /// Of the seed's roster.
-    pub epoch: u64,
-    /// Where it listens, TCP.
+    /// Where it listens, TCP: on the address that this comes from.
     pub port: u16,
 }
 
@@ -47,6 +48,26 @@ pub fn cluster_hash(cluster: Guid) -> [u8; 32] {
         .into()
 }
 
+/// Which roster: none, with epoch 0, for a node that has none yet.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edition {
+    /// Its epoch.
+    pub epoch: u64,
+    /// [`Roster::digest`]: an operator may have signed two of one epoch.
+    pub digest: Digest,
+}
+
+/// A SHA-256.
+pub type Digest = [u8; 32];
+
+impl Edition {
+    pub(super) fn of(roster: &Roster, guards: Guards) -> Self {
+        let digest = if guards.on(Guard::Digest) { roster.digest() } else { Digest::default() };
+        Self { epoch: roster.epoch, digest }
+    }
+}
+
 /// One attempt to make a cluster: a promise is of just this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +75,7 @@ pub struct Formation {
     /// Which cluster.
     pub cluster: Guid,
     /// By which roster.
-    pub epoch: u64,
+    pub edition: Edition,
     /// The generation of the seed's row in it.
     pub generation: u32,
     /// By which machine.
@@ -67,7 +88,8 @@ impl Formation {
     pub fn may_follow(&self, before: &Self) -> bool {
         let is_same_seed = self.seed == before.seed && self.generation == before.generation;
         self == before
-            || (self.epoch > before.epoch && (is_same_seed || self.generation > before.generation))
+            || (self.edition.epoch > before.edition.epoch
+                && (is_same_seed || self.generation > before.generation))
     }
 }
 
@@ -118,8 +140,8 @@ pub struct Report {
     pub hardware: Hardware,
     /// The row that it has.
     pub held: Option<Held>,
-    /// Of its roster; 0 without one.
-    pub epoch: u64,
+    /// Of its roster.
+    pub edition: Edition,
     /// How far it is.
     pub phase: Phase,
     /// Its clock, in milliseconds since 1970.
@@ -154,8 +176,8 @@ pub struct Orders {
     /// Its row.
     pub held: Held,
     /// Of the seed's roster.
-    pub epoch: u64,
-    /// The seed's roster, signed, if the node's is of another epoch.
+    pub edition: Edition,
+    /// The seed's roster, signed, if the node's is another one.
     pub roster: Option<Arc<[u8]>>,
     /// The seed's clock, in milliseconds since 1970.
     pub wall: i64,
@@ -168,12 +190,12 @@ pub struct Orders {
 pub enum Stage {
     /// It waits for nodes.
     Gathering,
-    /// It asks every controller for the promise of this formation.
+    /// It asks every controller, in a pool every node, for the promise of this formation.
     Forming(Formation),
     /// It deploys.
-    Deploying,
+    Deploying(Formation),
     /// It has deployed.
-    Formed,
+    Formed(Formation),
 }
 
 /// Why a node has no place.
@@ -199,6 +221,14 @@ pub enum Refusal {
     /// It has a roster that is newer than the seed's.
     #[error("old-roster: the node has a newer roster than the seed; put that one in")]
     OldRoster,
+    /// It has another roster than the seed, of the same epoch.
+    #[error("other-roster: two rosters of one epoch were signed; sign one with a new epoch")]
+    OtherRoster,
+    /// Two rows mean this machine.
+    #[error(
+        "two-rows: one row of the roster means this machine by MAC, another one by serial number"
+    )]
+    TwoRows,
 }
 
 impl FromStr for NodeKey {
@@ -231,6 +261,14 @@ impl<'de> Deserialize<'de> for NodeKey {
     }
 }
 
+/// The epoch, and the digest's first digits.
+impl fmt::Debug for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.epoch)?;
+        self.digest[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// The first digits, as people compare them.
 impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,7 +293,7 @@ mod tests {
     fn which_promise_may_follow_which() {
         let formation = |epoch, generation, seed| Formation {
             cluster: Guid::literal(1),
-            epoch,
+            edition: Edition { epoch, digest: [0; 32] },
             generation,
             seed: NodeKey([seed; 32]),
         };
@@ -269,6 +307,7 @@ mod tests {
             (formation(2, 1, 2), false),
             (formation(1, 1, 2), false),
             (formation(1, 0, 1), false),
+            (Formation { edition: Edition { digest: [1; 32], ..before.edition }, ..before }, false),
         ] {
             assert_eq!(after.may_follow(&before), may, "{after:?}");
         }

@@ -1,20 +1,20 @@
 //! The node's side: finds a seed, does what it says as far as the operator signed it, and keeps its promise.
 
+mod obey;
+mod seeds;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    Answer, BACK_OFF, Beacon, CLOCKS_APART_MAX, Formation, Guard, Guards, Hardware, Held, NodeKey,
-    Now, Orders, Peer, Phase, REPORT_EVERY, Refusal, Report, Stage, Verdict, cluster_hash,
+    Answer, BACK_OFF, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
+    PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
 };
 use crate::{
     guid::Guid,
     roster::{Roster, signed},
     update::key::PublicKey,
 };
-
-/// The most seeds that a node tries in turn. Set here: beacons are anybody's, and must not push out one another
-/// without end.
-const SEEDS_MAX: usize = 8;
+use seeds::Seeds;
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct Config {
 pub struct Saved {
     /// Made at the first boot.
     pub key: NodeKey,
-    /// The machine that it was made on.
+    /// The machine that it was made on, with the cards that it had last.
     pub hardware: Hardware,
     /// How far it came.
     pub phase: Phase,
@@ -48,7 +48,11 @@ pub struct Saved {
     pub held: Option<Held>,
     /// The newest roster that it saw, signed.
     pub roster: Option<Arc<[u8]>>,
-    /// What it promised.
+    /// Which one that is, whether or not it can be opened still.
+    pub edition: Edition,
+    /// The epoch that it was prepared for last.
+    pub prepared: u64,
+    /// What it promised, or is part of.
     pub promise: Option<Formation>,
 }
 
@@ -76,7 +80,8 @@ pub enum Action {
     Send(SocketAddr, Box<Report>),
     /// Set the clock to these milliseconds since 1970.
     SetClock(i64),
-    /// Begin with this, and say [`Input::Done`]. It may have been begun, or done, before.
+    /// Begin with this when what was to be done before is done, and say [`Input::Done`]. It may have been begun, or
+    /// done, before.
     Do(Work),
     /// Wake up at this [`Now::mono`], and at no earlier one that was asked for before.
     Wake(u64),
@@ -87,8 +92,8 @@ pub enum Action {
 pub enum Work {
     /// Bring the network up.
     Network,
-    /// Write what a node of this row and roster has.
-    Prepare,
+    /// Write what a node of this row has by the roster of this epoch.
+    Prepare(u64),
 }
 
 /// What the node waits for, for people.
@@ -102,7 +107,8 @@ pub enum Waits {
     Refused(Refusal),
     /// Its disk belongs to another machine: it does nothing until it is reset.
     ForeignDisk,
-    /// The seed's roster is older than its own, not signed, or would give it another name.
+    /// The seed's roster is older than its own, not signed, or would give it another name; or it has promised itself
+    /// to another seed.
     BadOrders,
     /// The others.
     Others,
@@ -114,17 +120,21 @@ pub struct Node {
     config: Config,
     saved: Saved,
     roster: Option<Roster>,
-    seeds: Vec<SocketAddr>,
-    /// Which of the seeds is asked.
-    turn: usize,
+    seeds: Seeds,
     waits: Waits,
     /// The number of the last report.
     number: u64,
-    /// How many reports nobody answered.
+    /// When it was sent, by [`Now::mono`].
+    sent: u64,
+    is_answered: bool,
+    /// How many reports were not answered by orders that it obeyed.
     unanswered: u32,
+    /// A beacon has put the next report forward.
+    is_hurried: bool,
     is_synced: bool,
     is_healthy: bool,
-    is_preparing: bool,
+    /// The epoch that it is being prepared for.
+    preparing: Option<u64>,
 }
 
 impl Node {
@@ -141,24 +151,32 @@ impl Node {
             phase: Phase::Identified,
             held: None,
             roster: None,
+            edition: Edition::default(),
+            prepared: 0,
             promise: None,
         });
         let roster = saved.roster.as_deref();
         let mut node = Self {
             roster: roster.and_then(|roster| open(roster, &config)),
-            seeds: config.seeds.clone(),
-            turn: 0,
+            seeds: Seeds::new(config.seeds.clone()),
             waits: if is_foreign { Waits::ForeignDisk } else { Waits::Seed },
             number: config.random,
+            sent: 0,
+            is_answered: false,
             unanswered: 0,
+            is_hurried: false,
             is_synced: false,
             is_healthy: false,
-            is_preparing: false,
+            preparing: None,
             saved,
             config,
         };
         let mut out = Vec::new();
-        if fresh {
+        let has_other_cards = !is_foreign && node.saved.hardware != node.config.hardware;
+        if has_other_cards {
+            node.saved.hardware = node.config.hardware.clone();
+        }
+        if fresh || has_other_cards {
             node.save(&mut out);
         }
         if !is_foreign {
@@ -184,10 +202,7 @@ impl Node {
                 self.reach(Phase::Networked, &mut out);
                 self.report(now, &mut out);
             }
-            Input::Done(Work::Prepare) => {
-                self.is_preparing = false;
-                self.reach(Phase::Prepared, &mut out);
-            }
+            Input::Done(Work::Prepare(epoch)) => self.prepared(epoch, &mut out),
             Input::Health(is_healthy) => self.is_healthy = is_healthy,
         }
         out
@@ -213,6 +228,11 @@ impl Node {
         &self.saved
     }
 
+    /// The newest roster that it saw.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
+    }
+
     /// Begins again where a crash, or the end of the phase before, left it.
     fn go_on(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.saved.phase {
@@ -224,17 +244,13 @@ impl Node {
     /// A beacon gives an address to try, and nothing else.
     fn hear(&mut self, from: SocketAddr, beacon: Beacon, now: Now, out: &mut Vec<Action>) {
         let is_ours = beacon.cluster == cluster_hash(self.config.cluster);
-        if !is_ours || self.saved.phase < Phase::Networked || self.seeds.contains(&from) {
+        let seed = SocketAddr::new(from.ip(), beacon.port);
+        if !is_ours || self.saved.phase < Phase::Networked || !self.seeds.hear(seed) {
             return;
         }
-        if self.seeds.len() >= SEEDS_MAX {
-            let first_heard = self.config.seeds.len().min(SEEDS_MAX - 1);
-            self.seeds.remove(first_heard);
-        }
-        self.seeds.push(from);
         // Once a report: whoever sends beacons from ever new addresses puts off none.
-        if self.waits == Waits::Seed && self.unanswered > 0 {
-            self.unanswered = 0;
+        if self.waits == Waits::Seed && self.unanswered > 0 && !self.is_hurried {
+            self.is_hurried = true;
             out.push(Action::Wake(now.mono + self.jitter(BACK_OFF.0)));
         }
     }
@@ -242,96 +258,29 @@ impl Node {
     fn take(&mut self, from: Peer, answer: Answer, now: Now, out: &mut Vec<Action>) {
         let is_believed = from.is_proven || !self.config.guards.on(Guard::Proof);
         // An answer to another report is late or doubled: the clock in it is not the seed's now.
-        if !is_believed || answer.number != self.number {
+        if !is_believed || answer.number != self.number || self.is_answered {
             return;
         }
-        self.unanswered = 0;
-        self.waits = match answer.verdict {
-            Verdict::Pending => Waits::Approval,
-            Verdict::Refused(refusal) => Waits::Refused(refusal),
-            Verdict::Member(orders) => match self.obey(from, &orders, now, out) {
-                Some(()) => Waits::Others,
-                None => Waits::BadOrders,
-            },
+        self.is_answered = true;
+        let obeyed = match answer.verdict {
+            Verdict::Pending => Err(Waits::Approval),
+            Verdict::Refused(refusal) => Err(Waits::Refused(refusal)),
+            Verdict::Member(orders) => self.obey(from, &orders, now, out).ok_or(Waits::BadOrders),
         };
-    }
-
-    /// Does what a seed says, or nothing of it.
-    fn obey(&mut self, from: Peer, orders: &Orders, now: Now, out: &mut Vec<Action>) -> Option<()> {
-        let (signed, roster) = self.roster_of(orders)?;
-        let row = roster.node(&orders.held.name)?;
-        let is_renamed = self.saved.held.as_ref().is_some_and(|held| *held != orders.held);
-        if row.generation != orders.held.generation
-            || (is_renamed && self.config.guards.on(Guard::Name))
-        {
-            return None;
-        }
-        let is_control = row.is_control();
-        let before = self.saved.clone();
-        self.saved.held = Some(orders.held.clone());
-        self.saved.roster = Some(signed);
-        self.roster = Some(roster);
-        self.saved.phase = self.saved.phase.max(Phase::Enrolled);
-        // A node that comes late prepares itself like the others, whatever the cluster is at.
-        let is_prepared = self.saved.phase >= Phase::Prepared;
-        match orders.stage {
-            Stage::Forming(formation) if is_control => self.promise(from.key, formation),
-            Stage::Deploying if is_prepared => {
-                self.saved.phase = self.saved.phase.max(Phase::Deploying);
+        match obeyed {
+            Ok(obeyed) => {
+                self.waits = Waits::Others;
+                self.unanswered = 0;
+                self.seeds.keep();
+                if obeyed.has_promised {
+                    self.report(Now { wall: obeyed.wall, ..now }, out);
+                }
             }
-            Stage::Formed if is_prepared => self.saved.phase = Phase::Formed,
-            Stage::Gathering | Stage::Forming(_) | Stage::Deploying | Stage::Formed => {}
-        }
-        let has_promised = self.saved.promise != before.promise;
-        if self.saved != before {
-            self.save(out);
-        }
-        if orders.wall.abs_diff(now.wall) > CLOCKS_APART_MAX / 2 {
-            out.push(Action::SetClock(orders.wall));
-        }
-        self.is_synced = true;
-        if self.saved.phase == Phase::Enrolled && !self.is_preparing {
-            self.is_preparing = true;
-            out.push(Action::Do(Work::Prepare));
-        }
-        if has_promised {
-            // The clock was right, or else no promise would have been asked for.
-            self.report(now, out);
-        }
-        Some(())
-    }
-
-    /// The roster that the orders are given by: signed, of this cluster, and none older than the node's own.
-    fn roster_of(&self, orders: &Orders) -> Option<(Arc<[u8]>, Roster)> {
-        let own = self.roster.as_ref().map_or(0, |roster| roster.epoch);
-        let (signed, roster) = match &orders.roster {
-            Some(signed) => (Arc::clone(signed), open(signed, &self.config)?),
-            None => (self.saved.roster.clone()?, self.roster.clone()?),
-        };
-        let is_new_enough = roster.epoch >= own || !self.config.guards.on(Guard::Epoch);
-        let is_it = roster.epoch == orders.epoch && roster.cluster == self.config.cluster;
-        (is_it && is_new_enough).then_some((signed, roster))
-    }
-
-    /// Promises a formation, unless another one was promised.
-    fn promise(&mut self, seed: NodeKey, formation: Formation) {
-        let Some(roster) = &self.roster else { return };
-        let is_its_own = formation
-            == Formation {
-                cluster: roster.cluster,
-                epoch: roster.epoch,
-                generation: roster.seed_generation(),
-                seed,
-            };
-        let is_free = self.saved.promise.is_none_or(|before| {
-            let is_later = match self.config.guards.on(Guard::Epoch) {
-                true => formation.may_follow(&before),
-                false => Formation { epoch: u64::MAX, ..formation }.may_follow(&before),
-            };
-            is_later || !self.config.guards.on(Guard::PromiseKept)
-        });
-        if is_its_own && is_free && self.saved.phase == Phase::Prepared {
-            self.saved.promise = Some(formation);
+            // Whoever this was, another one may be the seed.
+            Err(waits) => {
+                self.waits = waits;
+                self.seeds.next();
+            }
         }
     }
 
@@ -346,32 +295,38 @@ impl Node {
         out.push(Action::Save(Box::new(self.saved.clone())));
     }
 
-    /// Reports to the next seed, and sets the time of the next report.
+    /// Reports to a seed, and sets the time of the next report.
     fn report(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.saved.phase < Phase::Networked {
             return;
         }
+        // The one that answers is asked again; who does not gives way to the next.
+        if !self.is_answered && self.unanswered > 1 {
+            self.seeds.next();
+        }
+        let wait = match (self.waits, self.unanswered) {
+            (Waits::Others, 0 | 1) => REPORT_EVERY,
+            (Waits::Approval, _) if self.is_answered => PENDING_EVERY,
+            // Each of several seeds has its turn as often as the only one.
+            (_, unanswered) => {
+                let wait = (BACK_OFF.0 << unanswered.min(5)).min(BACK_OFF.1);
+                (wait / self.seeds.count()).max(BACK_OFF.0)
+            }
+        };
         self.number = self.number.wrapping_add(1);
+        (self.sent, self.is_answered, self.is_hurried) = (now.mono, false, false);
         let report = Report {
             number: self.number,
             hardware: self.config.hardware.clone(),
             held: self.saved.held.clone(),
-            epoch: self.roster.as_ref().map_or(0, |roster| roster.epoch),
+            edition: self.roster.as_ref().map_or_else(Edition::default, |_| self.saved.edition),
             phase: self.phase(),
             wall: now.wall,
             promise: self.saved.promise,
         };
-        // The one that answers is asked again; who does not gives way to the next.
-        if self.unanswered > 1 {
-            self.turn = self.turn.wrapping_add(1);
+        if let Some(seed) = self.seeds.asked() {
+            out.push(Action::Send(seed, Box::new(report)));
         }
-        if let Some(seed) = self.seeds.get(self.turn % self.seeds.len().max(1)) {
-            out.push(Action::Send(*seed, Box::new(report)));
-        }
-        let wait = match (self.waits, self.unanswered) {
-            (Waits::Others, 0 | 1) => REPORT_EVERY,
-            (_, unanswered) => (BACK_OFF.0 << unanswered.min(5)).min(BACK_OFF.1),
-        };
         out.push(Action::Wake(now.mono + wait - self.jitter(wait / 4)));
     }
 

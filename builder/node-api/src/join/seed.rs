@@ -2,6 +2,7 @@
 
 mod admit;
 mod form;
+mod put_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +10,18 @@ use std::{
 };
 
 use super::{
-    Answer, BEACON_EVERY, Beacon, Formation, Guard, Guards, Hardware, Held, NodeKey, Now, Orders,
-    Peer, Refusal, Report, Verdict, WINDOW, cluster_hash,
+    Answer, BEACON_EVERY, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
+    Orders, Peer, Refusal, Report, Verdict, WINDOW, cluster_hash,
 };
 use crate::{
     roster::{Name, Roster, signed},
     update::key::PublicKey,
 };
+pub use form::Obstacle;
 
 /// How often the time that the window is open is written, in milliseconds: what a crash may add to it.
 const WINDOW_SAVED_EVERY: u64 = 600_000;
-/// The most machines of a pool that are remembered before they have rows. Set here: a liar has names without end.
+/// The most machines that are remembered without a row. Set here: a liar has names without end.
 const CANDIDATES_MAX: usize = 1000;
 
 /// What a seed is started with.
@@ -46,6 +48,8 @@ pub struct Saved {
     pub revoked: BTreeSet<NodeKey>,
     /// The rows that the operator gave to machines no row names.
     pub approved: BTreeMap<NodeKey, Name>,
+    /// The last generation of rows that are no more: none comes again with that.
+    pub gone: BTreeMap<Name, u32>,
     /// For how long the window was open, in milliseconds.
     pub window_used: u64,
     /// What was deployed, from its very beginning.
@@ -113,13 +117,43 @@ pub enum Error {
         ours: u64,
     },
     /// It changes what never changes.
-    #[error(
-        "the roster changes {name}: roles, address and machine of a row stay while its generation does"
-    )]
+    #[error("the roster changes {name} otherwise than a new roster may")]
     Unfaithful {
         /// The row.
         name: Name,
     },
+    /// This machine is not the seed in it: another one is named, or took its row.
+    #[error("this machine is not the seed of the roster")]
+    NotTheSeed,
+    /// A machine cannot get this row by the operator's word.
+    #[error("{name} cannot be given to {key}: {why}")]
+    Approve {
+        /// The row.
+        name: Name,
+        /// The machine.
+        key: NodeKey,
+        /// What is in the way.
+        why: &'static str,
+    },
+}
+
+/// How a roster follows another one, for whoever wrote one that does not.
+pub const FAITHFUL: &str = "roles, address and machine of a row stay while its generation does; a generation that is \
+                            raised, and that of a new controller, is above the seed's; the seed's own is above all";
+
+impl Error {
+    /// What mends it, where that is known.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Older { .. } => Some("raise the epoch, and sign the roster again"),
+            Self::Unfaithful { .. } => Some(FAITHFUL),
+            Self::NotTheSeed => Some(
+                "a machine that was replaced is reset; seed-key is for the seed that has formed the cluster, and goes \
+                 when that is replaced",
+            ),
+            Self::Signed(_) | Self::OtherCluster | Self::Approve { .. } => None,
+        }
+    }
 }
 
 /// A seed.
@@ -127,11 +161,16 @@ pub enum Error {
 pub struct Seed {
     config: Config,
     roster: Roster,
+    edition: Edition,
     saved: Saved,
+    /// What changed that is not on the disk.
+    is_changed: bool,
     /// The last report of each member since the seed was started.
     seen: BTreeMap<Name, Seen>,
-    /// Machines of a pool that have no row yet.
-    candidates: BTreeMap<NodeKey, Hardware>,
+    /// Machines that have no row yet.
+    candidates: BTreeMap<NodeKey, Candidate>,
+    /// When machines said last that they are part of another formation.
+    elsewhere: BTreeMap<NodeKey, u64>,
     /// When the last candidate came.
     last_candidate: u64,
     /// Since when all is well.
@@ -139,6 +178,15 @@ pub struct Seed {
     /// Since when [`Saved::window_used`] holds.
     window_from: u64,
     beacons: u64,
+}
+
+/// A machine that has no row yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it is told by.
+    pub hardware: Hardware,
+    /// When it last reported, by [`Now::mono`].
+    pub at: u64,
 }
 
 #[derive(Debug)]
@@ -152,7 +200,7 @@ impl Seed {
     /// Starts a seed with what is on its disk, or else with the operator's roster alone.
     ///
     /// # Errors
-    /// [`Error::Signed`].
+    /// [`Error::Signed`], and [`Error::NotTheSeed`] where the roster names the seed that formed the cluster.
     pub fn start(
         config: Config,
         roster: &Arc<[u8]>,
@@ -164,12 +212,20 @@ impl Seed {
             members: BTreeMap::new(),
             revoked: BTreeSet::new(),
             approved: BTreeMap::new(),
+            gone: BTreeMap::new(),
             window_used: 0,
             fired: None,
             is_formed: false,
         });
+        let roster = signed::open(&saved.roster, &config.operators).map_err(Error::Signed)?;
+        if !put_in::is_the_seed(&roster, &config, &saved) {
+            return Err(Error::NotTheSeed);
+        }
         let mut seed = Self {
-            roster: signed::open(&saved.roster, &config.operators).map_err(Error::Signed)?,
+            edition: Edition::of(&roster, config.guards),
+            roster,
+            is_changed: false,
+            elsewhere: BTreeMap::new(),
             seen: BTreeMap::new(),
             candidates: BTreeMap::new(),
             last_candidate: now.mono,
@@ -191,7 +247,7 @@ impl Seed {
     /// Takes in what happens.
     ///
     /// # Errors
-    /// An [`Error`] for [`Input::Roster`] alone; nothing has changed then.
+    /// An [`Error`] for [`Input::Roster`] and [`Input::Approve`] alone; nothing has changed then.
     pub fn step(&mut self, input: Input, now: Now) -> Result<Vec<Action>, Error> {
         let mut out = Vec::new();
         match input {
@@ -199,7 +255,7 @@ impl Seed {
             Input::Wake => self.tick(now, &mut out),
             Input::Roster(roster) => self.put_in(roster, now, &mut out)?,
             Input::Approve(key, name) => {
-                self.saved.approved.insert(key, name);
+                self.approve(key, name)?;
                 self.save(now, &mut out);
             }
             Input::Deployed => {
@@ -215,6 +271,11 @@ impl Seed {
         &self.saved
     }
 
+    /// The machines that wait for a row, by their keys: what the operator may approve.
+    pub fn waiting(&self) -> &BTreeMap<NodeKey, Candidate> {
+        &self.candidates
+    }
+
     /// The roster that holds.
     pub fn roster(&self) -> &Roster {
         &self.roster
@@ -226,9 +287,9 @@ impl Seed {
         let verdict = if !from.is_proven && self.config.guards.on(Guard::Proof) {
             Verdict::Refused(Refusal::BadKey)
         } else {
-            let before = self.saved.members.len();
+            self.note_elsewhere(from.key, &report, now);
             let admitted = self.admit(from.key, &report, now);
-            if self.saved.members.len() != before {
+            if self.is_changed {
                 self.save(now, out);
             }
             match admitted {
@@ -242,14 +303,14 @@ impl Seed {
 
     /// Takes down what a member says. Its orders, which are what all of it comes to.
     fn note(&mut self, name: Name, report: Report, now: Now, out: &mut Vec<Action>) -> Verdict {
-        let epoch = self.roster.epoch;
-        let roster = (report.epoch != epoch).then(|| Arc::clone(&self.saved.roster));
+        let edition = self.edition;
+        let roster = (report.edition != edition).then(|| Arc::clone(&self.saved.roster));
         let generation = self.saved.members[&name].generation;
         let is_clock_right = report.wall.abs_diff(now.wall) <= super::CLOCKS_APART_MAX;
         self.seen.insert(name.clone(), Seen { at: now.mono, report, is_clock_right });
         self.form(now, out);
         let (held, stage) = (Held { name, generation }, self.stage(now));
-        Verdict::Member(Orders { held, epoch, roster, wall: now.wall, stage })
+        Verdict::Member(Orders { held, edition, roster, wall: now.wall, stage })
     }
 
     /// What is done without a reason from outside.
@@ -261,42 +322,10 @@ impl Seed {
         }
         self.form(now, out);
         let cluster = cluster_hash(self.roster.cluster);
-        out.push(Action::Beacon(Beacon {
-            cluster,
-            epoch: self.roster.epoch,
-            port: self.config.port,
-        }));
+        out.push(Action::Beacon(Beacon { cluster, port: self.config.port }));
         self.beacons += 1;
         let jitter = self.beacons.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56; // 0 to 255 ms
         out.push(Action::Wake(now.mono + BEACON_EVERY + jitter));
-    }
-
-    /// Takes a newer roster. Whoever has no row in it, or one of an older generation, is out.
-    fn put_in(&mut self, new: Arc<[u8]>, now: Now, out: &mut Vec<Action>) -> Result<(), Error> {
-        let roster = signed::open(&new, &self.config.operators).map_err(Error::Signed)?;
-        if roster.cluster != self.roster.cluster {
-            return Err(Error::OtherCluster);
-        }
-        if roster.epoch <= self.roster.epoch {
-            return Err(Error::Older { theirs: roster.epoch, ours: self.roster.epoch });
-        }
-        if let Some(row) = roster.unfaithful_to(&self.roster) {
-            return Err(Error::Unfaithful { name: row.name.clone() });
-        }
-        let is_out = |name: &Name, member: &Member| {
-            roster.node(name).is_none_or(|row| row.generation > member.generation)
-        };
-        for (_, member) in self.saved.members.extract_if(.., |name, member| is_out(name, member)) {
-            self.saved.revoked.insert(member.key);
-        }
-        self.saved.roster = new;
-        self.roster = roster;
-        self.saved.window_used = 0;
-        self.window_from = now.mono;
-        self.well_since = None;
-        self.seen.retain(|name, _| self.saved.members.contains_key(name));
-        self.save(now, out);
-        Ok(())
     }
 
     fn window_used(&self, now: Now) -> u64 {
@@ -310,6 +339,7 @@ impl Seed {
     fn save(&mut self, now: Now, out: &mut Vec<Action>) {
         self.saved.window_used = self.window_used(now);
         self.window_from = now.mono;
+        self.is_changed = false;
         out.push(Action::Save(Box::new(self.saved.clone())));
     }
 }
