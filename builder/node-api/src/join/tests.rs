@@ -362,6 +362,11 @@ fn which_machines_wait_and_who_gets_a_row() {
     seed.step(seed::Input::Approve(key(7), "worker-5".parse().unwrap()), at(183)).unwrap();
     assert!(matches!(answer(&mut seed, proven(7), report(9), at(184)), Verdict::Member(_)));
     assert!(waits(&seed).is_empty());
+    // One that waits, and then has a row by another key, from a seed that is no more: it gets no second one.
+    assert_eq!(answer(&mut seed, proven(6), report(6), at(185)), Verdict::Pending);
+    let named = Report { held: held("control-3", 0), ..report(6) };
+    assert!(matches!(answer(&mut seed, proven(8), named, at(186)), Verdict::Member(_)));
+    assert!(waits(&seed).is_empty());
 }
 
 #[test]

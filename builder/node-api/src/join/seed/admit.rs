@@ -99,6 +99,9 @@ impl Seed {
         let Some(row) = self.roster.node(&name) else { return };
         let generation = row.generation;
         self.candidates.remove(&key);
+        if self.config.guards.on(Guard::Candidate) {
+            self.candidates.retain(|_, waiting| !waiting.hardware.is_same_machine(&hardware));
+        }
         self.saved.members.insert(name, Member { key, hardware, generation });
         self.is_changed = true;
     }
