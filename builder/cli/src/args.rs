@@ -358,6 +358,8 @@ pub(crate) enum ClusterVerb {
         rosters: Vec<PathBuf>,
     },
     /// Sign a roster: nodes take no other
+    ///
+    /// The one that was signed before is followed by one of a later epoch alone: two of one epoch could make two clusters.
     Sign {
         /// The roster, a TOML file
         roster: PathBuf,

@@ -15,7 +15,11 @@ pub(crate) fn about(error: &Error) {
     }
     let error_word = style("error:").for_stderr().red().bold();
     fitted(&format!("{error_word} {error:#}"));
-    if let Some(hint) = coremax_engine::hint(error) {
+    let of_cluster = || {
+        let mut causes = error.chain();
+        causes.find_map(|cause| cause.downcast_ref::<coremax_cluster::sign::Error>()?.hint())
+    };
+    if let Some(hint) = coremax_engine::hint(error).or_else(|| of_cluster().map(str::to_owned)) {
         fitted(&format!("{} {hint}", style("hint:").for_stderr().cyan().bold()));
     }
 }

@@ -5,6 +5,7 @@
 mod mistake;
 pub mod new;
 mod read;
+pub mod sign;
 pub mod simulate;
 
 pub use mistake::{Mistake, Mistakes};

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use coremax_cluster::new::{New, Preset};
+use coremax_cluster::{
+    new::{New, Preset},
+    sign,
+};
 use coremax_engine::key;
 use coremax_node_api::roster::{Mode, Roster, signed};
 
@@ -93,10 +96,8 @@ fn check(rosters: &[PathBuf]) -> Result<String> {
 
 fn sign(path: &Path, key: &Path, output: Option<&Path>) -> Result<String> {
     let (roster, key) = (read(path)?, key::read(key)?);
-    let signed =
-        signed::sign(&roster, &key).with_context(|| format!("signing {}", path.display()))?;
     let output = output.map_or_else(|| path.with_extension(signed::EXTENSION), Path::to_owned);
-    fs::write(&output, signed).with_context(|| format!("writing {}", output.display()))?;
+    sign::to_file(&roster, &key, &output)?;
     Ok(format!("{}: {}, signed with key {}", output.display(), summary(&roster), key.public().id()))
 }
 

@@ -15,12 +15,13 @@ pub(crate) fn run(global: &Global, wanted: &Simulate) -> Result<()> {
     let settings = Settings { trace: wanted.trace, ..Settings::default() };
     let first = wanted.seed.unwrap_or(0);
     let count = wanted.seeds.unwrap_or(if wanted.seed.is_some() { 1 } else { 1_000 });
-    let mut violations = 0;
+    let (mut formed, mut violations) = (0, 0);
     for (done, seed) in (first..first.saturating_add(count)).enumerate() {
         let outcome = simulate(seed, settings);
         if wanted.trace {
             say(&outcome.trace.join("\n"))?;
         }
+        formed += u64::from(outcome.is_formed);
         if let Some(violation) = outcome.violation {
             violations += 1;
             let again = format!("coremax cluster simulate --seed {seed} --trace");
@@ -30,7 +31,7 @@ pub(crate) fn run(global: &Global, wanted: &Simulate) -> Result<()> {
             tell(&format!("{} of {count} runs, {violations} violations", done + 1));
         }
     }
-    say(&format!("seeds={count} formed={} violations={violations}", count - violations))?;
+    say(&format!("seeds={count} formed={formed} violations={violations}"))?;
     if violations > 0 {
         bail!("{violations} of {count} runs broke a promise of the join");
     }
