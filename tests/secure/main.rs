@@ -4,8 +4,6 @@
 //! signed is built, booted by firmware that has the operator's certificate, and changed. `COREMAX_FULL=1` changes every
 //! link of both chains, and shows that it is Secure Boot that refuses.
 
-mod machine;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,9 +11,9 @@ use std::{
 };
 
 use coremax_tests::{
-    Firmware, Outcome, Ran, Sentence, cache, coremax, expect, project, repository, run_in, tell,
+    Disk, Firmware, Outcome, Ran, Sentence, cache, coremax, expect, full, project, repository,
+    run_in, tell,
 };
-use machine::Disk;
 
 const STORY: &[Sentence<Stage>] = &[
     ("an image is built that the distribution signed", builds_shim),
@@ -57,12 +55,6 @@ fn main() -> ExitCode {
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).expect("a folder for the story");
     tell(STORY, &Stage { work })
-}
-
-/// What costs minutes a sentence is told by tests/full alone.
-fn full() -> Outcome {
-    let told = std::env::var_os("COREMAX_FULL").is_some();
-    expect(told, || "skipped: it takes minutes; COREMAX_FULL=1 tells it".into())
 }
 
 impl Stage {

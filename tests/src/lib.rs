@@ -1,8 +1,11 @@
 //! Helpers shared by the tests in this package.
 
+pub mod deb;
+mod disk;
 mod firmware;
 pub mod mirror;
 mod project;
+pub mod standin;
 mod story;
 
 use std::{
@@ -12,9 +15,10 @@ use std::{
 
 use coremax_sandbox::{Cmd, Error, Output, Sandbox};
 
+pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;
-pub use story::{Outcome, Sentence, expect, skip_all, tell};
+pub use story::{Outcome, Sentence, expect, full, skip_all, tell};
 
 /// The repository.
 pub fn repository() -> PathBuf {

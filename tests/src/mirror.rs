@@ -5,6 +5,8 @@
 
 mod archive;
 mod server;
+mod signer;
 
 pub use archive::{Archive, Dates};
 pub use server::{Fault, Server};
+pub use signer::Signer;

@@ -52,6 +52,15 @@ pub fn skip_all<S>(story: &[Sentence<S>], why: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What costs minutes a sentence is told by tests/full alone, which says `COREMAX_FULL=1`.
+///
+/// # Errors
+/// A skip.
+pub fn full() -> Outcome {
+    let told = std::env::var_os("COREMAX_FULL").is_some();
+    expect(told, || "skipped: it takes minutes; COREMAX_FULL=1 tells it".into())
+}
+
 /// Fails with this text unless it holds.
 ///
 /// # Errors

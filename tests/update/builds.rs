@@ -178,12 +178,6 @@ const OTHER_KEY: &str = "other.key";
 const SECURE_BOOT_KEY: &str = "secure-boot.key";
 const SIGNED: &[&str] = &["--sign-key", UPDATE_KEY];
 
-/// Whether what takes long is wanted.
-pub(crate) fn full() -> Outcome {
-    let wanted = std::env::var_os("COREMAX_FULL").is_some();
-    expect(wanted, || "skipped: it takes minutes; COREMAX_FULL=1 runs it".into())
-}
-
 impl Stage {
     /// All keys of the story: the one that signs updates, which is returned, the one that signs what boots, and two
     /// for SSH.

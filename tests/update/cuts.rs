@@ -19,11 +19,11 @@ use coremax_node_api::{
     update::{Manifest, Reader, key},
 };
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, expect, failed};
+use coremax_tests::{Firmware, Outcome, expect, failed, full};
 
 use crate::{
     MOUNT, Stage,
-    builds::{ONE, TWO, Version, full},
+    builds::{ONE, TWO, Version},
     equal,
     guest::{Disk, Guest, Machine},
     replay::Replayed,

@@ -1,10 +1,10 @@
 //! Machines of their own: for versions that do not come to anything, and for the other firmware and loader.
 
-use coremax_tests::{Firmware, Outcome, expect};
+use coremax_tests::{Firmware, Outcome, expect, full};
 
 use crate::{
     Stage, blessed,
-    builds::{DISSECTING, HANGS, LATE, ONE, PANICS, SICK, TWO, Version, full},
+    builds::{DISSECTING, HANGS, LATE, ONE, PANICS, SICK, TWO, Version},
     equal, falls_back,
     guest::{Disk, Guest, Machine},
     refuses, says, up, update,

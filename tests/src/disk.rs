@@ -8,7 +8,8 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, expect, failed};
+
+use crate::{Firmware, Outcome, expect, failed};
 
 /// Longer than any of it takes by emulation on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -24,15 +25,19 @@ fn is_here(program: &str, package: &str) -> Outcome {
     ran.map(drop).map_err(|error| failed(&error, package))
 }
 
-/// A raw copy of an image.
-pub(crate) struct Disk {
+/// A raw copy of an image, to be changed and started.
+#[derive(Debug)]
+pub struct Disk {
     raw: PathBuf,
     work: PathBuf,
 }
 
 impl Disk {
-    /// A copy of `image`, in place of the last one.
-    pub(crate) fn of(image: &Path, work: &Path) -> Result<Self, String> {
+    /// A copy of `image` in the folder `work`, in place of the last one.
+    ///
+    /// # Errors
+    /// A skip where there is no qemu-img; failing I/O.
+    pub fn of(image: &Path, work: &Path) -> Result<Self, String> {
         let raw = work.join("copy.raw");
         expect(image.exists(), || format!("there is no {}", image.display()))?;
         is_here("qemu-img", "qemu-utils")?;
@@ -42,7 +47,10 @@ impl Disk {
     }
 
     /// Changes a bit of this text wherever it stands on the ESP.
-    pub(crate) fn flip(&self, text: &str) -> Outcome {
+    ///
+    /// # Errors
+    /// Where it stands nowhere.
+    pub fn flip(&self, text: &str) -> Outcome {
         let disk = self.open()?;
         let (mut at, mut found) = (0, 0);
         let mut window = vec![0; 1 << 20];
@@ -60,7 +68,10 @@ impl Disk {
     }
 
     /// Changes a bit of the root's first block.
-    pub(crate) fn flip_root(&self) -> Outcome {
+    ///
+    /// # Errors
+    /// Where there is no root.
+    pub fn flip_root(&self) -> Outcome {
         let disk = self.open()?;
         for at in (1..).map(|mib| mib * MIB) {
             let mut head = [0; 9];
@@ -73,7 +84,10 @@ impl Disk {
     }
 
     /// Starts a machine from it: it must say `wanted`, and until then none of `never`.
-    pub(crate) fn says(&self, firmware: &Firmware, wanted: &str, never: &[&str]) -> Outcome {
+    ///
+    /// # Errors
+    /// What it says instead; a skip where there is no QEMU or no firmware.
+    pub fn says(&self, firmware: &Firmware, wanted: &str, never: &[&str]) -> Outcome {
         let serial = self.work.join("serial.log");
         fs::write(&serial, "").map_err(|e| e.to_string())?;
         let log = File::create(self.work.join("qemu.log")).map_err(|e| e.to_string())?;

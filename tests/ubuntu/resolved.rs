@@ -1,0 +1,43 @@
+//! Whether the packages of a recipe on Ubuntu are those that apt would install.
+
+use std::collections::BTreeSet;
+
+use coremax_tests::{Outcome, expect, repository, standin::UPDATES};
+use serde_json::Value;
+
+use crate::{Stage, apt::Apt, succeeded};
+
+/// Asks apt for what the recipe names, and for whatever is essential, on a machine that has nothing yet.
+pub(crate) fn as_apt(stage: &Stage) -> Outcome {
+    for recipe in crate::RECIPES {
+        let ran = stage.on_ubuntu(&["plan", recipe, "--json"]);
+        succeeded(&ran)?;
+        let plan: Value = serde_json::from_str(&ran.out).map_err(|e| e.to_string())?;
+        let text = |it: &Value, field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let ours = plan["packages"].as_array().ok_or("a plan without packages")?.iter();
+        let ours: BTreeSet<_> =
+            ours.map(|it| format!("{} {}", text(it, "name"), text(it, "version"))).collect();
+        let named = names(recipe)?;
+        let named: Vec<_> = named.iter().map(String::as_str).chain(["?essential"]).collect();
+        let theirs = Apt::of(&stage.archive, &stage.archive.key())?.installs(&named)?;
+        expect(ours == theirs, || {
+            let [only, missing] = [ours.difference(&theirs), theirs.difference(&ours)];
+            let [only, missing] = [only, missing].map(|it| it.cloned().collect::<Vec<_>>());
+            format!("{recipe}: ours alone has {only:?}, apt alone {missing:?}")
+        })?;
+        for update in UPDATES.iter().filter(|update| update.phased.is_some()) {
+            let start = format!("{} ", update.name);
+            let version = ours.iter().find(|it| it.starts_with(&start));
+            let version = version.ok_or_else(|| format!("{recipe} lacks {}", update.name))?;
+            expect(!version.ends_with("~jammy"), || format!("{version} was not updated"))?;
+        }
+    }
+    Ok(())
+}
+
+fn names(recipe: &str) -> Result<Vec<String>, String> {
+    let base = Some("ubuntu-22.04".parse().map_err(|_| "no such base")?);
+    let read = coremax_recipe::load_on(&repository().join(recipe), base);
+    let recipe = read.map_err(|e| e.to_string())?;
+    Ok(recipe.packages.install.keys().map(ToString::to_string).collect())
+}
