@@ -370,6 +370,23 @@ pub(crate) enum ClusterVerb {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Make what tells blank machines their cluster, with the key that proves it: a volume for a USB stick
+    ///
+    /// The key is made once, in ROSTER.identity.json, which is secret: keep it out of version control. The same file is
+    /// for QEMU's fw_cfg: -fw_cfg name=opt/coremax/identity,file=FILE. A machine takes it in with coremax-node identify.
+    SeedMedium {
+        /// The roster, a TOML file
+        roster: PathBuf,
+        /// The file of the key [default: beside the roster, ending in .identity.json]
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// Make an OpenStack config drive rather than a volume labelled COREMAX
+        #[arg(long)]
+        config_drive: bool,
+        /// Where the volume goes [default: beside the roster, ending in .seed.img]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Play the join of many clusters, with everything going wrong, and see that each becomes one
     ///
     /// A run is a number, and the same number is the same run. The last line says how many runs there were, how many

@@ -1,7 +1,8 @@
-//! A cluster as its operator sees it: the roster's text, and new ones.
+//! A cluster as its operator sees it: the roster's text, new ones, and the medium that a machine's key comes on.
 //!
 //! What a roster is, and its signed form, stand in `coremax_node_api::roster`.
 
+pub mod medium;
 mod mistake;
 pub mod new;
 mod read;

@@ -23,7 +23,7 @@ mod furnish;
 mod grow;
 mod handover;
 mod modules;
-mod mounts;
+pub(crate) mod mounts;
 mod reset;
 mod root;
 mod search;

@@ -1,10 +1,11 @@
 //! The node program: one static binary that an appliance carries.
 //!
-//! Verbs that are still to come take their place here, each in a module of its own: `identity`, `join`.
+//! Verbs that are still to come take their place here, each in a module of its own: `join`.
 
 mod boot_test;
 mod download;
 mod gpt;
+mod identity;
 mod init;
 mod update;
 mod verbs;
@@ -24,6 +25,7 @@ verbs:
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
+  identify [--json]         say which cluster this machine was told to join, and by what, and keep it
   init                      boot the machine; what /init in an initrd does
   version                   print the version
 ";
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if let Some(hint) = verbs::hint(&error) {
+            if let Some(hint) = verbs::hint(&error).or_else(|| identity::hint(&error)) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
@@ -56,6 +58,8 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["update", from] => verbs::update(from),
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
+        ["identify"] => identity::identify(false),
+        ["identify", "--json"] => identity::identify(true),
         ["bless"] => verbs::bless(),
         ["bless", "--when-healthy"] => verbs::bless_when_healthy(),
         ["rollback"] => verbs::roll_back(),

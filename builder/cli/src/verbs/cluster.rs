@@ -1,5 +1,6 @@
 //! `coremax cluster`: what a cluster is, for its operator.
 
+mod medium;
 mod simulate;
 
 use std::{
@@ -27,6 +28,9 @@ pub(crate) fn run(global: &Global, cluster: &Cluster) -> Result<()> {
     let told = match &cluster.verb {
         ClusterVerb::New(wanted) => new(wanted)?,
         ClusterVerb::Check { rosters } => check(rosters)?,
+        ClusterVerb::SeedMedium { roster, identity, config_drive, output } => {
+            medium::make(roster, identity.as_deref(), *config_drive, output.as_deref())?
+        }
         ClusterVerb::Simulate(wanted) => return simulate::run(global, wanted),
         ClusterVerb::Sign { roster, key, output } => sign(roster, key, output.as_deref())?,
     };

@@ -1,0 +1,191 @@
+//! Which of the documents that a machine has holds.
+
+use std::fmt;
+
+use super::{Document, Malformed};
+
+/// A kind of place where a document may be, in the order in which they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The node's own storage.
+    Kept,
+    /// A string of SMBIOS type 11.
+    Smbios,
+    /// QEMU's fw_cfg.
+    FwCfg,
+    /// A volume labelled COREMAX.
+    Volume,
+    /// A volume labelled cidata.
+    Cidata,
+    /// OpenStack's config drive.
+    ConfigDrive,
+}
+
+/// What was read at one place that has something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Which kind of place.
+    pub place: Place,
+    /// Which one, for people: a device, a file.
+    pub at: String,
+    /// The document, or why there is none: what it lacks, or how it could not be read.
+    pub document: Result<Document, String>,
+}
+
+/// The document that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// It.
+    pub document: Document,
+    /// Where it was.
+    pub place: Place,
+    /// The same, for people.
+    pub at: String,
+    /// What other places say otherwise, for the log: nobody follows it until the node is reset.
+    pub ignored: Vec<String>,
+}
+
+/// Documents that are there and cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// One cannot be read.
+    #[error("the identity in {at} cannot be used: {why}")]
+    Unread {
+        /// Where.
+        at: String,
+        /// Why.
+        why: String,
+    },
+    /// Two places of one rank say different things.
+    #[error("{one} and {other} name different clusters or keys")]
+    Two {
+        /// Where.
+        one: String,
+        /// Where else.
+        other: String,
+    },
+}
+
+impl Broken {
+    /// What a person at the machine can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unread { .. } => {
+                "take that medium out, or make it anew with coremax cluster seed-medium"
+            }
+            Self::Two { .. } => "leave in the one that is this machine's, and take the other out",
+        }
+    }
+}
+
+impl Reading {
+    /// What the bytes at a place come to.
+    pub fn of(place: Place, at: impl Into<String>, bytes: &[u8]) -> Self {
+        let document = Document::parse(bytes).map_err(|malformed: Malformed| malformed.to_string());
+        Self { place, at: at.into(), document }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "kept",
+            Self::Smbios => "smbios",
+            Self::FwCfg => "fw-cfg",
+            Self::Volume => "volume",
+            Self::Cidata => "cidata",
+            Self::ConfigDrive => "config-drive",
+        })
+    }
+}
+
+/// The document that holds, of all that were found, in any order: that of the first place. Nothing where there is
+/// none. What a node has kept is held against everything: what else there is, broken or not, is only told.
+///
+/// # Errors
+/// Where the first place's is broken, or two of one rank differ.
+pub fn choose(readings: &[Reading]) -> Result<Option<Choice>, Broken> {
+    let mut readings: Vec<&Reading> = readings.iter().collect();
+    readings.sort_by_key(|reading| (reading.place, &reading.at));
+    let Some(first) = readings.first() else { return Ok(None) };
+    let document = match &first.document {
+        Ok(document) => document.clone(),
+        Err(why) => return Err(Broken::Unread { at: first.at.clone(), why: why.clone() }),
+    };
+    let others = &readings[1..];
+    for other in others.iter().take_while(|other| other.place == first.place) {
+        agree(first, &document, other)?;
+    }
+    let told = |other: &&&Reading| match &other.document {
+        Ok(said) => !said.agrees(&document),
+        Err(_) => true,
+    };
+    let line = |other: &&Reading| match &other.document {
+        Ok(said) => format!("{} says cluster {}, key {}", other.at, said.cluster, said.key_id),
+        Err(why) => format!("{}: {why}", other.at),
+    };
+    let ignored = others.iter().filter(told).map(line).collect();
+    Ok(Some(Choice { document, place: first.place, at: first.at.clone(), ignored }))
+}
+
+fn agree(first: &Reading, document: &Document, other: &Reading) -> Result<(), Broken> {
+    let (one, at) = (first.at.clone(), other.at.clone());
+    match &other.document {
+        Ok(said) if said.agrees(document) => Ok(()),
+        Ok(_) => Err(Broken::Two { one, other: at }),
+        Err(why) => Err(Broken::Unread { at, why: why.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::document, *};
+
+    /// `PLACE AT KEY`, where key 0 is a broken document.
+    fn readings(text: &str) -> Vec<Reading> {
+        let place = |word: &str| {
+            let all = [Place::Kept, Place::Smbios, Place::FwCfg, Place::Volume, Place::ConfigDrive];
+            all.into_iter().find(|place| place.to_string() == word).unwrap()
+        };
+        let reading = |words: Vec<&str>| Reading {
+            place: place(words[0]),
+            at: words[1].to_owned(),
+            document: match words[2].parse().unwrap() {
+                0 => Err("torn".to_owned()),
+                key => Ok(document(key)),
+            },
+        };
+        let lines = text.split(',').map(str::trim).filter(|line| !line.is_empty());
+        lines.map(|line| reading(line.split_whitespace().collect())).collect()
+    }
+
+    #[test]
+    fn the_first_place_holds() {
+        for (text, want) in [
+            ("", Ok(None)),
+            ("volume sdb 1", Ok(Some((1, "sdb", 0)))),
+            ("config-drive sr0 2, fw-cfg f 1", Ok(Some((1, "f", 1)))),
+            ("volume sdc 1, volume sdb 1", Ok(Some((1, "sdb", 0)))),
+            ("volume sdb 1, config-drive sr0 1", Ok(Some((1, "sdb", 0)))),
+            ("volume sdb 0", Err("sdb cannot be used: torn")),
+            ("fw-cfg f 0, volume sdb 1", Err("f cannot be used")),
+            ("fw-cfg f 1, volume sdb 0", Ok(Some((1, "f", 1)))),
+            ("volume sdb 1, volume sdc 2", Err("sdb and sdc name different")),
+            ("volume sdb 1, volume sdc 0", Err("sdc cannot be used")),
+            ("volume sdb 2, kept k 1", Ok(Some((1, "k", 1)))),
+            ("volume sdb 0, kept k 1", Ok(Some((1, "k", 1)))),
+            ("volume sdb 1, kept k 0", Err("k cannot be used")),
+        ] {
+            match (choose(&readings(text)), want) {
+                (Ok(found), Ok(want)) => {
+                    let found =
+                        found.map(|c| (c.document.key_id.0[0], c.at.clone(), c.ignored.len()));
+                    let want = want.map(|(key, at, ignored)| (key, at.to_owned(), ignored));
+                    assert_eq!(found, want, "{text}");
+                }
+                (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{error}"),
+                (found, want) => panic!("{text}: {found:?}, not {want:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `coremax-node identify`: which cluster this machine was told to join.
+//!
+//! What is told, and which place holds, is [`coremax_node_api::identity`]; here is how each place is read. What holds
+//! is kept, so that the medium can be taken out again.
+
+mod places;
+mod smbios;
+mod volume;
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use coremax_node_api::identity::{Broken, Choice, Document, Place, choose};
+
+/// Where it is kept: on the data partition, so that a reset that keeps the identity keeps it too.
+const KEPT: &str = "/var/lib/coremax/identity.json";
+
+/// Says who told this machine which cluster is its own, and keeps that.
+///
+/// # Errors
+/// Where nobody did, where what is there cannot be used, or where it cannot be kept.
+pub(crate) fn identify(as_json: bool) -> Result<()> {
+    let readings = places::read(Path::new(KEPT))?;
+    let Some(choice) = choose(&readings)? else {
+        bail!("nobody told this machine its cluster: {}", places::TRIED)
+    };
+    if choice.place != Place::Kept {
+        keep(&choice.document, Path::new(KEPT))?;
+    }
+    for line in &choice.ignored {
+        eprintln!("warning: ignored until a reset: {line}");
+    }
+    println!("{}", if as_json { json(&choice) } else { text(&choice) });
+    Ok(())
+}
+
+/// What can be done about documents that cannot be followed.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    error.downcast_ref::<Broken>().map(|broken| broken.hint().to_owned())
+}
+
+/// Never the key itself.
+fn text(choice: &Choice) -> String {
+    let Document { cluster, key_id, seeds, .. } = &choice.document;
+    let seeds: Vec<_> = seeds.iter().map(ToString::to_string).collect();
+    let seeds = if seeds.is_empty() { "none named".to_owned() } else { seeds.join(", ") };
+    format!("cluster  {cluster}\nkey      {key_id}\nfrom     {}\nseeds    {seeds}", choice.at)
+}
+
+fn json(choice: &Choice) -> String {
+    let Document { cluster, key_id, seeds, .. } = &choice.document;
+    let (place, at) = (choice.place.to_string(), &choice.at);
+    serde_json::json!({
+        "cluster": cluster,
+        "key-id": key_id,
+        "seeds": seeds,
+        "place": place,
+        "at": at,
+        "ignored": choice.ignored,
+    })
+    .to_string()
+}
+
+/// Writes it for root alone, whole or not at all, on the disk when it returns.
+fn keep(document: &Document, path: &Path) -> Result<()> {
+    let failed = || format!("keeping the identity in {}", path.display());
+    let folder = path.parent().context("a folder").with_context(failed)?;
+    fs::create_dir_all(folder).with_context(failed)?;
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(failed);
+        }
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .with_context(failed)?;
+    file.write_all(document.to_text().as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, path))
+        .and_then(|()| fs::File::open(folder)?.sync_all())
+        .with_context(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use coremax_node_api::identity::{Key, KeyId, Reading};
+
+    use super::*;
+
+    fn document() -> Document {
+        let cluster = "3f0c9d7e-5b7b-8f6e-9a40-6d1f6a3c2b10".parse().unwrap();
+        Document::new(cluster, KeyId([1; 8]), Key::new([0xab; 32]), vec![[10, 0, 0, 11].into()])
+    }
+
+    #[test]
+    fn what_is_kept_is_for_root_alone_and_holds_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("coremax/identity.json");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(path.with_extension("new"), "left by a power cut").unwrap();
+        keep(&document(), &path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let kept = Reading::of(Place::Kept, "kept", &fs::read(&path).unwrap());
+        assert_eq!(kept.document, Ok(document()));
+        assert!(!path.with_extension("new").exists());
+    }
+
+    #[test]
+    fn nothing_that_is_said_holds_the_key() {
+        let choice = Choice {
+            document: document(),
+            place: Place::Volume,
+            at: "sdb".to_owned(),
+            ignored: vec!["sr0 says otherwise".to_owned()],
+        };
+        for said in [text(&choice), json(&choice), format!("{choice:?}")] {
+            assert!(said.contains("sdb") && !said.contains("abab"), "{said}");
+        }
+    }
+}
