@@ -106,6 +106,11 @@ pub(crate) struct Did {
 impl Guest {
     /// Starts a machine. It has a watchdog, and a network on which the host alone answers, at 10.0.2.2.
     pub(crate) fn start(machine: &Machine<'_>) -> Result<Self, String> {
+        Self::start_with(machine, &[])
+    }
+
+    /// The same, with what else QEMU is to be told.
+    pub(crate) fn start_with(machine: &Machine<'_>, more: &[String]) -> Result<Self, String> {
         let Machine { work, .. } = *machine;
         fs::create_dir_all(work).map_err(|e| format!("making {}: {e}", work.display()))?;
         let serial = work.join("serial.log");
@@ -134,6 +139,7 @@ impl Guest {
             .args(["-device", "virtio-rng-pci", "-device", "i6300esb"])
             .args(["-netdev", "user,id=net"])
             .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+            .args(more)
             .stderr_file(log)
             .spawn()
             .map_err(|e| failed(&e, "qemu-system-x86"))?;

@@ -13,7 +13,7 @@ use crate::{
     builds::{ONE, SICK, TWO},
     equal, falls_back,
     guest::{Disk, Guest, Machine},
-    refuses, says, status, up, update,
+    identity, refuses, says, status, up, update,
 };
 
 /// Logs into the machine from itself, as somebody with a key from the second disk, and asks for the name.
@@ -30,7 +30,7 @@ pub(crate) fn new_machine(stage: &Stage) -> Outcome {
     let files = stage.files(&[ONE, TWO, SICK], &work)?;
     let disk = Disk::Kept(&disk);
     let machine = Machine { firmware: &Firmware::Bios, disk, files: &files, work: &work };
-    let mut guest = Guest::start(&machine)?;
+    let mut guest = Guest::start_with(&machine, &identity::media(&work)?)?;
     equal(&guest.up()?, &up("a", "1"))?;
     guest.runs(MOUNT)?;
     guest.runs("mkdir -p /var/lib/coremax")?;
@@ -79,7 +79,8 @@ pub(crate) fn accounts(stage: &Stage) -> Outcome {
 
 pub(crate) fn rollback(stage: &Stage) -> Outcome {
     let mut guest = stage.guest()?;
-    let identity = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /var/lib/coremax/own";
+    let identity = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub \
+                    /var/lib/coremax/own /var/lib/coremax/identity.json";
     let before = guest.runs(identity)?;
     says(&guest.runs("coremax-node rollback")?, &["to go back to 1 in slot a"])?;
     guest.runs("coremax-node reset --keep-identity")?;

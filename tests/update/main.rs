@@ -8,6 +8,7 @@
 mod builds;
 mod cuts;
 mod guest;
+mod identity;
 mod life;
 mod others;
 mod replay;
@@ -30,6 +31,7 @@ const STORY: &[Sentence<Stage>] = &[
     ("a result without the update that is asked for gets one", Builds::adds_an_update),
     ("a key that the recipe does not name signs nothing", Builds::other_key),
     ("a new machine runs from slot a, and slot b is empty", life::new_machine),
+    ("it was told its cluster by two media, and keeps what the first says", identity::told),
     ("an update that is no newer is refused with the reason", life::no_newer),
     ("a newer one runs from slot b, is blessed, and the data is still there", life::good_update),
     ("who may log in is as the new version says, and as the machine added", life::accounts),

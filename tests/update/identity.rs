@@ -1,0 +1,56 @@
+//! A machine that is told its cluster: by QEMU's fw_cfg, and by a volume that says otherwise.
+
+use std::{fs, path::Path};
+
+use coremax_tests::{Outcome, expect, run_in};
+use serde_json::Value;
+
+use crate::{Stage, equal, says};
+
+/// The media of two clusters, made as an operator makes them, as QEMU is told of them.
+pub(crate) fn media(work: &Path) -> Result<Vec<String>, String> {
+    for cluster in ["one", "two"] {
+        let file = format!("{cluster}.toml");
+        let _ = fs::remove_file(work.join(&file));
+        let macs = ["1", "2", "3"].map(|n| format!("--mac=52:54:00:12:34:5{n}"));
+        let macs = macs.each_ref().map(String::as_str);
+        let new = ["cluster", "new", "--preset=openstack-3", "--subnet=10.0.0.0/24", &file];
+        runs(work, &[&new[..], &macs].concat())?;
+        runs(work, &["cluster", "seed-medium", &file])?;
+    }
+    let at = |name: &str| work.join(name).display().to_string();
+    let volume = format!("if=none,id=medium,format=raw,readonly=on,file={}", at("two.seed.img"));
+    let fw_cfg = format!("name=opt/coremax/identity,file={}", at("one.identity.json"));
+    let words = ["-drive", &volume, "-device", "virtio-blk-pci,drive=medium", "-fw_cfg", &fw_cfg];
+    Ok(words.map(str::to_owned).into())
+}
+
+fn runs(work: &Path, words: &[&str]) -> Outcome {
+    let ran = run_in(work, words);
+    expect(ran.ok, || format!("coremax {}: {}", words.join(" "), ran.err))
+}
+
+pub(crate) fn told(stage: &Stage) -> Outcome {
+    let document = |name: &str| -> Result<Value, String> {
+        let text = fs::read_to_string(stage.work.join("life").join(name));
+        serde_json::from_str(&text.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    };
+    let (one, two) = (document("one.identity.json")?, document("two.identity.json")?);
+    let mut guest = stage.guest()?;
+    for place in ["fw-cfg", "kept"] {
+        let said = guest.runs("coremax-node identify --json 2>/dev/null")?;
+        let found: Value = serde_json::from_str(&said).map_err(|e| format!("{said}: {e}"))?;
+        equal(&found["place"], &place.into())?;
+        equal(&found["cluster"], &one["cluster"])?;
+        let other = two["key-id"].as_str().unwrap_or_default();
+        says(&found["ignored"].to_string(), &["COREMAX", other])?;
+    }
+    let said = guest.runs("coremax-node identify 2>&1")?;
+    says(&said, &["warning: ignored until a reset: /dev/vdc (COREMAX) says cluster"])?;
+    let secret = one["key"].as_str().unwrap_or("?");
+    expect(!said.contains(secret) && !guest.console().contains(secret), || {
+        "a key was told".into()
+    })?;
+    equal(&guest.runs("stat -c %a /var/lib/coremax/identity.json")?, &"600".into())?;
+    guest.runs("! mountpoint -q /run/coremax/medium").map(drop)
+}
