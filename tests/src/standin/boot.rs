@@ -24,9 +24,9 @@ const MODULES: &str = "all_video boot btrfs cat chain configfile echo efifwsetup
     zfscrypt zfsinfo cpuid linuxefi play tpm cryptodisk gcry_rijndael gcry_rsa gcry_serpent gcry_sha1 gcry_sha256 \
     gcry_sha512 gcry_twofish luks lvm mdraid09 mdraid1x raid5rec raid6rec";
 /// Shim starts nothing that does not say how new it is.
-const SBAT: &str = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n\
-    grub,5,Free Software Foundation,grub,2.06,https://www.gnu.org/software/grub/\n\
-    grub.ubuntu,2,Ubuntu,grub2,2.06,https://www.ubuntu.com/\n";
+const SBAT: &str = "sbat,1,SBAT Version,sbat,1,https://shim.example/sbat\n\
+    grub,5,Free Software Foundation,grub,2.06,https://grub.example/\n\
+    grub.ubuntu,2,Ubuntu,grub2,2.06,https://ubuntu.example/\n";
 
 /// Which of the two is in use is said by update-alternatives, when the package is configured.
 const ALTERNATIVES: &str = "#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then\n    \
