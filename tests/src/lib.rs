@@ -1,6 +1,7 @@
 //! Helpers shared by the tests in this package.
 
 pub mod deb;
+mod differ;
 mod disk;
 mod firmware;
 pub mod mirror;
@@ -15,6 +16,7 @@ use std::{
 
 use coremax_sandbox::{Cmd, Error, Output, Sandbox};
 
+pub use differ::differences;
 pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;
