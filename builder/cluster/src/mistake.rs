@@ -16,10 +16,8 @@ pub struct Mistake {
     first: Option<Place>,
 }
 
-/// Everything that is wrong with a roster: one mistake at least, from the top. Displays as the first one, with its
-/// place and the number of the others.
-#[derive(Debug)]
-pub struct Mistakes(pub(crate) Vec<Mistake>);
+/// What is wrong with a roster.
+pub type Mistakes = coremax_toml_text::Mistakes<Mistake>;
 
 impl Mistake {
     /// Where it stands: `file:line:column`.
@@ -65,29 +63,3 @@ impl Diagnostic for Mistake {
         Some(Box::new(first.into_iter().chain([at])))
     }
 }
-
-impl Mistakes {
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
-        self.0.iter()
-    }
-
-    /// What mends the first one, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        self.0.first()?.hint.clone()
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(first) = self.0.first() {
-            write!(f, "{}: {first}", first.at)?;
-        }
-        match self.0.len() {
-            0 | 1 => Ok(()),
-            number => write!(f, " (and {} more)", number - 1),
-        }
-    }
-}
-
-impl std::error::Error for Mistakes {}

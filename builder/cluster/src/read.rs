@@ -22,18 +22,19 @@ pub fn read(name: &str, text: &str) -> Result<Roster, Mistakes> {
     let of_text = |error: &toml::de::Error| {
         Mistake::of_text(what_is_wrong(error.message()), place(error.span().unwrap_or(0..0)))
     };
-    let root = DeTable::parse(text).map_err(|error| Mistakes(vec![of_text(&error)]))?;
-    let roster = match coremax_toml_text::read::<Roster>(root.clone()) {
-        (Some(roster), found) if found.is_empty() => roster,
-        (_, found) => return Err(Mistakes(found.iter().map(of_text).collect())),
-    };
+    let root = DeTable::parse(text).map_err(|error| of_text(&error))?;
+    let (roster, found) = coremax_toml_text::read::<Roster>(root.clone());
+    Mistakes::none_of(found.iter().map(of_text).collect())?;
+    let empty = || Mistake::of_text(what_is_wrong("the text says nothing"), place(0..0));
+    let roster = roster.ok_or_else(empty)?;
     let at = |way: &[Step]| place(span(root.get_ref(), way));
     let of_rules = |fault: coremax_node_api::roster::Fault| {
         let (here, first) = (at(&fault.at), fault.first.as_deref().map(at));
         Mistake::of_rules(fault, here, first)
     };
     let faults: Vec<_> = roster.faults().into_iter().map(of_rules).collect();
-    if faults.is_empty() { Ok(roster) } else { Err(Mistakes(faults)) }
+    Mistakes::none_of(faults)?;
+    Ok(roster)
 }
 
 /// Where the value at the end of `way` stands; as far as the way leads, where it does not lead to its end.

@@ -7,6 +7,9 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use crate::values::PartName;
 
+/// What is wrong with a recipe.
+pub type Mistakes = coremax_toml_text::Mistakes<Error>;
+
 /// A recipe that cannot be read or means nothing. As a [`Diagnostic`] it carries the text with the place
 /// underlined, and [`Error::hint`] as help.
 #[derive(Debug, thiserror::Error)]

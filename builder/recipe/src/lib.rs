@@ -21,7 +21,6 @@
 mod error;
 mod load;
 mod merge;
-mod mistakes;
 mod nowhere;
 mod part;
 mod recipe;
@@ -30,10 +29,9 @@ mod values;
 mod written;
 
 pub use coremax_toml_text::Place;
-pub use error::Error;
+pub use error::{Error, Mistakes};
 pub use load::{load, load_on};
 pub use merge::merge;
-pub use mistakes::Mistakes;
 pub use part::{Part, parse};
 pub use recipe::{
     Archive, Content, Expect, File, Kernel, Lock, Mirror, Overlay, Packages, Recipe, Root, Units,

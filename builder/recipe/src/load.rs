@@ -14,8 +14,8 @@ use coremax_toml_text::Place;
 
 use crate::{
     error::Error,
+    error::Mistakes,
     merge::merge,
-    mistakes::Mistakes,
     nowhere,
     part::{Part, parse_what_is_right},
     recipe::Recipe,

@@ -193,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{mistakes::Mistakes, part::parse, tests::EVERY_KEY};
+    use crate::{error::Mistakes, part::parse, tests::EVERY_KEY};
 
     const HEAD: &str = "name = \"a\"\nbase = \"debian-12\"\n";
 

@@ -6,8 +6,7 @@ use coremax_toml_text::{Place, Source};
 use toml::de::DeTable;
 
 use crate::{
-    error::Error,
-    mistakes::Mistakes,
+    error::{Error, Mistakes},
     values::PartName,
     written::{Located, Written},
 };

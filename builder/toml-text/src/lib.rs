@@ -1,12 +1,14 @@
 //! Text in TOML that people write, and what is wrong with it: each mistake at its place, in the words of TOML.
 
 mod cut;
+mod mistakes;
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use miette::NamedSource;
 
 pub use cut::read;
+pub use mistakes::Mistakes;
 
 /// A file's name and text.
 pub type Source = NamedSource<String>;
