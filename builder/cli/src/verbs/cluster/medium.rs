@@ -56,8 +56,7 @@ fn read(file: &Path) -> Result<Option<Document>> {
 
 /// Never over one that is there: machines that know its key would know no other.
 fn new(roster: &Roster, file: &Path) -> Result<Document> {
-    let [a, b, c, d, e, f, g, h, ..] = key::random()?;
-    let document = medium::document(roster, key::random()?, [a, b, c, d, e, f, g, h]);
+    let document = medium::document(roster, key::random()?, key::random()?);
     let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let write = || {
         let mut file = open()?;
