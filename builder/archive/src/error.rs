@@ -129,8 +129,7 @@ impl Error {
 }
 
 fn known_distributions() -> String {
-    let ids: Vec<_> = crate::distributions().iter().map(|d| d.id).collect();
-    format!("known are {}", ids.join(", "))
+    format!("known are {}", crate::distribution::offered().join(", "))
 }
 
 fn described(side: Side) -> &'static str {

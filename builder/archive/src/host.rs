@@ -306,7 +306,7 @@ mod tests {
         write(root.path(), files);
         let host = load(root.path())?;
         let base = crate::distribution("debian-12").unwrap();
-        let keys = base.keyring().unwrap();
+        let keys = crate::keyring_of(base).unwrap();
         Ok((host.debian_mirror(base, &keys)?, host.debian_security_mirror(base, &keys)?))
     }
 

@@ -16,9 +16,8 @@ mod signature;
 mod universe;
 pub mod version;
 
-pub use distribution::{
-    Distribution, Family, Key, Loaders, Mirrors, Side, distribution, distributions,
-};
+pub use coremax_distribution::{Distribution, Family, Key, Loaders, Side, distributions};
+pub use distribution::{Mirrors, default_mirrors, distribution, keyring_of, sources_of};
 pub use error::Error;
 pub use keyring::Keyring;
 pub use package::Package;

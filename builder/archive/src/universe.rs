@@ -7,9 +7,7 @@ use std::{fmt, path::PathBuf, thread};
 
 use coremax_fetch::{Digest, Fetcher, Hasher, Input};
 
-use crate::{
-    Distribution, Error, Freshness, Keyring, Mirrors, Package, Release, Side, index::Index, refresh,
-};
+use crate::{Error, Freshness, Keyring, Package, Release, index::Index, refresh};
 
 /// One suite of one archive.
 #[derive(Debug, Clone)]
@@ -59,32 +57,6 @@ pub(crate) fn without_login(url: &str) -> String {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
-}
-
-impl Distribution {
-    /// Its suites at `mirrors`, with its own keys. Without a security archive its suite is left out.
-    ///
-    /// # Errors
-    /// Where its keys are not what they should be.
-    pub fn sources(&self, mirrors: &Mirrors) -> Result<Vec<Source>, Error> {
-        let keyring = self.keyring()?;
-        let sources = self.suites.iter().filter_map(|(suite, side)| {
-            let mirror = match side {
-                Side::Main => mirrors.main.clone(),
-                Side::Security => mirrors.security.clone()?,
-            };
-            Some(Source {
-                mirror,
-                suite: (*suite).to_owned(),
-                components: self.components.iter().map(ToString::to_string).collect(),
-                architecture: "amd64".to_owned(),
-                keyring: keyring.clone(),
-                pin: None,
-                check_valid_until: true,
-            })
-        });
-        Ok(sources.collect())
-    }
 }
 
 /// The verified state of several sources, whose indexes were not read yet.

@@ -3,7 +3,9 @@
 
 use std::{path::Path, time::Instant};
 
-use coremax_archive::{Error, Freshness, Mirrors, Snapshot, distribution, host};
+use coremax_archive::{
+    Error, Freshness, Mirrors, Snapshot, distribution, host, keyring_of, sources_of,
+};
 use coremax_fetch::{Cache, Fetcher};
 use coremax_skip::skip;
 
@@ -11,7 +13,7 @@ use coremax_skip::skip;
 fn debian_12_from_the_hosts_mirror() {
     let host = host::load(Path::new("/")).expect("the host's apt configuration is readable");
     let base = distribution("debian-12").expect("a row");
-    let keys = base.keyring().expect("its keys");
+    let keys = keyring_of(base).expect("its keys");
     let main = match host.debian_mirror(base, &keys) {
         Ok(main) => main,
         Err(error @ (Error::NoMirror { .. } | Error::Scheme { .. })) => {
@@ -21,7 +23,7 @@ fn debian_12_from_the_hosts_mirror() {
     };
     let security = host.debian_security_mirror(base, &keys).expect("a security archive or none");
     let mirrors = Mirrors { main, security };
-    let mut sources = base.sources(&mirrors).expect("its suites");
+    let mut sources = sources_of(base, &mirrors).expect("its suites");
     for source in &mut sources {
         source.check_valid_until = host.checks_valid_until(&source.mirror);
     }

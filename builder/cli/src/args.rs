@@ -125,7 +125,7 @@ pub(crate) struct From {
     /// The recipe, a TOML file
     pub(crate) recipe: PathBuf,
     /// Build on another distribution than the recipe says
-    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::ALL.map(Base::as_str)))]
+    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::all().iter().map(|base| base.as_str())))]
     pub(crate) base: Option<String>,
     /// Let the owner of this public key in as root; may be given again
     #[arg(long, value_name = "FILE")]

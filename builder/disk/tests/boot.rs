@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use booting::{OVMF, OVMF_SECURE, PATIENCE, partition};
+use booting::{DEBIAN, OVMF, OVMF_SECURE, PATIENCE, partition};
 use coremax_disk::{
     Bytes, fat,
     gpt::Type,
@@ -200,7 +200,7 @@ fn make_esp(loader: Loader, image: &Path) {
     let config = config::render(&config::Config { timeout: 0, entries: vec![entry] }).unwrap();
     let tools = Sandbox::host();
     let files = match loader {
-        Loader::Signed => grub::efi::signed(&tools, &config).unwrap(),
+        Loader::Signed => grub::efi::signed(&tools, &DEBIAN, &config).unwrap(),
         Loader::Unsigned => grub::efi::unsigned(&tools, &config).unwrap(),
     };
     let volume = fat::Volume { label: "ESP".into(), id: 7, size: fat::DEFAULT_SIZE, files };

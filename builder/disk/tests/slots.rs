@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use booting::{OVMF, OVMF_SECURE, PATIENCE};
+use booting::{DEBIAN, OVMF, OVMF_SECURE, PATIENCE};
 use coremax_disk::{
     Bytes,
     fat::{self, Content},
@@ -375,7 +375,7 @@ fn make_esp(loader: Loader, image: &Path) {
     let mut files = match loader {
         Loader::Bios => vec![fat::File::bytes(grub::CONFIG_PATH, config)],
         Loader::Uefi => grub::efi::unsigned(&tools, &config).unwrap(),
-        Loader::Signed | Loader::Secure => grub::efi::signed(&tools, &config).unwrap(),
+        Loader::Signed | Loader::Secure => grub::efi::signed(&tools, &DEBIAN, &config).unwrap(),
     };
     files.extend(slots::state_files(&State::NEW));
     files.extend(Slot::BOTH.into_iter().flat_map(slot_files));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use coremax_archive::distribution;
 use coremax_fetch::{Cache, Fetcher, Input};
 use coremax_recipe::{Base, SecureBoot};
 
@@ -307,7 +308,9 @@ impl Builder {
                 "the result does not say what it was booted with, and the network is not to be used"
             );
         }
-        let steps: [Box<dyn run::Step>; 1] = [Box::new(Tools { id: MACHINE, packages })];
+        let merges_usr = distribution(&stored.manifest.build.base)?.needs_usr_links;
+        let machine = Tools { id: MACHINE, packages, merges_usr };
+        let steps: [Box<dyn run::Step>; 1] = [Box::new(machine)];
         let needs = [(self.cache.as_path(), GUEST)];
         let outputs = self.run(&steps, &[MACHINE], &needs, observer)?;
         Ok((outputs.path(MACHINE, TREE), outputs))

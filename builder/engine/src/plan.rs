@@ -69,9 +69,10 @@ impl Plan {
     /// The steps from the recipe and what was resolved for it.
     pub(crate) fn new(recipe: Recipe, resolved: Resolved) -> Result<Self> {
         let Resolved { distribution, packages, tools, machine, epoch, ids, locked } = resolved;
-        let tools = Tools { id: "tools", packages: tools };
-        let bench = Tools { id: MACHINE, packages: machine.clone() };
-        let system = System { packages: packages.clone(), epoch, ids };
+        let merges_usr = distribution.needs_usr_links;
+        let tools = Tools { id: "tools", packages: tools, merges_usr };
+        let bench = Tools { id: MACHINE, packages: machine.clone(), merges_usr };
+        let system = System { packages: packages.clone(), epoch, ids, merges_usr };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
         let (files, keys) = (site.files().clone(), Files::keys_of(&recipe)?);

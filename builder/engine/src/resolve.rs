@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 use coremax_archive::{
     Distribution, Freshness, Keyring, Mirrors, PackageSet, Request, Snapshot, Source, Universe,
-    distribution, host,
+    default_mirrors, distribution, host, keyring_of, sources_of,
 };
 use coremax_fetch::Transport;
 use coremax_recipe::{Base, Recipe, SecureBoot};
@@ -66,7 +66,7 @@ impl Sources {
         for archive in &recipe.archives {
             let keyring = match &archive.key_source {
                 Some(file) => Keyring::load(file)?,
-                None => base.keyring()?,
+                None => keyring_of(base)?,
             };
             sources.extend(archive.suites.iter().map(|suite| Source {
                 mirror: archive.mirror.to_string(),
@@ -90,9 +90,9 @@ impl Sources {
         security: Option<String>,
         stage: &Stage<'_>,
     ) -> Result<Vec<Source>> {
-        let keyring = self.keyring()?.map_or_else(|| base.keyring(), Ok)?;
+        let keyring = self.keyring()?.map_or_else(|| keyring_of(base), Ok)?;
         let named = self.settings.security_mirror.clone().or(security);
-        let mirrors = match (self.settings.mirror.clone().or(archive), base.default_mirrors()) {
+        let mirrors = match (self.settings.mirror.clone().or(archive), default_mirrors(base)) {
             (Some(main), _) => Mirrors { main, security: named },
             (None, Some(own)) => Mirrors { security: named.or(own.security), ..own },
             (None, None) => self.of_host(base, &keyring, named, stage)?,
@@ -100,7 +100,7 @@ impl Sources {
         if mirrors.security.is_none() {
             stage.warned("no security archive is named: its updates are left out");
         }
-        let mut sources = base.sources(&mirrors)?;
+        let mut sources = sources_of(base, &mirrors)?;
         for source in &mut sources {
             source.keyring = keyring.clone();
             source.check_valid_until = self.host.checks_valid_until(&source.mirror);

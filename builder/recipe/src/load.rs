@@ -218,7 +218,7 @@ mod tests {
         for entry in fs::read_dir(recipes).unwrap() {
             let path = entry.unwrap().path();
             if path.extension() == Some(OsStr::new("toml")) {
-                for base in Base::ALL {
+                for &base in Base::all() {
                     load_on(&path, Some(base)).unwrap();
                 }
             }

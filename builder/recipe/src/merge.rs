@@ -253,7 +253,7 @@ mod tests {
             recipe.packages.install.into_keys().map(|name| name.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names(None), ["linux-image-amd64", "usr-is-merged"]);
-        assert_eq!(names(Some(Base::Ubuntu2204)), ["linux-image-generic"]);
+        assert_eq!(names(Some("ubuntu-22.04".parse().unwrap())), ["linux-image-generic"]);
     }
 
     #[test]

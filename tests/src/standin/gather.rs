@@ -7,7 +7,8 @@ use std::{
 };
 
 use coremax_archive::{
-    Freshness, Mirrors, Package, Request, Snapshot, Universe, distribution, host, resolve,
+    Freshness, Mirrors, Package, Request, Snapshot, Universe, distribution, host, keyring_of,
+    resolve, sources_of,
 };
 use coremax_fetch::{Cache, Digest, Fetcher};
 
@@ -64,11 +65,11 @@ pub(super) fn gather(recipes: &[&str]) -> Result<Vec<Gathered>, String> {
 fn debian() -> Result<(Universe, Fetcher), String> {
     let told = |error: coremax_archive::Error| error.to_string();
     let base = distribution(BASE).map_err(told)?;
-    let keys = base.keyring().map_err(told)?;
+    let keys = keyring_of(base).map_err(told)?;
     let host = host::load(Path::new("/")).map_err(told)?;
     let main = host.debian_mirror(base, &keys).map_err(|e| format!("skipped: {e}"))?;
     let security = host.debian_security_mirror(base, &keys).map_err(told)?;
-    let mut sources = base.sources(&Mirrors { main, security }).map_err(told)?;
+    let mut sources = sources_of(base, &Mirrors { main, security }).map_err(told)?;
     for source in &mut sources {
         source.check_valid_until = host.checks_valid_until(&source.mirror);
     }

@@ -14,7 +14,7 @@ use std::{
 use super::Entry;
 use crate::{Distribution, Error, Family, Keyring, Side, distributions};
 
-/// What Debian's suites are called, without their pockets.
+/// What Debian's suites are called, without their pockets, beside those in the table of distributions.
 const SUITES: &[&str] = &[
     "oldoldstable",
     "oldstable",
@@ -24,8 +24,6 @@ const SUITES: &[&str] = &[
     "sid",
     "buster",
     "bullseye",
-    "bookworm",
-    "trixie",
     "forky",
 ];
 const POCKETS: &[&str] = &["-proposed-updates", "-updates", "-security", "-backports"];
@@ -71,7 +69,8 @@ fn suite_of(entry: &Entry) -> Option<&str> {
     let suite = entry.suite.trim_end_matches("/updates");
     let suite = POCKETS.iter().find_map(|pocket| suite.strip_suffix(pocket)).unwrap_or(suite);
     let is_main = entry.components.iter().any(|name| name == "main");
-    Some(suite).filter(|suite| is_main && SUITES.contains(suite))
+    let is_in_table = || debians().any(|row| row.codename == suite);
+    Some(suite).filter(|suite| is_main && (SUITES.contains(suite) || is_in_table()))
 }
 
 fn is_security(suite: &str) -> bool {
@@ -80,8 +79,12 @@ fn is_security(suite: &str) -> bool {
 
 /// The keys that a build believes, and those of every Debian release: the host's may be another than the base.
 fn known(keys: &Keyring) -> Result<Keyring, Error> {
-    let debian = distributions().iter().filter(|known| known.family == Family::Debian);
-    debian.map(Distribution::keyring).try_fold(keys.clone(), |all, keys| Ok(all.and(&keys?)))
+    debians().map(crate::keyring_of).try_fold(keys.clone(), |all, keys| Ok(all.and(&keys?)))
+}
+
+/// Every Debian in the table.
+fn debians() -> impl Iterator<Item = &'static Distribution> {
+    distributions().iter().filter(|row| row.family == Family::Debian)
 }
 
 fn standing(root: &Path, entry: &Entry, keys: &Keyring) -> Standing {
@@ -181,7 +184,7 @@ mod tests {
         #[test]
         fn never_panics_nor_climbs(text in ".{0,60}", signed in "(/|[A-F0-9]{8}|-----BEGIN PGP|[ ,\n!é]){0,9}") {
             prop_assert!(!flat(&text).contains('/'));
-            let keys = distributions()[0].keyring().unwrap();
+            let keys = crate::keyring_of(&distributions()[0]).unwrap();
             signers(Path::new("/nonexistent"), &signed, &keys);
         }
     }

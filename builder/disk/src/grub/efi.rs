@@ -10,22 +10,21 @@ use coremax_sandbox::Sandbox;
 use super::{CONFIG_PATH, EFI_LOADER, make_image, read};
 use crate::{Result, fat::File};
 
-/// Where the packages shim-signed and grub-efi-amd64-signed put their files. Ubuntu's add `.latest`
-/// and have their postinst link to it; Debian's mmx64.efi is signed only where its name says so.
-const SIGNED: [(&str, [&str; 2]); 3] = [
-    (EFI_LOADER, ["/usr/lib/shim/shimx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed.latest"]),
-    (
-        "EFI/BOOT/grubx64.efi",
-        [
-            "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-            "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed.latest",
-        ],
-    ),
-    ("EFI/BOOT/mmx64.efi", ["/usr/lib/shim/mmx64.efi.signed", "/usr/lib/shim/mmx64.efi"]),
-];
-/// The folders in which signed images look for their configuration: the prefix set when they were
-/// built. Debian's falls back to the folder it was started from, Ubuntu's does not.
-const SIGNED_PREFIXES: [&str; 2] = ["debian", "ubuntu"];
+/// Where a distribution's packages shim-signed and grub-efi-amd64-signed put their files. Of several paths the first
+/// that there is counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// The shim.
+    pub shim: &'a [&'a str],
+    /// GRUB.
+    pub grub: &'a [&'a str],
+    /// MokManager, by which a machine's owner enrols keys.
+    pub manager: &'a [&'a str],
+    /// The folder below `EFI/` in which GRUB looks for its configuration: the prefix set when it was built. Debian's
+    /// falls back to the folder it was started from, Ubuntu's does not.
+    pub folder: &'a str,
+}
+
 /// What only an image for UEFI needs beside the common modules: a screen for the kernel.
 const EFI_MODULES: [&str; 1] = ["all_video"];
 
@@ -33,16 +32,25 @@ const EFI_MODULES: [&str; 1] = ["all_video"];
 ///
 /// # Errors
 /// Files that are not in `tools`, which needs shim-signed, grub-efi-amd64-signed and coreutils.
-pub fn signed(tools: &Sandbox, config: &str) -> Result<Vec<File>> {
-    let mut files = vec![File::bytes(CONFIG_PATH, config)];
-    for (path, [source, other]) in SIGNED {
-        let image = read(tools, source).or_else(|first| read(tools, other).map_err(|_| first))?;
-        files.push(File::bytes(path, image));
-    }
-    for folder in SIGNED_PREFIXES {
-        files.push(File::bytes(format!("EFI/{folder}/grub.cfg"), forward()));
+pub fn signed(tools: &Sandbox, signed: &Signed<'_>, config: &str) -> Result<Vec<File>> {
+    let mut files = vec![
+        File::bytes(CONFIG_PATH, config),
+        File::bytes(format!("EFI/{}/grub.cfg", signed.folder), forward()),
+    ];
+    for (path, sources) in [
+        (EFI_LOADER, signed.shim),
+        ("EFI/BOOT/grubx64.efi", signed.grub),
+        ("EFI/BOOT/mmx64.efi", signed.manager),
+    ] {
+        files.push(File::bytes(path, read_first(tools, sources)?));
     }
     Ok(files)
+}
+
+/// The first of these files that there is; what is wrong with the last where there is none.
+fn read_first(tools: &Sandbox, paths: &[&str]) -> Result<Vec<u8>> {
+    let (last, others) = paths.split_last().unwrap_or((&"", &[]));
+    others.iter().find_map(|path| read(tools, path).ok()).map_or_else(|| read(tools, last), Ok)
 }
 
 /// A GRUB made by `tools`' grub-mkimage, unsigned, with the configuration.

@@ -8,6 +8,7 @@ use std::{
 use coremax_disk::{
     Bytes, Guid,
     gpt::{Attributes, Layout, Partition, Type},
+    grub::efi::Signed,
 };
 
 /// A machine that says nothing for so long has failed, on the slowest host.
@@ -18,6 +19,13 @@ pub(crate) const OVMF: [&str; 2] =
 /// The same with Microsoft's keys in it: Secure Boot is on.
 pub(crate) const OVMF_SECURE: [&str; 2] =
     ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"];
+/// Where Debian's packages have what Debian signed.
+pub(crate) const DEBIAN: Signed<'static> = Signed {
+    shim: &["/usr/lib/shim/shimx64.efi.signed"],
+    grub: &["/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"],
+    manager: &["/usr/lib/shim/mmx64.efi.signed"],
+    folder: "debian",
+};
 
 /// A disk with a BIOS boot partition, the ESP in the file `esp`, and `more` behind it.
 pub(crate) fn layout(esp: &Path, size: Bytes, more: Option<Partition>) -> Layout {

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use coremax_archive::Distribution;
+use coremax_archive::{Distribution, Loaders};
 use coremax_disk::{
     fat,
     gpt::{Layout, Partition},
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Changes when the same parts make another disk.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 /// What was made, in the step's output.
 const MADE: &str = "made.json";
 /// Seconds in which another entry of the loader's menu can be chosen.
@@ -67,6 +67,7 @@ pub(crate) struct Image {
     formats: Vec<Format>,
     kind: Kind,
     base: String,
+    loaders: Loaders,
     version: String,
     command_line: Vec<String>,
     secure_boot: SecureBoot,
@@ -92,6 +93,7 @@ impl Image {
             formats: recipe.outputs.iter().copied().collect(),
             version: String::new(),
             base: distribution.name.to_owned(),
+            loaders: distribution.loaders,
             command_line: recipe.kernel.command_line.iter().map(ToString::to_string).collect(),
             secure_boot: recipe.root.secure_boot,
             signature: None,
@@ -266,9 +268,16 @@ impl Image {
     /// What UEFI firmware starts, with the configuration that a BIOS's GRUB reads too.
     fn loader(&self, tools: &Sandbox, config: &str) -> Result<Vec<fat::File>> {
         Ok(match self.secure_boot {
-            SecureBoot::Shim => grub::efi::signed(tools, config)?,
+            SecureBoot::Shim => grub::efi::signed(tools, &self.signed_files(), config)?,
             SecureBoot::Sealed | SecureBoot::Off => grub::efi::unsigned(tools, config)?,
         })
+    }
+
+    /// Where the distribution has what it signed.
+    fn signed_files(&self) -> grub::efi::Signed<'static> {
+        let Loaders { shim_files, grub_files, manager_files, efi_folder, .. } = self.loaders;
+        let (shim, grub, manager) = (shim_files, grub_files, manager_files);
+        grub::efi::Signed { shim, grub, manager, folder: efi_folder }
     }
 
     fn boots_by_bios(&self) -> bool {

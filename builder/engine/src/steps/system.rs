@@ -30,6 +30,8 @@ pub(crate) struct System {
     pub(crate) epoch: u64,
     /// The numbers that accounts must have.
     pub(crate) ids: Ids,
+    /// Whether the distribution leaves it to its installer to merge /usr.
+    pub(crate) merges_usr: bool,
 }
 
 impl Step for System {
@@ -46,6 +48,7 @@ impl Step for System {
             .with("packages", self.packages.digest().as_bytes())
             .listed(self.packages.versions())
             .with("epoch", self.epoch.to_string());
+        let print = if self.merges_usr { print } else { print.with("merges usr", "no") };
         match self.ids.is_empty() {
             true => print,
             false => print.with_json("ids", &(&self.ids.users, &self.ids.groups)),
@@ -65,7 +68,8 @@ impl Step for System {
         fs::create_dir(&tree)?;
         stage.started("unpacking", Some(self.packages.installed_bytes()), Unit::Bytes);
         let progress = |bytes| stage.progressed(bytes);
-        let unpacked = unpack(&self.packages.debs, &tree, &Unpack::default(), &progress)?;
+        let how = Unpack { merged_usr: self.merges_usr, ..Unpack::default() };
+        let unpacked = unpack(&self.packages.debs, &tree, &how, &progress)?;
         let packages = self.packages.debs.len();
         stage.started("configuring", Some(packages as u64), Unit::Count);
         let options = Configure { epoch: self.epoch, left: unpacked.left, ..Configure::default() };

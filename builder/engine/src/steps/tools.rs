@@ -24,6 +24,8 @@ pub(crate) struct Tools {
     pub(crate) id: &'static str,
     /// What is in it.
     pub(crate) packages: Packages,
+    /// Whether the distribution leaves it to its installer to merge /usr.
+    pub(crate) merges_usr: bool,
 }
 
 impl Step for Tools {
@@ -36,9 +38,10 @@ impl Step for Tools {
     }
 
     fn reads(&self) -> Fingerprint {
-        Fingerprint::new("tools", REVISION)
+        let print = Fingerprint::new("tools", REVISION)
             .with("packages", self.packages.digest().as_bytes())
-            .listed(self.packages.versions())
+            .listed(self.packages.versions());
+        if self.merges_usr { print } else { print.with("merges usr", "no") }
     }
 
     fn needs(&self) -> &[&'static str] {
@@ -54,7 +57,8 @@ impl Step for Tools {
         fs::create_dir(&tree)?;
         stage.started("unpacking", Some(self.packages.installed_bytes()), Unit::Bytes);
         // Nothing will be configured here, so nothing is left for dpkg either.
-        let options = Unpack { leave_diverting: false, ..Unpack::default() };
+        let options =
+            Unpack { leave_diverting: false, merged_usr: self.merges_usr, ..Unpack::default() };
         unpack(&self.packages.debs, &tree, &options, &|bytes| stage.progressed(bytes))?;
         Ok(format!("{} packages unpacked", self.packages.debs.len()))
     }

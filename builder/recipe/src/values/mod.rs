@@ -4,6 +4,7 @@
 //! Parsing happens inside the TOML reader's visitor, so that an error carries the span of the very value,
 //! also of one among many in a list.
 
+mod base;
 mod listen;
 mod mode;
 mod names;
@@ -14,6 +15,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserializer, de};
 
+pub use base::Base;
 pub use listen::{Listen, Protocol};
 pub use mode::Mode;
 pub use names::{
@@ -22,7 +24,7 @@ pub use names::{
     UnitName, UserName, Version,
 };
 pub use size::Bytes;
-pub use words::{Base, Compression, Format, Modules, SecureBoot};
+pub use words::{Compression, Format, Modules, SecureBoot};
 
 /// A text that is not a value of the kind it stands for. Displays the text, the kind, and the kind's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,54 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::BadValue;
 
-/// A distribution that images are built from.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Base {
-    /// Debian 12, bookworm.
-    #[serde(rename = "debian-12")]
-    Debian12,
-    /// Ubuntu 22.04 LTS, jammy.
-    #[serde(rename = "ubuntu-22.04")]
-    Ubuntu2204,
-}
-
-impl Base {
-    /// Every base, in the order people are shown them.
-    pub const ALL: [Self; 2] = [Self::Debian12, Self::Ubuntu2204];
-
-    /// The word a recipe says.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Debian12 => "debian-12",
-            Self::Ubuntu2204 => "ubuntu-22.04",
-        }
-    }
-
-    /// The distribution's own name for its kernel of this architecture.
-    pub fn kernel_package(self) -> &'static str {
-        match self {
-            Self::Debian12 => "linux-image-amd64",
-            Self::Ubuntu2204 => "linux-image-generic",
-        }
-    }
-}
-
-impl FromStr for Base {
-    type Err = BadValue;
-
-    fn from_str(text: &str) -> Result<Self, BadValue> {
-        word(text, "a base", &Self::ALL)
-    }
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// What machines the kernel's modules are for.
 #[derive(
     Debug,
@@ -189,7 +141,11 @@ impl fmt::Display for Format {
 }
 
 /// The one of `all` that is called `text`.
-fn word<T: Copy + fmt::Display>(text: &str, kind: &'static str, all: &[T]) -> Result<T, BadValue> {
+pub(super) fn word<T: Copy + fmt::Display>(
+    text: &str,
+    kind: &'static str,
+    all: &[T],
+) -> Result<T, BadValue> {
     all.iter().copied().find(|word| word.to_string() == text).ok_or_else(|| {
         let words: Vec<_> = all.iter().map(T::to_string).collect();
         BadValue::new(text, kind, format!("write {}", words.join(" or ")))
@@ -202,10 +158,6 @@ mod tests {
 
     #[test]
     fn words_display_as_they_are_read() {
-        for base in Base::ALL {
-            assert_eq!(serde_json::to_value(base).unwrap(), base.as_str());
-            assert_eq!(base.to_string().parse::<Base>().unwrap(), base);
-        }
         for format in Format::ALL {
             assert_eq!(serde_json::to_value(format).unwrap(), format.to_string());
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
