@@ -63,7 +63,8 @@ impl StandIn {
     /// A skip where the host lacks a program or names no mirror of Debian; whatever else stands in the way.
     pub fn of(recipes: &[&str]) -> Result<Self, String> {
         let sources = gather::gather(recipes)?;
-        let root = cache().join("standin");
+        let stems = recipes.iter().filter_map(|it| Path::new(it).file_stem()?.to_str());
+        let root = cache().join("standin").join(stems.collect::<Vec<_>>().join("+"));
         let name = name(&sources);
         let folder = root.join(&name);
         if !folder.join("ubuntu").exists() {

@@ -13,7 +13,7 @@ use std::{fs, io::Read as _, path::PathBuf, process::ExitCode};
 use coremax_tests::{
     Outcome, Ran, Sentence, cache, coremax,
     deb::{Deb, Stanza},
-    expect, run, skip_all,
+    expect, full, run, skip_all,
     standin::{COMPONENTS, SUITES, StandIn},
     tell,
 };
@@ -40,6 +40,10 @@ const STORY: &[Sentence<Stage>] = &[
         images::node_boots_securely,
     ),
     ("and by no other, nor with a changed kernel", images::is_refused),
+    (
+        "openstack-controller.toml and kubernetes-node.toml build from it unchanged, and boot by BIOS and by UEFI",
+        images::others_boot,
+    ),
     ("with netplan in it, it boots as well", images::netplan_boots),
     (
         "sealed by its operator it boots with the loader that Ubuntu has in systemd",
@@ -48,11 +52,16 @@ const STORY: &[Sentence<Stage>] = &[
 ];
 
 /// What the archive must have packages for.
-const RECIPES: &[&str] = &["recipes/node.toml"];
+const NODE: &[&str] = &["recipes/node.toml"];
+/// The same where all is told: the last have some 500 packages.
+const ALL: &[&str] =
+    &["recipes/node.toml", "recipes/openstack-controller.toml", "recipes/kubernetes-node.toml"];
 
 /// Where the story plays.
 pub(crate) struct Stage {
     pub(crate) archive: StandIn,
+    /// The recipes that the archive has packages for.
+    pub(crate) recipes: &'static [&'static str],
     pub(crate) work: PathBuf,
 }
 
@@ -60,8 +69,9 @@ fn main() -> ExitCode {
     let work = coremax().with_file_name("ubuntu-tests");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).expect("a folder for the story");
-    match StandIn::of(RECIPES) {
-        Ok(archive) => tell(STORY, &Stage { archive, work }),
+    let recipes = if full().is_ok() { ALL } else { NODE };
+    match StandIn::of(recipes) {
+        Ok(archive) => tell(STORY, &Stage { archive, recipes, work }),
         Err(why) => match why.strip_prefix("skipped: ") {
             Some(why) => skip_all(STORY, why),
             None => {

@@ -9,7 +9,7 @@ use crate::{Stage, apt::Apt, succeeded};
 
 /// Asks apt for what the recipe names, and for whatever is essential, on a machine that has nothing yet.
 pub(crate) fn as_apt(stage: &Stage) -> Outcome {
-    for recipe in crate::RECIPES {
+    for recipe in stage.recipes {
         let ran = stage.on_ubuntu(&["plan", recipe, "--json"]);
         succeeded(&ran)?;
         let plan: Value = serde_json::from_str(&ran.out).map_err(|e| e.to_string())?;

@@ -41,8 +41,20 @@ pub const SUITES: [(Suite, &str, &str); 3] = [
 ];
 /// All components; the last two are empty.
 pub const COMPONENTS: [&str; 4] = ["main", "universe", "restricted", "multiverse"];
-/// What Ubuntu has in universe.
-const UNIVERSE: [&str; 3] = ["e2fsck-static", "python3-netifaces", "python3-rich"];
+/// What Ubuntu has in universe, as far as it matters that a recipe's packages come from there too.
+const UNIVERSE: [&str; 11] = [
+    "cephadm",
+    "crudini",
+    "docker.io",
+    "e2fsck-static",
+    "ipmitool",
+    "iperf3",
+    "mstflint",
+    "python3-docker",
+    "python3-rich",
+    "rasdaemon",
+    "skopeo",
+];
 /// When the release was made.
 const RELEASED: &str = "Thu, 21 Apr 2022 17:16:08 UTC";
 
