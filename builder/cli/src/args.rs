@@ -199,7 +199,7 @@ pub(crate) struct Vendor {
     #[arg(required = true)]
     pub(crate) recipes: Vec<PathBuf>,
     /// Gather for another distribution than the recipes say, as it was locked with --base
-    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::ALL.map(Base::as_str)))]
+    #[arg(long, value_name = "ID", value_parser = PossibleValuesParser::new(Base::all().iter().map(|base| base.as_str())))]
     pub(crate) base: Option<String>,
     #[command(flatten)]
     pub(crate) mirrors: Mirrors,
