@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use coremax_node_api::{
-    join::{NodeKey, Phase},
+    join::{NodeKey, Phase, seed::Obstacle},
     roster::{Mode, Name, Roster},
 };
 
@@ -200,7 +200,10 @@ impl World {
         let key = self.machines[seed_machine].key();
         let mut belonging = (0..self.machines.len()).filter(|number| self.belongs(*number));
         let is_bound = belonging.any(|number| self.is_bound(number, key));
-        if is_bound && seed.saved().fired.is_none() {
+        // As the seed says itself: somebody, perhaps a machine that was replaced, is part of another formation.
+        let obstacles = seed.obstacles(self.machines[seed_machine].now(self.time));
+        let is_elsewhere = obstacles.iter().any(|o| matches!(o, Obstacle::Elsewhere(_)));
+        if (is_bound || is_elsewhere) && seed.saved().fired.is_none() {
             stale.insert(self.roster.seed.clone());
         }
         stale
