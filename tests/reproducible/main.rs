@@ -17,6 +17,7 @@ use coremax_tests::{Outcome, Ran, Sentence, cache, differences, expect, project,
 const STORY: &[Sentence<Stage>] = &[
     ("two builds of one lock on different hosts make the same bytes", sealed),
     ("a file that differs is named with its file system", a_planted_difference_is_named),
+    ("a build over the limit removes what it does not use, and nothing else", limit),
     ("with a plain root too", plain),
     ("with the 500 packages of openstack-controller too", large),
 ];
@@ -65,6 +66,35 @@ fn a_planted_difference_is_named(stage: &Stage) -> Outcome {
     expect(found.iter().any(named), || format!("not among:\n{}", found.join("\n")))?;
     let system = found.iter().any(|line| line.starts_with("root-a, squashfs 1"));
     expect(!system, || format!("the system layer is not the same:\n{}", found.join("\n")))
+}
+
+/// The store has the steps of the planted build: of those, the site layer's and what is made of it are not this one's.
+fn limit(stage: &Stage) -> Outcome {
+    let locked = Locked::of("sealed", |node| node.to_owned())?;
+    let (cache, output) = (text(&stage.path("cache")), stage.path("limited"));
+    let fixed = [
+        "build",
+        &locked.recipe(),
+        "--locked",
+        "--no-test",
+        "--cache",
+        &cache,
+        "-o",
+        &text(&output),
+    ];
+    let ran = locked.run(&[&fixed, &VERSION[..], &["--cache-limit", "0B"]].concat());
+    succeeded(&ran)?;
+    expect(ran.err.contains("4 steps long unused"), || format!("not so:\n{}", ran.err))?;
+    let [here, limited] = [stage.path("here"), output].map(|output| artefacts(&output));
+    for (here, limited) in here?.iter().zip(&limited?) {
+        let same = fs::read(here).and_then(|here| Ok(here == fs::read(limited)?));
+        expect(same.map_err(|e| e.to_string())?, || format!("{} differs", limited.display()))?;
+    }
+    // What it used is there: in another folder, it is only copied.
+    let again = text(&stage.path("limited-again"));
+    let ran = locked.run(&[&fixed[..7], &[&again], &VERSION].concat());
+    succeeded(&ran)?;
+    expect(!ran.err.contains("squashfs"), || format!("it ran again:\n{}", ran.err))
 }
 
 fn plain(stage: &Stage) -> Outcome {
