@@ -135,8 +135,10 @@ fn compare(stage: &Stage, locked: &Locked) -> Outcome {
             .map_err(|e| e.to_string())?;
         match same {
             true => {}
-            false if is_disk(here) => found.extend(differences(here, there)?),
-            false => found.push(format!("{}: the bytes", here.display())),
+            false => {
+                let told = if is_disk(here) { differences(here, there)? } else { Vec::new() };
+                found.push(format!("{}: the bytes; {}", here.display(), told.join("\n")));
+            }
         }
     }
     expect(found.is_empty(), || format!("these differ:\n{}", found.join("\n")))

@@ -20,6 +20,7 @@ use tree::Tree;
 /// Where an image cannot be read, or a program for it is not here (`skipped: ...`).
 pub fn differences(one: &Path, two: &Path) -> Result<Vec<String>, String> {
     let work = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let images = [one, two];
     let [one, two] = [(one, "one"), (two, "two")].map(|(image, name)| {
         let folder = work.path().join(name);
         fs::create_dir(&folder).map_err(|e| e.to_string())?;
@@ -33,7 +34,16 @@ pub fn differences(one: &Path, two: &Path) -> Result<Vec<String>, String> {
         };
         lines.extend(in_slice(name, slice, other)?);
     }
+    if lines.is_empty() && !is_same(&images)? {
+        lines.push("no partition, but the image's own bytes".to_owned());
+    }
     Ok(lines)
+}
+
+/// Whether two files have the same bytes.
+fn is_same(files: &[&Path; 2]) -> Result<bool, String> {
+    let [one, two] = files.map(|file| fs::read(file).map_err(|e| e.to_string()));
+    Ok(one? == two?)
 }
 
 /// Those of one partition, layer by layer where it has several.
@@ -50,6 +60,9 @@ fn in_slice(name: &str, one: &Slice, two: &Slice) -> Result<Vec<String>, String>
         lines.extend(in_file_system(&name, &squashfs(one)?, &squashfs(two)?, at));
     }
     if !layers[0].is_empty() {
+        if lines.is_empty() {
+            lines.push(format!("{name}: no layer, but the bytes from {at} on"));
+        }
         return Ok(lines);
     }
     let trees = match (one.is_ext4()?, one.is_fat()?) {

@@ -96,10 +96,9 @@ impl StandIn {
         coremax_fetch::file_url(&self.root())
     }
 
-    /// What a command line says to build from it.
-    pub fn arguments(&self) -> [String; 6] {
-        let (url, key) = (self.url(), self.key().display().to_string());
-        ["--mirror".into(), url.clone(), "--security-mirror".into(), url, "--key".into(), key]
+    /// What a command line says to build from it: as with every mirror of Ubuntu, its security suite is there too.
+    pub fn arguments(&self) -> [String; 4] {
+        ["--mirror".into(), self.url(), "--key".into(), self.key().display().to_string()]
     }
 }
 

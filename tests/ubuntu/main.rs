@@ -21,6 +21,7 @@ use coremax_tests::{
 const STORY: &[Sentence<Stage>] = &[
     ("the stand-in has Ubuntu's suites, components, fields and indexes by hash", shape::suites),
     ("apt believes it with its key, and with no other", shape::believed_by_apt),
+    ("nor does the command without it: Ubuntu's own key is pinned", resolved::pinned_key),
     (
         "its packages are compressed with zstd, and some of them updates, phased or not",
         shape::packages,

@@ -104,13 +104,15 @@ fn follows(roster: &Roster, before: &[u8], key: &SecretKey, path: &Path) -> Resu
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        .tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
+    // What was signed last must be known after a power cut, too.
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

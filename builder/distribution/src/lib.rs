@@ -19,6 +19,7 @@ static DISTRIBUTIONS: &[Distribution] = &[
         ],
         components: &["main"],
         mirrors: None,
+        security_is_mirrored: false,
         keys: &[
             Key {
                 fingerprint: "B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8",
@@ -51,6 +52,7 @@ static DISTRIBUTIONS: &[Distribution] = &[
         ],
         components: &["main"],
         mirrors: None,
+        security_is_mirrored: false,
         keys: &[
             Key {
                 fingerprint: "04B54C3CDCA79751B16BC6B5225629DF75B188BD",
@@ -82,6 +84,7 @@ static DISTRIBUTIONS: &[Distribution] = &[
         ],
         components: &["main", "universe"],
         mirrors: Some(("http://archive.ubuntu.com/ubuntu", "http://security.ubuntu.com/ubuntu")),
+        security_is_mirrored: true,
         keys: &[Key {
             fingerprint: "F6ECB3762474EDA9D21B7022871920D1991BC93C",
             armored: include_str!("../keys/ubuntu-2018.asc"),
@@ -89,7 +92,11 @@ static DISTRIBUTIONS: &[Distribution] = &[
         needs_usr_links: true,
         loaders: Loaders {
             systemd_boot: "systemd",
-            shim_files: &["/usr/lib/shim/shimx64.efi.signed.latest"],
+            // The release's own package has it by the plain name, its updates by the other.
+            shim_files: &[
+                "/usr/lib/shim/shimx64.efi.signed.latest",
+                "/usr/lib/shim/shimx64.efi.signed",
+            ],
             grub_files: &[
                 "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
                 "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed.latest",
@@ -136,6 +143,8 @@ pub struct Distribution {
     pub components: &'static [&'static str],
     /// Its own main and security archives. `None` means that the host's apt configuration or the user names them.
     pub mirrors: Option<(&'static str, &'static str)>,
+    /// Whether a mirror of the main archive has the security suites too.
+    pub security_is_mirrored: bool,
     /// Its keys.
     pub keys: &'static [Key],
     /// Whether `/bin`, `/sbin`, `/lib*` must be made links into `/usr` before anything is unpacked; later releases

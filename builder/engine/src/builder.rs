@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use coremax_archive::distribution;
 use coremax_fetch::{Cache, Fetcher, Input};
 use coremax_recipe::{Base, SecureBoot};
@@ -81,8 +81,9 @@ impl Builder {
         fs::create_dir_all(cache)
             .with_context(|| format!("making the cache {}", cache.display()))?;
         let cache = fs::canonicalize(cache)?;
-        let inputs = Cache::open(cache.join("inputs"))?;
+        // First the store, which waits for whoever clears the whole cache.
         let store = Store::open(&cache.join("store"))?;
+        let inputs = Cache::open(cache.join("inputs"))?;
         store.sweep();
         Ok(Self { cache, store, inputs, archive, limit, remote: OnceLock::new() })
     }
@@ -171,6 +172,7 @@ impl Builder {
         if let Some(equal) = equal.as_ref().filter(|equal| equal.is_whole(key.as_ref())) {
             let folder = &equal.folder;
             result::point_latest(folder)?;
+            self.remember(&plan);
             Stage::new("done", observer).ended(format!("{} (unchanged)", folder.display()), None);
             return Ok(folder.clone());
         }
@@ -179,7 +181,7 @@ impl Builder {
         let name = &plan.recipe.name;
         let wanted = wanted(output);
         let outputs = self.run(&plan.steps, &wanted, &self.needs(&plan, output), observer);
-        let outputs = outputs.map_err(|error| explained(error, plan.locked));
+        let outputs = outputs.map_err(|error| explained(error, plan.locked.as_deref()));
         let outputs = outputs.with_context(|| format!("building {name}"))?;
         self.remember(&plan);
         let proof = match &output.testing {
@@ -196,6 +198,8 @@ impl Builder {
                 });
                 let expect = result::expectations(&plan);
                 let proof = verify::prove(&images.collect::<Vec<_>>(), &expect, &bench);
+                // What does not boot takes as much room as what does.
+                let proof = proof.inspect_err(|_| self.collect(observer));
                 Some(proof.with_context(|| format!("booting {name}"))?)
             }
         };
@@ -289,7 +293,7 @@ impl Builder {
             return Ok((outputs.path(MACHINE, TREE), outputs));
         }
         let shelf = self.archive.inputs.as_deref();
-        let recorded = Packages::recorded(
+        let recorded = Packages::from_manifest(
             &stored.manifest.build.machine_packages,
             &Places::nowhere().with_shelf(shelf),
             &self.inputs,
@@ -304,9 +308,8 @@ impl Builder {
             }
         };
         if packages.debs.is_empty() {
-            bail!(
-                "the result does not say what it was booted with, and the network is not to be used"
-            );
+            let text = "the result does not say what it was booted with, and the network is not to be used";
+            return Err(mendable(text.to_owned(), "build it anew, as another version".to_owned()));
         }
         let merges_usr = distribution(&stored.manifest.build.base)?.needs_usr_links;
         let machine = Tools { id: MACHINE, packages, merges_usr };
@@ -369,15 +372,19 @@ fn wanted(output: &Output) -> Vec<&'static str> {
     [IMAGE].into_iter().chain(machine).chain(update).collect()
 }
 
-/// What a locked build can do about a package that is nowhere any more.
-fn explained(error: anyhow::Error, locked: bool) -> anyhow::Error {
-    let gone = error.chain().filter_map(|cause| cause.downcast_ref::<coremax_fetch::Error>());
-    if !locked || !gone.into_iter().any(coremax_fetch::Error::is_gone) {
-        return error;
+/// What a build that is locked by this command can do about a package that is nowhere any more.
+pub(crate) fn explained(error: anyhow::Error, locking: Option<&str>) -> anyhow::Error {
+    let failed = error.chain().find_map(|cause| cause.downcast_ref::<coremax_fetch::Error>());
+    match (locking, failed) {
+        (Some(locking), Some(failed)) if failed.is_gone_somewhere() => {
+            let hint = format!(
+                "name a folder that has it with --inputs, an archive that keeps it with [lock] snapshot in the recipe, \
+                 or move on with {locking} --update"
+            );
+            mendable(format!("{error:#}"), hint)
+        }
+        _ => error,
     }
-    let hint = "name a folder that has it with --inputs, an archive that keeps it with [lock] snapshot in the recipe, \
-                or move on with coremax lock --update";
-    mendable(format!("{error:#}"), hint.to_owned())
 }
 
 pub(crate) fn inputs(steps: &[&dyn run::Step]) -> Vec<Input> {

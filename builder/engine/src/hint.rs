@@ -53,7 +53,7 @@ fn of_system(error: &Error) -> Option<String> {
     let kind = said.then_some(ErrorKind::StorageFull).or_else(|| kinds.last())?;
     let hint = match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space, or keep the cache elsewhere with --cache; a build goes on where it \
+            "free some space (coremax clean --limit SIZE takes finished steps), or keep the cache elsewhere with --cache; a build goes on where it \
              stopped"
         }
         ErrorKind::ReadOnlyFilesystem => {

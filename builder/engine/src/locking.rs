@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::{Context as _, Result};
 use coremax_archive::{Side, Universe, distribution, from_control, resolve_keeping};
 use coremax_fetch::Input;
-use coremax_recipe::Recipe;
+use coremax_recipe::{Base, Recipe};
 use coremax_rootfs::{Deb, Ids, SERVICES, USERS};
 
 use crate::{
@@ -51,14 +51,11 @@ impl Builder {
         self.remote()?.sources.warn_of_ignored(&stage);
         let path = request.lock()?;
         let before = Lock::find(&path)?;
-        // Another base has other packages.
-        let kept = before.as_ref().filter(|lock| lock.base == recipe.base.as_str());
-        // Accounts keep their numbers from base to base: machines keep their files.
-        let own = match &before {
-            None => Lock::find(&locked::path_of(&request.recipe, None))?,
-            Some(_) => None,
-        };
-        let ids = before.as_ref().or(own.as_ref()).map(Lock::ids).unwrap_or_default();
+        let others = others(request, &path)?;
+        // Another base has other packages; the recipe's own base may have been this one, or another.
+        let is_of_base = |lock: &&Lock| lock.base == recipe.base.as_str();
+        let kept = before.iter().chain(&others).find(is_of_base);
+        let ids = ids_of(before.iter().chain(&others));
         let resolved = Resolved { ids, ..self.resolve_moving(&recipe, kept, moving, &stage)? };
         let mut lock = Lock {
             recipe: recipe.name.to_string(),
@@ -98,7 +95,7 @@ impl Builder {
             machine: packages(Tree::Machine),
             epoch: lock.epoch,
             ids: lock.ids(),
-            locked: true,
+            locked: Some(request.locking()),
         };
         Ok((number(recipe, &lock.ids()), resolved))
     }
@@ -145,6 +142,7 @@ impl Builder {
         let universe = archive.load(stage)?;
         let places = self.places(recipe, lock, stage)?;
         let asked = asked(recipe)?;
+        let freed = &freed | &of_archives_that_went(recipe, lock);
         let packages = |tree| -> Result<Packages> {
             let kept = self.restored(lock, tree, &freed, &universe, &places)?;
             let set =
@@ -158,7 +156,7 @@ impl Builder {
             distribution: distribution(recipe.base.as_str())?,
             epoch: lock.epoch,
             ids: Ids::default(),
-            locked: true,
+            locked: None,
         })
     }
 
@@ -209,6 +207,46 @@ impl Builder {
         }
         Ok(ids)
     }
+}
+
+/// The recipe's locks for other bases.
+fn others(request: &Request, path: &Path) -> Result<Vec<Lock>> {
+    let bases = Base::all().iter().map(|base| Some(base.as_str()));
+    let paths = std::iter::once(None).chain(bases);
+    let paths = paths.map(|base| locked::path_of(&request.recipe, base));
+    let locks = paths.filter(|other| other != path).map(|other| Lock::find(&other));
+    Ok(locks.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The numbers of accounts, which are the same on all bases: machines keep their files. The first lock's hold; the others add
+/// names that it lacks, where nobody has their numbers.
+fn ids_of<'a>(locks: impl Iterator<Item = &'a Lock>) -> Ids {
+    let mut ids = Ids::default();
+    for lock in locks {
+        for (have, said) in [(&mut ids.users, &lock.users), (&mut ids.groups, &lock.groups)] {
+            let taken: BTreeSet<u32> = have.values().copied().collect();
+            let is_new =
+                |(name, id): &(&String, &u32)| !have.contains_key(*name) && !taken.contains(id);
+            let new: Vec<_> = said.iter().filter(is_new).map(|(n, id)| (n.clone(), *id)).collect();
+            have.extend(new);
+        }
+    }
+    ids
+}
+
+/// The locked packages of the recipe's own archives that it names no longer: nobody vouches for them any more.
+fn of_archives_that_went(recipe: &Recipe, lock: &Lock) -> BTreeSet<String> {
+    let named: BTreeSet<_> = recipe
+        .archives
+        .iter()
+        .flat_map(|archive| {
+            archive.suites.iter().map(move |suite| format!("{}/{suite}", archive.name))
+        })
+        .collect();
+    // A suite of the base has no archive in its name.
+    let went = |suite: &str| suite.contains('/') && !named.contains(suite);
+    let packages = lock.packages.iter().filter(|package| went(&package.suite));
+    packages.map(|package| package.name.to_string()).collect()
 }
 
 /// The lock of a request that needs one.
@@ -278,6 +316,41 @@ fn described(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lock(suites: &[&str], users: &str) -> Lock {
+        let digest = "a".repeat(64);
+        let mut text = format!(
+            "format = 1\nrecipe = \"a\"\nbase = \"debian-12\"\nepoch = 1\n[asked]\nimage = []\nexclude = []\n\
+             recommends = false\ntools = []\nmachine = []\n[users]\n{users}\n[groups]\n"
+        );
+        for (number, suite) in suites.iter().enumerate() {
+            text += &format!(
+                "[[package]]\nname = \"p{number}\"\nversion = \"1\"\narchitecture = \"all\"\nsuite = \"{suite}\"\n\
+                 pool = \"p\"\nsize = 1\ninstalled = 1\nsha256 = \"{digest}\"\nin = [\"image\"]\n"
+            );
+        }
+        locked::parse("a.lock", &text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn accounts_have_one_number_on_all_bases() {
+        let locks =
+            [lock(&[], "root = 0\nada = 1000"), lock(&[], "root = 0\nbob = 1000\neve = 1001")];
+        let ids = ids_of(locks.iter()).users;
+        let shown: Vec<_> = ids.iter().map(|(name, id)| format!("{name}={id}")).collect();
+        assert_eq!(shown, ["ada=1000", "eve=1001", "root=0"], "bob's number is ada's here");
+    }
+
+    #[test]
+    fn packages_of_an_archive_that_went_are_not_kept() {
+        let text = "name = \"a\"\nsummary = \"b\"\nbase = \"debian-12\"\n[[archive]]\nname = \"own\"\n\
+                    mirror = \"http://own.example\"\nsuites = [\"x\"]\n[[output]]\nformat = \"raw\"\n";
+        let part = coremax_recipe::parse("a.toml", text).unwrap();
+        let recipe = coremax_recipe::merge(&part, &[], Path::new(""), None).unwrap();
+        let lock = lock(&["bookworm", "own/x", "own/y", "other/x"], "");
+        let went = of_archives_that_went(&recipe, &lock);
+        assert_eq!(went.into_iter().collect::<Vec<_>>(), ["p2", "p3"]);
+    }
 
     #[test]
     fn a_new_account_gets_no_number_that_another_had() {

@@ -82,15 +82,14 @@ impl Packages {
     }
 
     /// The packages of a manifest, in its order, to be found in the cache or on the shelf of these places.
-    pub(crate) fn recorded(packages: &[Recorded], places: &Places, cache: &Cache) -> Self {
+    pub(crate) fn from_manifest(packages: &[Recorded], places: &Places, cache: &Cache) -> Self {
         let selected = |recorded: &Recorded| Selected {
             package: Bare {
                 name: &recorded.name,
                 version: &recorded.version,
                 architecture: &recorded.architecture,
                 size: recorded.size,
-                // It does not say; .debs are a third or a quarter of what is in them.
-                installed: recorded.size * 4 / 1024,
+                installed: recorded.installed,
                 digest: recorded.sha256,
             }
             .package(),
@@ -100,18 +99,40 @@ impl Packages {
         Self::new(set, places, cache)
     }
 
-    /// Whether there are some, and all of them are in the cache or in this folder.
+    /// As a manifest lists them.
+    pub(crate) fn to_manifest(&self) -> Vec<Recorded> {
+        let packages = self.set.selected.iter().map(|selected| &selected.package);
+        let recorded = |(package, suite): (&coremax_archive::Package, &String)| Recorded {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            architecture: package.architecture.clone(),
+            archive: suite.clone(),
+            size: package.size,
+            installed: package.installed_size,
+            sha256: package.digest,
+        };
+        packages.zip(&self.suites).map(recorded).collect()
+    }
+
+    /// Whether there are some, and each is whole in the cache or in this folder.
     pub(crate) fn are_at_hand(&self, shelf: Option<&Path>, cache: &Cache) -> bool {
         let on_shelf = |input: &Input| {
-            shelf.is_some_and(|shelf| Cache::path_in(shelf, &input.digest).exists())
+            let path = shelf.map(|shelf| Cache::path_in(shelf, &input.digest));
+            path.and_then(|path| path.metadata().ok())
+                .is_some_and(|found| found.len() == input.size)
         };
-        let is_at_hand = |input: &Input| on_shelf(input) || cache.path(&input.digest).exists();
+        let in_cache = |input: &Input| matches!(cache.verified(input), Ok(Some(_)));
+        let is_at_hand = |input: &Input| on_shelf(input) || in_cache(input);
         !self.inputs.is_empty() && self.inputs.iter().all(is_at_hand)
     }
 
     /// Bytes that the packages take unpacked, as they say themselves.
     pub(crate) fn installed_bytes(&self) -> u64 {
-        self.set.selected.iter().map(|selected| selected.package.installed_size * 1024).sum()
+        self.set
+            .selected
+            .iter()
+            .map(|selected| selected.package.installed_size.saturating_mul(1024))
+            .sum()
     }
 
     /// The version of each, by name.
@@ -130,5 +151,43 @@ impl Packages {
                 print.with("deb", input.digest.as_bytes()).with("name", name)
             })
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The machine that a result was booted with is found in the store by what its manifest says.
+    #[test]
+    fn a_manifest_leads_to_the_same_packages() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().join("cache")).unwrap();
+        let bare = |name, version, architecture| Bare {
+            name,
+            version,
+            architecture,
+            size: 4,
+            installed: 2,
+            digest: Digest::of(name),
+        };
+        let packages = [bare("b", "1:2-3", "all"), bare("a", "1", "amd64")];
+        let selected = packages
+            .iter()
+            .map(|bare| Selected { package: bare.package(), reason: Reason::Requested });
+        let set = PackageSet { selected: selected.collect() };
+        let packages = Packages::new(set, &Places::nowhere(), &cache);
+        let text = serde_json::to_string(&packages.to_manifest()).unwrap();
+        let read: Vec<Recorded> = serde_json::from_str(&text).unwrap();
+        let again = Packages::from_manifest(&read, &Places::nowhere(), &cache);
+        assert_eq!(again.digest(), packages.digest());
+        assert_eq!(again.installed_bytes(), 4096);
+        assert!(!again.are_at_hand(None, &cache));
+        for input in &again.inputs {
+            let path = cache.path(&input.digest);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, if input.digest == Digest::of("a") { "a" } else { "x" }).unwrap();
+        }
+        assert!(!again.are_at_hand(None, &cache), "one of them is damaged");
     }
 }

@@ -43,8 +43,8 @@ pub struct Plan {
     image: Image,
     /// The time that everything in the image is clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
-    /// Whether its packages are those of a lock.
-    pub(crate) locked: bool,
+    /// The command that made the lock that its packages are from, where they are from one.
+    pub(crate) locked: Option<String>,
 }
 
 /// What was resolved for a plan.
@@ -56,8 +56,8 @@ pub(crate) struct Resolved {
     pub(crate) epoch: u64,
     /// The numbers that accounts must have.
     pub(crate) ids: Ids,
-    /// Whether all of it stands in a lock.
-    pub(crate) locked: bool,
+    /// The command that made the lock that it stands in, if it does.
+    pub(crate) locked: Option<String>,
 }
 
 /// The last step of every plan that makes something for the user.

@@ -93,7 +93,10 @@ impl Sources {
         let keyring = self.keyring()?.map_or_else(|| keyring_of(base), Ok)?;
         let named = self.settings.security_mirror.clone().or(security);
         let mirrors = match (self.settings.mirror.clone().or(archive), default_mirrors(base)) {
-            (Some(main), _) => Mirrors { main, security: named },
+            (Some(main), _) => {
+                let beside = base.security_is_mirrored.then(|| main.clone());
+                Mirrors { security: named.or(beside), main }
+            }
             (None, Some(own)) => Mirrors { security: named.or(own.security), ..own },
             (None, None) => self.of_host(base, &keyring, named, stage)?,
         };
@@ -151,7 +154,7 @@ impl Builder {
             distribution: distribution(recipe.base.as_str())?,
             epoch,
             ids: Ids::default(),
-            locked: false,
+            locked: None,
         })
     }
 
@@ -201,7 +204,8 @@ pub(crate) fn asked(recipe: &Recipe) -> Result<Asked> {
 
 /// What of an archive decides which packages it gives; its key is locked as a file is.
 fn in_words(archive: &coremax_recipe::Archive) -> impl Iterator<Item = String> {
-    let components: Vec<_> = archive.components.iter().map(ToString::to_string).collect();
+    let mut components: Vec<_> = archive.components.iter().map(ToString::to_string).collect();
+    components.sort();
     let pin = archive.pin.map(|pin| format!(", pin {pin}")).unwrap_or_default();
     let rest = format!("{}{pin}", components.join(" "));
     archive.suites.iter().map(move |suite| format!("{}/{suite}: {rest}", archive.name))

@@ -7,17 +7,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use coremax_archive::Selected;
 use coremax_machine::{BootReport, Expect, report};
 use coremax_node_api::update::key::SecretKey;
 use coremax_publish as publishing;
-use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Package, Proven};
+use coremax_publish::{Artefact, Boot, Build, Draft, Existing, Manifest, Proven};
 use coremax_recipe::{Recipe, SecureBoot, Version};
 
 use crate::{
     event::{Event, Observer, Stage, Unit},
     hint::mendable,
-    packages::Packages,
     plan::{IMAGE, MACHINE, Plan},
     run::Outputs,
     steps::{Image, lean},
@@ -267,8 +265,8 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[To
         fingerprint: plan.fingerprint().to_string(),
         machine: plan.steps.iter().find(|step| step.id() == MACHINE).map(|step| step.fingerprint()),
         created: plan.epoch,
-        machine_packages: recorded(&plan.machine),
-        packages: recorded(&plan.packages),
+        machine_packages: plan.machine.to_manifest(),
+        packages: plan.packages.to_manifest(),
         secure_boot: Some(plan.recipe.root.secure_boot.to_string()),
         files: [plan.files.inputs(), plan.keys.inputs()].concat(),
         masked: lean::masked(&plan.recipe),
@@ -276,19 +274,6 @@ fn build_record(plan: &Plan, artefacts: Vec<Artefact>, version: &str, told: &[To
         update: None,
         stages: told.iter().map(Told::manifest).collect(),
     }
-}
-
-fn recorded(packages: &Packages) -> Vec<Package> {
-    let selected = packages.set.selected.iter().zip(&packages.suites);
-    let package = |(selected, suite): (&Selected, &String)| Package {
-        name: selected.package.name.clone(),
-        version: selected.package.version.clone(),
-        architecture: selected.package.architecture.clone(),
-        archive: suite.clone(),
-        size: selected.package.size,
-        sha256: selected.package.digest,
-    };
-    selected.map(package).collect()
 }
 
 /// What the guest must answer for: the recipe's promises, its packages with the plan's versions. A virtual name is

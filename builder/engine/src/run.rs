@@ -112,11 +112,11 @@ pub fn prepare<'a>(
         let news = steps.iter().filter(|step| read.contains(&step.id()) && seen.insert(step.id()));
         let mut whole = true;
         for step in news {
-            if stored.get(step.id()).is_some_and(|entry| !entry.is_whole()) {
+            let damaged = stored.get(step.id()).is_some_and(|entry| !entry.is_whole());
+            if let Some(entry) = damaged.then(|| stored.remove(step.id())).flatten() {
                 Stage::new(step.id(), observer)
                     .warned("what is stored of it is damaged: making it again");
-                store.discard(&step.fingerprint())?;
-                stored.remove(step.id());
+                store.discard(&step.fingerprint(), entry)?;
                 whole = false;
             }
         }
@@ -330,7 +330,10 @@ mod tests {
             (&["a", "c"], &["d"], 3),
         ] {
             damaged.iter().for_each(|id| fs::write(out(id), "").unwrap());
-            also.iter().for_each(|id| store.discard(&Digest::of(id)).unwrap());
+            for fingerprint in also.iter().map(Digest::of) {
+                let entry = store.get(&fingerprint).unwrap();
+                store.discard(&fingerprint, entry).unwrap();
+            }
             let (ended, warned) = (std::sync::Mutex::new(0), std::sync::Mutex::new(0));
             let count = |event| match event {
                 crate::event::Event::Ended { .. } => *ended.lock().unwrap() += 1,

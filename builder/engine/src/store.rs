@@ -62,7 +62,7 @@ pub struct Entry {
     /// Whether it was there before this build.
     pub stored: bool,
     contents: Contents,
-    _used: Arc<File>,
+    used: Arc<File>,
 }
 
 /// How an entry came about.
@@ -127,7 +127,7 @@ impl Store {
         let Kept { record, contents } = serde_json::from_reader(io::BufReader::new(&used)).ok()?;
         self.clock.stamp(&used);
         let out = folder.join("out");
-        Some(Entry { out, record, stored: true, contents, _used: Arc::new(used) })
+        Some(Entry { out, record, stored: true, contents, used: Arc::new(used) })
     }
 
     /// Waits for whoever is making the entry, then returns it or the right to make it.
@@ -141,7 +141,7 @@ impl Store {
         }
         let making = Making { store: self.clone(), fingerprint: *fingerprint, _lock: lock };
         remove(&making.folder())?;
-        self.discard(fingerprint)?;
+        self.remove_entry(fingerprint)?;
         fs::create_dir_all(making.out())
             .with_context(|| format!("making {}", making.out().display()))?;
         Ok(Begun::Ours(making))
@@ -179,7 +179,11 @@ impl Entry {
     /// Whether all is there that the step made: every name, kind, mode, size and time, for little more than a look at
     /// each. Bytes are not read.
     pub fn is_whole(&self) -> bool {
-        Contents::of(&self.out).is_ok_and(|found| found.is_like(&self.contents))
+        match Contents::of(&self.out) {
+            Ok(found) => found.is_like(&self.contents),
+            // What cannot be looked at is not known to be damaged: whoever reads it will hear why.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 }
 
@@ -219,7 +223,7 @@ impl Making {
         fs::rename(&folder, &whole)
             .with_context(|| format!("moving a finished step to {}", whole.display()))?;
         let (out, Kept { record, contents }) = (whole.join("out"), kept);
-        Ok(Entry { out, record, stored: false, contents, _used: Arc::new(used) })
+        Ok(Entry { out, record, stored: false, contents, used: Arc::new(used) })
     }
 }
 
@@ -356,8 +360,14 @@ mod tests {
             .set_len(3)
             .unwrap();
         assert!(!entry.is_whole());
-        drop(entry);
-        store.discard(&fingerprint).unwrap();
+        let late = entry.clone();
+        store.discard(&fingerprint, entry).unwrap();
+        assert!(store.get(&fingerprint).is_none());
+        // Another build saw the same, and comes when it has been made anew.
+        let again = ours(&store, &fingerprint).finish(record()).unwrap();
+        store.discard(&fingerprint, late).unwrap();
+        assert!(store.get(&fingerprint).is_some() && again.is_whole());
+        store.discard(&fingerprint, again).unwrap();
         assert!(store.get(&fingerprint).is_none());
         assert!(names_in(&folder.path().join("going")).is_empty());
     }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use coremax_fetch::{Cache, Fetcher, Input, Transport, file_url};
 
 use crate::{
-    builder::{Builder, inputs},
+    builder::{Builder, explained, inputs},
     event::{Observer, Stage, Unit},
     read::Request,
     run::Step,
@@ -42,7 +42,9 @@ impl Builder {
         }
         wanted.sort();
         wanted.dedup_by_key(|input| input.digest);
-        self.fetch(&wanted, self.inputs.missing(&wanted), observer)?;
+        let fetched = self.fetch(&wanted, self.inputs.missing(&wanted), observer);
+        let locking = requests.first().map(Request::locking);
+        fetched.map_err(|error| explained(error, locking.as_deref()))?;
         let stage = Stage::new("vendor", observer);
         let shelf = Cache::open(folder)?;
         stage.started(

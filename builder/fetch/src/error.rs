@@ -288,6 +288,23 @@ impl Error {
         }
     }
 
+    /// Whether the server has no time for anybody.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        match self {
+            Self::GaveUp { source, .. } => source.is_overloaded(),
+            Self::Status { status, .. } => matches!(status, 429 | 503),
+            _ => false,
+        }
+    }
+
+    /// Whether a place that was asked has no such file (any more), whatever the others said.
+    pub fn is_gone_somewhere(&self) -> bool {
+        match self {
+            Self::NoPlace { failures, .. } => failures.iter().any(Self::is_gone),
+            error => error.is_gone(),
+        }
+    }
+
     /// Whether it is the place that failed: another may do better.
     pub(crate) fn is_of_place(&self) -> bool {
         match self {
@@ -296,6 +313,8 @@ impl Error {
             | Self::Status { .. }
             | Self::Connection { .. }
             | Self::Redirect { .. }
+            // While a place is asked, only one that is a file of this host is read.
+            | Self::Read { .. }
             | Self::GaveUp { .. } => true,
             error => error.is_gone(),
         }

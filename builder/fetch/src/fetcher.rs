@@ -152,12 +152,15 @@ impl Download<'_> {
     fn run(mut self, cache: &Cache, backoff: impl Fn() -> Backoff) -> Result<PathBuf, Error> {
         let mut failures = Vec::new();
         for url in self.dead.last(std::iter::once(&self.input.url).chain(&self.input.others)) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
             self.url = url;
             match self.get(backoff()) {
                 Ok(()) => return self.partial.finish(cache, &self.input.digest),
                 Err(error) if error.is_of_place() => {
                     self.dead.note(url, &error);
-                    if matches!(error, Error::Digest { .. } | Error::Size { .. }) {
+                    if matches!(error, Error::Digest { .. }) {
                         self.partial.restart()?;
                     }
                     failures.push(error);
@@ -165,8 +168,10 @@ impl Download<'_> {
                 Err(error) => return Err(error),
             }
         }
-        // What has come of a file that is somewhere is kept: the next time goes on from there.
-        if failures.iter().all(|error| !matches!(error, Error::GaveUp { .. })) {
+        // What has come is of no use only where no place has the file, or all have another: else the next time goes on
+        // from there.
+        let is_another = |error: &Error| matches!(error, Error::Digest { .. } | Error::Size { .. });
+        if failures.iter().all(|error| error.is_gone() || is_another(error)) {
             self.partial.discard();
         }
         Err(self.input.nowhere(failures))
@@ -183,6 +188,7 @@ impl Download<'_> {
                 // What was there before may have been another file's beginning: once more, from the start.
                 Err(Error::Digest { .. }) if before > 0 && !restarted => {
                     restarted = true;
+                    farthest = 0;
                     self.partial.restart()?;
                 }
                 Err(error @ (Error::Digest { .. } | Error::Size { .. })) => return Err(error),
@@ -226,11 +232,12 @@ impl Download<'_> {
         let Some(mut answer) = answer else {
             return Err(Error::Status { url: redact(url), status: 304 });
         };
-        if answer.offset < self.partial.length() {
-            self.partial.restart()?;
-        }
+        // Before anything is thrown away: what another place has brought may be right.
         if let Some(got) = answer.length.filter(|length| length != size) {
             return Err(self.wrong_size(got));
+        }
+        if answer.offset < self.partial.length() {
+            self.partial.restart()?;
         }
         self.copy(&mut answer.body)
     }
@@ -268,7 +275,9 @@ struct Dead(Mutex<BTreeSet<String>>);
 
 impl Dead {
     fn note(&self, url: &str, error: &Error) {
-        if let (Error::GaveUp { .. }, Some(url)) = (error, Url::parse(url)) {
+        // Files of this host have no server; one that breaks off at one file may serve the others.
+        let is_down = error.is_unreachable() || error.is_overloaded();
+        if let Some(url) = Url::parse(url).filter(|url| is_down && !url.authority.is_empty()) {
             let mut dead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             dead.insert(url.authority.to_owned());
         }

@@ -386,6 +386,24 @@ fn other_places_are_asked_where_one_is_no_good() {
     }
 }
 
+/// A refusal, as of a login that expired, costs nothing that has come.
+#[test]
+fn what_has_come_outlives_a_refusal_and_goes_on_elsewhere() {
+    let file = file();
+    let half = file.len() / 2;
+    let refused = || vec![Reply::Cut(file.clone(), half), Reply::Status(407, String::new())];
+    let dir = tempfile::tempdir().unwrap();
+    let first = Server::start([("/a", refused())]);
+    let error = fetch(dir.path(), &input(&first, "/a", &file)).unwrap_err();
+    assert!(matches!(error, Error::Status { status: 407, .. }), "{error}");
+    let longer = Server::start([("/b", vec![Reply::WithoutRange([&file[..], b"more"].concat())])]);
+    let third = Server::start([("/c", vec![Reply::File(file.clone())])]);
+    let others = vec![format!("{}/b", longer.url), format!("{}/c", third.url)];
+    let wanted = Input { others, ..input(&first, "/a", &file) };
+    assert_eq!(fetch(dir.path(), &wanted).unwrap(), file);
+    assert_eq!(third.requests(), [format!("/c bytes={half}-")]);
+}
+
 /// One that was given up is not waited for again while there are others.
 #[test]
 fn a_dead_place_is_asked_last() {

@@ -79,6 +79,9 @@ pub struct Package {
     pub archive: String,
     /// Length of the .deb.
     pub size: u64,
+    /// What it says that it takes unpacked, in KiB; 0 in manifests that did not say it yet.
+    #[serde(default)]
+    pub installed: u64,
     /// SHA-256 of the .deb.
     pub sha256: Digest,
 }

@@ -246,6 +246,7 @@ pub(crate) mod tests {
                 architecture: "amd64".to_owned(),
                 archive: "bookworm/main".to_owned(),
                 size: 131_000,
+                installed: 340,
                 sha256: Digest::of("less"),
             }],
             files: vec![FileInput {

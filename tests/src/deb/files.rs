@@ -139,7 +139,8 @@ fn entry(path: &str, kind: EntryType, mode: u32, link: &str, content: &[u8]) -> 
     let mut header = Header::new_gnu();
     let slash = if kind == EntryType::Directory { "/" } else { "" };
     let name = format!("./{path}{slash}");
-    // `set_path` would take the prefix away.
+    // `set_path` would take the prefix away; this field holds no more, and its neighbours follow.
+    assert!(name.len() <= 100, "{name} is too long for a header");
     header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
     header.set_entry_type(kind);
     header.set_mode(mode);

@@ -72,10 +72,12 @@ impl Disk {
         let theirs = |line: &&String| !other.table.contains(line);
         let mut lines: Vec<_> =
             self.table.iter().filter(theirs).map(|line| format!("table: {line}")).collect();
-        if lines.is_empty()
-            && let Ok(Some(at)) = self.begin.first_difference(&other.begin)
-        {
-            lines.push(format!("before the partitions: the bytes from {at} on"));
+        match self.begin.first_difference(&other.begin) {
+            Ok(Some(at)) if lines.is_empty() => {
+                lines.push(format!("before the partitions: the bytes from {at} on"));
+            }
+            Ok(_) => {}
+            Err(error) => lines.push(format!("before the partitions: {error}")),
         }
         lines
     }

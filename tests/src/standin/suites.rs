@@ -80,7 +80,7 @@ pub const UPDATES: &[Update] = &[
     Update { name: "iproute2", suites: SECURED, phased: Some(30) },
     Update { name: "less", suites: UPDATED, phased: Some(10) },
     Update { name: "netbase", suites: UPDATED, phased: Some(0) },
-    Update { name: "openssl", suites: SECURED, phased: None },
+    Update { name: "openssl", suites: &[Suite::Security], phased: None },
     Update { name: "linux-generic", suites: SECURED, phased: None },
     Update { name: "linux-headers-generic", suites: SECURED, phased: None },
     Update { name: "linux-image-generic", suites: SECURED, phased: None },

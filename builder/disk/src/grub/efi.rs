@@ -47,10 +47,11 @@ pub fn signed(tools: &Sandbox, signed: &Signed<'_>, config: &str) -> Result<Vec<
     Ok(files)
 }
 
-/// The first of these files that there is; what is wrong with the last where there is none.
+/// The first of these files that there is; what is wrong with the first where there is none.
 fn read_first(tools: &Sandbox, paths: &[&str]) -> Result<Vec<u8>> {
-    let (last, others) = paths.split_last().unwrap_or((&"", &[]));
-    others.iter().find_map(|path| read(tools, path).ok()).map_or_else(|| read(tools, last), Ok)
+    let (first, others) = paths.split_first().unwrap_or((&"", &[]));
+    read(tools, first)
+        .or_else(|error| others.iter().find_map(|path| read(tools, path).ok()).ok_or(error))
 }
 
 /// A GRUB made by `tools`' grub-mkimage, unsigned, with the configuration.

@@ -40,7 +40,7 @@ impl std::error::Error for Malformed {}
 impl Malformed {
     /// What mends it.
     pub(crate) fn hint(&self) -> String {
-        "a lock is not written by hand: take it from version control, or remove it and run coremax lock"
+        "a lock is not written by hand: take it from version control; made anew, it would give accounts other numbers"
             .to_owned()
     }
 
@@ -165,7 +165,9 @@ impl fmt::Display for Lock {
         writeln!(f, "recommends = {}", self.asked.recommends)?;
         list(f, "tools", &self.asked.tools)?;
         list(f, "machine", &self.asked.machine)?;
-        list(f, "archives", &self.asked.archives)?;
+        if !self.asked.archives.is_empty() {
+            list(f, "archives", &self.asked.archives)?;
+        }
         for (table, ids) in [("users", &self.users), ("groups", &self.groups)] {
             writeln!(f, "\n[{table}]")?;
             for (name, id) in ids {

@@ -150,6 +150,8 @@ impl Step for Image {
             .with_json("command line", &self.command_line)
             .with_json("secure boot", &self.secure_boot)
             .with_json("identity", &self.identity)
+            // Where the distribution's row has the loaders' files, which make the ESP.
+            .with("loaders", format!("{:?}", self.loaders))
             // The key is not looked at: what it signs is always the same.
             .with("certificate", self.certificate().unwrap_or_default());
         self.made_of.iter().fold(start, |print, part| print.with_digest("part", part))

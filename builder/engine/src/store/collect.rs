@@ -9,8 +9,11 @@ use anyhow::{Context as _, Result};
 use coremax_fetch::Digest;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Kept, RECORD, Store, names_in, stamp};
-use crate::{lock, space::Removed};
+use super::{Entry, Kept, RECORD, Store, names_in, stamp};
+use crate::{
+    lock::{self, Lock},
+    space::Removed,
+};
 
 /// What came of collecting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +31,8 @@ struct Candidate {
     fingerprint: Digest,
     used: stamp::Stamp,
     bytes: u64,
+    /// It has no record that can be read, and serves nobody.
+    broken: bool,
 }
 
 impl Store {
@@ -35,21 +40,23 @@ impl Store {
     /// those without a record in any case. What a build uses stays, of this process and of others.
     ///
     /// # Errors
-    /// Where something cannot be removed.
+    /// The first thing that cannot be removed; whatever else can has gone then.
     pub fn collect(&self, limit: u64) -> Result<Collected> {
         let mut candidates: Vec<_> = self.candidates();
         candidates.sort_by_key(|candidate| (candidate.used, candidate.fingerprint));
         let bytes = candidates.iter().map(|candidate| candidate.bytes).sum();
         let left = Removed { entries: candidates.len(), bytes };
         let mut collected = Collected { left, ..Collected::default() };
-        let broken = |candidate: &Candidate| candidate.used == stamp::Stamp::default();
+        let mut failure = None;
         for candidate in candidates {
-            if collected.left.bytes <= limit && !broken(&candidate) {
+            if collected.left.bytes <= limit && !candidate.broken {
                 continue;
             }
-            match self.take_away(&candidate.fingerprint)? {
-                None => collected.in_use += 1,
-                Some(removed) => {
+            match self.take_away(&candidate.fingerprint) {
+                // One that is another user's, say, must not keep the others.
+                Err(error) => failure = failure.or(Some(error)),
+                Ok(None) => collected.in_use += 1,
+                Ok(Some(removed)) => {
                     collected.removed =
                         collected.removed.and(Removed { entries: 1, bytes: removed });
                     collected.left.entries -= 1;
@@ -57,15 +64,19 @@ impl Store {
                 }
             }
         }
-        Ok(collected)
+        failure.map_or(Ok(collected), Err)
     }
 
-    /// Removes an entry, whoever uses it: one that is broken serves nobody.
+    /// Removes an entry that is damaged, whoever uses it; not one that somebody has made in its place meanwhile.
     ///
     /// # Errors
     /// Where it cannot be removed.
-    pub fn discard(&self, fingerprint: &Digest) -> Result<()> {
-        self.remove_entry(fingerprint).map(drop)
+    pub fn discard(&self, fingerprint: &Digest, damaged: Entry) -> Result<()> {
+        let _lock = Lock::wait(&self.lock(fingerprint))?;
+        match lock::is_at(&damaged.used, &self.entry(fingerprint).join(RECORD))? {
+            true => self.remove_entry(fingerprint).map(drop),
+            false => Ok(()),
+        }
     }
 
     /// Whether no other process has the store open. From then on others wait until this one ends.
@@ -84,8 +95,10 @@ impl Store {
         let kept =
             fs::read(&record).ok().and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
         match (kept, stamp::of(&record)) {
-            (Some(kept), Some(used)) => Candidate { fingerprint, used, bytes: kept.contents.bytes },
-            _ => Candidate { fingerprint, used: stamp::Stamp::default(), bytes: 0 },
+            (Some(kept), Some(used)) => {
+                Candidate { fingerprint, used, bytes: kept.contents.bytes, broken: false }
+            }
+            _ => Candidate { fingerprint, used: stamp::Stamp::default(), bytes: 0, broken: true },
         }
     }
 
@@ -93,20 +106,27 @@ impl Store {
     fn take_away(&self, fingerprint: &Digest) -> Result<Option<u64>> {
         let record = self.entry(fingerprint).join(RECORD);
         let held = match File::open(&record) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            opened => Some(opened.with_context(|| format!("opening {}", record.display()))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.take_away_unrecorded(fingerprint);
+            }
+            opened => opened.with_context(|| format!("opening {}", record.display()))?,
         };
-        if let Some(held) = &held
-            && (flock(held, FlockOperation::NonBlockingLockExclusive).is_err()
-                || !lock::is_at(held, &record)?)
-        {
-            return Ok(None);
+        let is_ours = flock(&held, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && lock::is_at(&held, &record)?;
+        is_ours.then(|| self.remove_entry(fingerprint)).transpose()
+    }
+
+    /// The same without a record to hold: whoever makes that entry anew holds the maker's lock.
+    fn take_away_unrecorded(&self, fingerprint: &Digest) -> Result<Option<u64>> {
+        let Some(_lock) = Lock::attempt(&self.lock(fingerprint))? else { return Ok(None) };
+        match self.entry(fingerprint).join(RECORD).exists() {
+            true => Ok(None),
+            false => self.remove_entry(fingerprint).map(Some),
         }
-        self.remove_entry(fingerprint).map(Some)
     }
 
     /// It disappears at once, and its bytes then.
-    fn remove_entry(&self, fingerprint: &Digest) -> Result<u64> {
+    pub(super) fn remove_entry(&self, fingerprint: &Digest) -> Result<u64> {
         let entry = self.entry(fingerprint);
         let going = |number| self.folder.join("going").join(format!("{fingerprint}-{number}"));
         let free = (0_u32..).map(going).find(|place| !place.exists()).context("a name")?;

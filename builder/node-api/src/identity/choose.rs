@@ -51,6 +51,8 @@ pub enum Broken {
     /// One cannot be read.
     #[error("the identity in {at} cannot be used: {why}")]
     Unread {
+        /// What kind of place.
+        place: Place,
         /// Where.
         at: String,
         /// Why.
@@ -70,6 +72,9 @@ impl Broken {
     /// What a person at the machine can do.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Unread { place: Place::Kept, .. } => {
+                "as root, `coremax-node reset` makes the machine forget it at the next boot, with all its data"
+            }
             Self::Unread { .. } => {
                 "take that medium out, or make it anew with coremax cluster seed-medium"
             }
@@ -110,7 +115,10 @@ pub fn choose(readings: &[Reading]) -> Result<Option<Choice>, Broken> {
     let Some(first) = readings.first() else { return Ok(None) };
     let document = match &first.document {
         Ok(document) => document.clone(),
-        Err(why) => return Err(Broken::Unread { at: first.at.clone(), why: why.clone() }),
+        Err(why) => {
+            let (place, at) = (first.place, first.at.clone());
+            return Err(Broken::Unread { place, at, why: why.clone() });
+        }
     };
     let others = &readings[1..];
     for other in others.iter().take_while(|other| other.place == first.place) {
@@ -133,7 +141,7 @@ fn agree(first: &Reading, document: &Document, other: &Reading) -> Result<(), Br
     match &other.document {
         Ok(said) if said.agrees(document) => Ok(()),
         Ok(_) => Err(Broken::Two { one, other: at }),
-        Err(why) => Err(Broken::Unread { at, why: why.clone() }),
+        Err(why) => Err(Broken::Unread { place: other.place, at, why: why.clone() }),
     }
 }
 
@@ -141,12 +149,29 @@ fn agree(first: &Reading, document: &Document, other: &Reading) -> Result<(), Br
 mod tests {
     use super::{super::tests::document, *};
 
+    const ORDER: [Place; 6] = [
+        Place::Kept,
+        Place::Smbios,
+        Place::FwCfg,
+        Place::Volume,
+        Place::Cidata,
+        Place::ConfigDrive,
+    ];
+
+    #[test]
+    fn each_place_holds_against_those_after_it() {
+        for (number, first) in ORDER.into_iter().enumerate() {
+            for second in &ORDER[number + 1..] {
+                let found =
+                    choose(&readings(&format!("{second} y 2, {first} x 1"))).unwrap().unwrap();
+                assert_eq!((found.place, found.document.key_id.0[0]), (first, 1), "{second}");
+            }
+        }
+    }
+
     /// `PLACE AT KEY`, where key 0 is a broken document.
     fn readings(text: &str) -> Vec<Reading> {
-        let place = |word: &str| {
-            let all = [Place::Kept, Place::Smbios, Place::FwCfg, Place::Volume, Place::ConfigDrive];
-            all.into_iter().find(|place| place.to_string() == word).unwrap()
-        };
+        let place = |word: &str| ORDER.into_iter().find(|place| place.to_string() == word).unwrap();
         let reading = |words: Vec<&str>| Reading {
             place: place(words[0]),
             at: words[1].to_owned(),

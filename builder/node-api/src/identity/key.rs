@@ -93,8 +93,12 @@ fn hex<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let text = zeroize::Zeroizing::new(self.0.map(|byte| format!("{byte:02x}")).concat());
-        to.serialize_str(&text)
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        let mut text = zeroize::Zeroizing::new([0; 64]);
+        for (pair, byte) in text.chunks_exact_mut(2).zip(&self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        to.serialize_str(std::str::from_utf8(&*text).map_err(serde::ser::Error::custom)?)
     }
 }
 

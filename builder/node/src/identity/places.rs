@@ -2,113 +2,140 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read as _},
-    path::{Path, PathBuf},
+    io::{self, ErrorKind, Read},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
 use coremax_node_api::identity::{FILE, FW_CFG, LABEL, LONGEST, Place, Reading};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+        fsconfig_set_string, fsmount, fsopen,
+    },
+};
+use zeroize::Zeroizing;
 
 use super::{
     smbios,
     volume::{HEAD, Label},
 };
-use crate::init::mounts;
-
 /// What is said where none of them has anything.
 pub(crate) const TRIED: &str = "no SMBIOS string of type 11, no fw_cfg file, no volume labelled COREMAX, cidata or \
     config-2 has an identity; `coremax cluster seed-medium` makes one";
-const STRINGS: &str = "/sys/firmware/dmi/entries";
+/// The tables as firmware has them; what is below `entries` there takes a module that nothing loads.
+const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
+/// Bytes of the tables, at most. Set by us: servers with a hundred memory modules have 20 kB.
+const TABLES_MAX: u64 = 1 << 20;
 const QEMU: &str = "/sys/firmware/qemu_fw_cfg/by_name";
-/// Where a volume is looked into.
-const AT: &str = "/run/coremax/medium";
 /// Volumes by label, upper and lower case being one, and what kind of place each is.
 const VOLUMES: [(&str, Place); 3] =
     [(LABEL, Place::Volume), ("cidata", Place::Cidata), ("config-2", Place::ConfigDrive)];
-/// Block devices that hold no medium.
-const NO_MEDIA: [&str; 6] = ["loop", "ram", "zram", "dm-", "fd", "md"];
+/// Block devices that sticks, CDs and config drives are: what a network brings is somebody else's.
+const MEDIA: [&str; 7] = ["sd", "sr", "vd", "nvme", "mmcblk", "xvd", "hd"];
 
-/// What every place has, those that have nothing left out.
+/// What every place has, those that have nothing left out. Where a machine has kept its identity no volume is looked into any
+/// more: by then others attach theirs.
 ///
 /// # Errors
 /// Where this machine cannot be looked at, which says nothing of any place.
 pub(crate) fn read(kept: &Path) -> Result<Vec<Reading>> {
     let kept = file(Place::Kept, kept);
+    let is_kept = kept.as_ref().is_some_and(|reading| reading.document.is_ok());
     let fw_cfg = file(Place::FwCfg, &Path::new(QEMU).join(FW_CFG).join("raw"));
-    let told = kept.into_iter().chain(fw_cfg).chain(strings(Path::new(STRINGS)));
-    Ok(told.chain(volumes()?).collect())
+    let volumes = if is_kept { Vec::new() } else { volumes()? };
+    let told = kept.into_iter().chain(strings(Path::new(TABLES))).chain(fw_cfg);
+    Ok(told.chain(volumes).collect())
 }
 
 /// A file that is the document; nothing where it is not there.
 fn file(place: Place, path: &Path) -> Option<Reading> {
-    let at = path.display().to_string();
-    match bounded(path) {
+    let opened = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let read = opened.map_err(io::Error::from).and_then(|file| bounded(&mut File::from(file)));
+    reading(place, path.display().to_string(), read)
+}
+
+fn reading(place: Place, at: String, read: io::Result<Zeroizing<Vec<u8>>>) -> Option<Reading> {
+    match read {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(Reading { place, at, document: Err(error.to_string()) }),
         Ok(bytes) => Some(Reading::of(place, at, &bytes)),
     }
 }
 
-/// One byte more than a document has at most, so that a longer one is seen to be.
-fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
+/// One byte more than a document has at most, so that a longer one is seen to be. Never moved, so that it can be cleared.
+fn bounded(file: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    bytes.truncate(length);
     Ok(bytes)
 }
 
-/// The structures of type 11: folders `11-0`, `11-1` and so on.
-fn strings(entries: &Path) -> Vec<Reading> {
-    let names = fs::read_dir(entries).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_strings = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("11-"))
-    };
-    names.filter(is_strings).filter_map(|path| string(&path.join("raw"))).collect()
-}
-
-fn string(path: &Path) -> Option<Reading> {
-    let (place, at) = (Place::Smbios, path.display().to_string());
-    // A machine without strings of ours is no worse for one that cannot be read.
-    Some(match smbios::document(&fs::read(path).ok()?)? {
-        Ok(bytes) => Reading::of(place, at, &bytes),
-        Err(why) => Reading { place, at, document: Err(why) },
-    })
+/// The strings of SMBIOS that are ours.
+fn strings(tables: &Path) -> Vec<Reading> {
+    let at = || tables.display().to_string();
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = File::open(tables).and_then(|file| file.take(TABLES_MAX).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            vec![Reading { place: Place::Smbios, at: at(), document: Err(error.to_string()) }]
+        }
+        Ok(_) => {
+            let documents = smbios::documents(&bytes).into_iter();
+            let reading = |document: Result<Zeroizing<Vec<u8>>, String>| match document {
+                Ok(bytes) => Reading::of(Place::Smbios, at(), &bytes),
+                Err(why) => Reading { place: Place::Smbios, at: at(), document: Err(why) },
+            };
+            documents.map(reading).collect()
+        }
+    }
 }
 
 /// Every labelled volume that has our file.
 fn volumes() -> Result<Vec<Reading>> {
     let devices = fs::read_dir("/sys/class/block").context("listing the block devices")?;
     let names = devices.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let media = names.filter(|name| !NO_MEDIA.iter().any(|prefix| name.starts_with(prefix)));
+    let media = names.filter(|name| MEDIA.iter().any(|prefix| name.starts_with(prefix)));
     Ok(media.filter_map(|name| volume(&Path::new("/dev").join(name))).collect())
 }
 
 fn volume(device: &Path) -> Option<Reading> {
     let mut head = Vec::with_capacity(HEAD);
+    // Without its first sectors nothing says that it would be ours.
     File::open(device).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
     let label = Label::parse(&head)?;
     let is_ours = |(text, _): &&(&str, Place)| text.eq_ignore_ascii_case(&label.text);
     let (_, place) = *VOLUMES.iter().find(is_ours)?;
     let at = format!("{} ({})", device.display(), label.text);
-    match within(device, &label) {
-        Ok(None) => None,
-        Ok(Some(bytes)) => Some(Reading::of(place, at, &bytes)),
-        Err(error) => Some(Reading { place, at, document: Err(format!("{error:#}")) }),
-    }
+    reading(place, at, within(device, &label))
 }
 
-/// Our file in a volume, if it has one.
-fn within(device: &Path, label: &Label) -> Result<Option<Vec<u8>>> {
-    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mounts::folder(Path::new(AT))?;
-    mount(device, AT, label.kind, flags, None)
-        .with_context(|| format!("mounting it as {}", label.kind))?;
-    let read = bounded(&Path::new(AT).join(FILE));
-    unmount(AT, UnmountFlags::DETACH).with_context(|| format!("unmounting {AT}"))?;
-    match read {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).with_context(|| format!("reading {FILE}")),
+/// Our file in a volume. It is mounted where nobody else sees it, and whatever lies in it, a plain file alone is opened.
+fn within(device: &Path, label: &Label) -> io::Result<Zeroizing<Vec<u8>>> {
+    let volume = fsopen(label.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&volume, "source", device)?;
+    fsconfig_set_flag(&volume, "ro")?;
+    fsconfig_create(&volume)?;
+    let bare = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let root = fsmount(&volume, FsMountFlags::FSMOUNT_CLOEXEC, bare)?;
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat2(&root, FILE, flags, Mode::empty(), within)?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other(format!("{FILE} is no plain file")));
     }
+    bounded(&mut File::from(file))
 }
 
 #[cfg(test)]
@@ -116,21 +143,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_read_from_every_structure() {
+    fn tables_that_are_not_there_say_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let structure = |text: &str| [&[11, 5, 0, 0, 1][..], text.as_bytes(), &[0, 0]].concat();
-        for (name, bytes) in [
-            ("11-0", structure("of another program")),
-            ("11-1", structure("coremax-identity:e30=")),
-            ("1-0", structure("coremax-identity:e30=")),
-        ] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-            fs::write(folder.path().join(name).join("raw"), bytes).unwrap();
-        }
-        let readings = strings(folder.path());
-        assert_eq!(readings.len(), 1);
-        assert!(readings[0].at.ends_with("11-1/raw") && readings[0].document.is_err());
         assert_eq!(strings(&folder.path().join("none")), []);
+        let document = strings(folder.path()).remove(0).document;
+        assert!(document.is_err(), "a folder cannot be read, which is no silence");
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_document_has() {
+        let mut endless = io::repeat(b' ');
+        assert_eq!(bounded(&mut endless).unwrap().len(), LONGEST + 1);
+        let mut text: &[u8] = b"short";
+        assert_eq!(**bounded(&mut text).unwrap(), *b"short");
     }
 
     #[test]

@@ -89,8 +89,15 @@ mod tests {
         fn foreign_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..600),
             descriptor in prop::collection::vec(any::<u8>(), 0..80),
+            fat in any::<bool>(),
         ) {
             let mut head = bytes;
+            if fat && head.len() >= 512 {
+                for (at, part) in [(66, &b")"[..]), (82, b"FAT32"), (510, &[0x55, 0xaa])] {
+                    head[at..at + part.len()].copy_from_slice(part);
+                }
+            }
+            Label::parse(&head);
             head.resize(ISO, 0);
             head.extend(b"\x01CD001");
             head.extend(descriptor);

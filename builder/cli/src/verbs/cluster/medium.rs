@@ -34,10 +34,9 @@ pub(super) fn make(
     };
     let output = output.map_or_else(|| path.with_extension("seed.img"), Path::to_owned);
     let medium = if config_drive { Medium::ConfigDrive } else { Medium::Seed };
-    for_its_owner(&output)?;
-    medium::make(&document, medium, &output)?;
+    lay(&document, medium, &output, &[path, &file])?;
     Ok(format!(
-        "{}: key {} of cluster {}, and in {}; both are secret",
+        "{}: key {} of cluster {}, which is in {} too; both are secret: keep them out of version control",
         output.display(),
         document.key_id,
         document.cluster,
@@ -67,12 +66,25 @@ fn new(roster: &Roster, file: &Path) -> Result<Document> {
     Ok(document)
 }
 
-/// A file that nobody else reads, before there is anything in it.
-fn for_its_owner(image: &Path) -> Result<()> {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    let make = || {
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(image)?;
-        fs::set_permissions(image, mode)
+/// Writes the volume for its owner alone, whole or not at all, and over neither of these.
+fn lay(document: &Document, medium: Medium, output: &Path, spare: &[&Path]) -> Result<()> {
+    let failed = || format!("making {}", output.display());
+    let is_same = |other: &&&Path| match (output.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(two)) => one == two,
+        _ => output == **other,
     };
-    make().with_context(|| format!("making {}", image.display()))
+    if let Some(other) = spare.iter().find(is_same) {
+        bail!(
+            "{} is what the volume is made from: name another file with --output",
+            other.display()
+        );
+    }
+    let folder = output.parent().filter(|folder| *folder != Path::new(""));
+    // Nobody else may read a file that tempfile makes.
+    let image =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(failed)?;
+    medium::make(document, medium, image.path())?;
+    image.as_file().sync_all().with_context(failed)?;
+    image.persist(output).with_context(failed)?;
+    Ok(())
 }

@@ -124,7 +124,13 @@ impl Node {
 
     /// Becomes part of what is formed. A node that comes late prepares itself like the others before.
     fn join_in(&mut self, seed: NodeKey, formation: Formation, phase: Phase) {
-        let is_the_seed_s = formation.seed == seed && formation.cluster == self.config.cluster;
+        let Some(roster) = &self.roster else { return };
+        // An honest seed has the generation that the roster says, and was no seed in an epoch to come: who follows one that
+        // says otherwise would be out of the operator's reach.
+        let is_the_seed_s = formation.seed == seed
+            && formation.cluster == self.config.cluster
+            && formation.generation == roster.seed_generation()
+            && formation.edition.epoch <= self.saved.edition.epoch;
         if is_the_seed_s && self.is_free_for(formation) && self.saved.phase >= Phase::Prepared {
             self.saved.promise = Some(formation);
             self.saved.phase = self.saved.phase.max(phase);

@@ -47,7 +47,10 @@ impl Seeds {
         }
         if self.all.len() - self.told >= HEARD_MAX {
             let heard = self.all.iter().enumerate().skip(self.told);
-            let mut others = heard.filter(|(_, seed)| Some(**seed) != self.kept);
+            // Nor the one whose answer may be on its way.
+            let is_spared =
+                |at: usize, seed: SocketAddr| at == self.asked || Some(seed) == self.kept;
+            let mut others = heard.filter(|(at, seed)| !is_spared(*at, **seed));
             let Some((oldest, _)) = others.next() else { return false };
             self.all.remove(oldest);
             if oldest < self.asked {
@@ -81,6 +84,19 @@ mod tests {
                 assert!(seeds.hear(at(number)));
                 assert_eq!((seeds.asked(), seeds.all.len()), (Some(at(kept)), HEARD_MAX));
             }
+        }
+    }
+
+    #[test]
+    fn the_one_that_is_asked_is_heard_out() {
+        for asked in 1..=8 {
+            let mut seeds = Seeds::new(Vec::new());
+            (1..=8).for_each(|number| assert!(seeds.hear(at(number))));
+            while seeds.asked() != Some(at(asked)) {
+                seeds.next();
+            }
+            (100..200).for_each(|number| assert!(seeds.hear(at(number))));
+            assert_eq!(seeds.asked(), Some(at(asked)));
         }
     }
 

@@ -111,9 +111,10 @@ impl Seed {
         let generation = self.roster.seed_generation();
         let is_given_up = report.promise.is_some_and(|promise| promise.generation < generation);
         let is_part = report.phase >= Phase::Deploying && !is_given_up;
+        self.elsewhere.retain(|_, at| now.mono.saturating_sub(*at) <= ELSEWHERE_FOR);
         if !is_part || self.saved.fired.is_some() {
             self.elsewhere.remove(&key);
-        } else if self.elsewhere.len() < CANDIDATES_MAX {
+        } else if self.elsewhere.contains_key(&key) || self.elsewhere.len() < CANDIDATES_MAX {
             self.elsewhere.insert(key, now.mono);
         }
     }
