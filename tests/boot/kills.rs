@@ -3,9 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -121,28 +120,14 @@ fn moment(event: &Value) -> Option<Moment> {
     }
 }
 
-/// One package less, so that there is something to fetch.
+/// One package of the image less, so that there is something to fetch. The cache has those of other stories too.
 fn forget_a_download(stage: &Stage) -> Outcome {
-    let smallest = downloads(&stage.cache.join("inputs/sha256")).into_iter().min();
-    smallest.map_or(Ok(()), |(_, path)| fs::remove_file(path).map_err(|e| e.to_string()))
-}
-
-/// The .debs below a folder, each with its length.
-fn downloads(folder: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = |path: PathBuf| match fs::metadata(&path) {
-        Ok(found) if found.is_dir() => downloads(&path),
-        Ok(found) if is_deb(&path) => vec![(found.len(), path)],
-        _ => Vec::new(),
-    };
-    entries.flat_map(|entry| below(entry.path())).collect()
-}
-
-/// An index is there to plan with, and is no package.
-fn is_deb(path: &Path) -> bool {
-    let mut start = [0; 8];
-    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && &start == b"!<arch>\n"
+    let manifest = json(&stage.latest().join("manifest.json"))?;
+    let packages = manifest["packages"].as_array().ok_or("a manifest without packages")?;
+    let smallest = packages.iter().min_by_key(|package| package["size"].as_u64());
+    let digest = smallest.and_then(|package| package["sha256"].as_str()).ok_or("no package")?;
+    let path = stage.cache.join("inputs/sha256").join(&digest[..2]).join(digest);
+    fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The names of the steps whose results are in the store.

@@ -334,8 +334,8 @@ mod tests {
 
     #[test]
     fn accounts_have_one_number_on_all_bases() {
-        let locks =
-            [lock(&[], "root = 0\nada = 1000"), lock(&[], "root = 0\nbob = 1000\neve = 1001")];
+        let of = |users| lock(&["bookworm"], users);
+        let locks = [of("root = 0\nada = 1000"), of("root = 0\nbob = 1000\neve = 1001")];
         let ids = ids_of(locks.iter()).users;
         let shown: Vec<_> = ids.iter().map(|(name, id)| format!("{name}={id}")).collect();
         assert_eq!(shown, ["ada=1000", "eve=1001", "root=0"], "bob's number is ada's here");
