@@ -129,7 +129,7 @@ pub(crate) fn snapshot(stage: &Stage) -> Outcome {
     let mirrors = ["--mirror", &now.url, "--security-mirror", &now.url];
     let build = [&BUILD[..], &mirrors].concat();
     let run = || ran(stage.command(&cache, &build));
-    complained(&run(), &["zlib1g", "[lock] snapshot", "coremax lock --update"])?;
+    complained(&run(), &["zlib1g", "[lock] snapshot", "lock recipes/locked.toml --update"])?;
     let named = |text: &str| {
         text.replace("[kernel]", &format!("[lock]\nsnapshot = \"{}\"\n[kernel]", then.url))
     };
