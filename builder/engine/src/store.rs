@@ -361,13 +361,13 @@ mod tests {
             .unwrap();
         assert!(!entry.is_whole());
         let late = entry.clone();
-        store.discard(&fingerprint, entry).unwrap();
+        store.discard(&fingerprint, &entry).unwrap();
         assert!(store.get(&fingerprint).is_none());
         // Another build saw the same, and comes when it has been made anew.
         let again = ours(&store, &fingerprint).finish(record()).unwrap();
-        store.discard(&fingerprint, late).unwrap();
+        store.discard(&fingerprint, &late).unwrap();
         assert!(store.get(&fingerprint).is_some() && again.is_whole());
-        store.discard(&fingerprint, again).unwrap();
+        store.discard(&fingerprint, &again).unwrap();
         assert!(store.get(&fingerprint).is_none());
         assert!(names_in(&folder.path().join("going")).is_empty());
     }

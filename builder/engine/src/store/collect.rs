@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be removed.
-    pub fn discard(&self, fingerprint: &Digest, damaged: Entry) -> Result<()> {
+    pub fn discard(&self, fingerprint: &Digest, damaged: &Entry) -> Result<()> {
         let _lock = Lock::wait(&self.lock(fingerprint))?;
         match lock::is_at(&damaged.used, &self.entry(fingerprint).join(RECORD))? {
             true => self.remove_entry(fingerprint).map(drop),
