@@ -7,6 +7,7 @@ pub mod boot_test;
 pub mod early_boot;
 pub mod env;
 pub mod guid;
+mod hex;
 pub mod identity;
 pub mod join;
 mod line;

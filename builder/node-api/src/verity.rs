@@ -14,7 +14,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::guid::Guid;
+use crate::{guid::Guid, hex};
 
 pub use superblock::{NotASuperblock, Superblock};
 
@@ -90,13 +90,13 @@ impl Salt {
 
 impl fmt::Display for RootHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
 impl fmt::Display for Salt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("-") } else { f.write_str(&hex(&self.0)) }
+        if self.0.is_empty() { f.write_str("-") } else { f.write_str(&hex::encode(&self.0)) }
     }
 }
 
@@ -116,7 +116,7 @@ impl FromStr for RootHash {
     type Err = NotHex;
 
     fn from_str(text: &str) -> Result<Self, NotHex> {
-        let bytes = unhex(text).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let bytes = hex::decode_32(text);
         bytes.map(Self).ok_or_else(|| NotHex::RootHash(shortened(text)))
     }
 }
@@ -125,7 +125,7 @@ impl FromStr for Salt {
     type Err = NotHex;
 
     fn from_str(text: &str) -> Result<Self, NotHex> {
-        let bytes = if text == "-" { Some(Vec::new()) } else { unhex(text) };
+        let bytes = if text == "-" { Some(Vec::new()) } else { hex::decode(text) };
         let salt = bytes.filter(|_| !text.is_empty()).and_then(|bytes| Self::new(bytes).ok());
         salt.ok_or_else(|| NotHex::Salt(shortened(text)))
     }
@@ -157,17 +157,6 @@ impl From<Salt> for String {
     fn from(salt: Salt) -> Self {
         salt.to_string()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of hexadecimal digits in either case; nothing for any other text.
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
-    let pairs = digits.filter(|digits| digits.len() % 2 == 0)?;
-    pairs.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).ok()).collect()
 }
 
 /// As much of a text as an error should quote.

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Guard, Guards, Hardware};
 use crate::{
     guid::Guid,
+    hex,
     roster::{Name, Roster},
 };
 
@@ -235,10 +236,7 @@ impl FromStr for NodeKey {
     type Err = NotANodeKey;
 
     fn from_str(text: &str) -> Result<Self, NotANodeKey> {
-        let digit = |at: usize| char::from(*text.as_bytes().get(at)?).to_digit(16);
-        let byte = |at: usize| u8::try_from(digit(2 * at)? << 4 | digit(2 * at + 1)?).ok();
-        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-        let key = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+        let key = hex::decode_32(text);
         key.map(Self).ok_or_else(|| NotANodeKey(text.chars().take(80).collect()))
     }
 }
