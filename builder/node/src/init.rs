@@ -23,7 +23,7 @@ mod furnish;
 mod grow;
 mod handover;
 mod modules;
-pub(crate) mod mounts;
+mod mounts;
 mod reset;
 mod root;
 mod search;
