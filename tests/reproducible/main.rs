@@ -12,7 +12,9 @@ use std::{
     process::ExitCode,
 };
 
-use coremax_tests::{Outcome, Ran, Sentence, cache, differences, expect, project, run_in, tell};
+use coremax_tests::{
+    Outcome, Ran, Sentence, cache, differences, expect, full, is_same, project, run_in, tell,
+};
 
 const STORY: &[Sentence<Stage>] = &[
     ("two builds of one lock on different hosts make the same bytes", sealed),
@@ -71,52 +73,35 @@ fn a_planted_difference_is_named(stage: &Stage) -> Outcome {
 /// The store has the steps of the planted build: of those, the site layer's and what is made of it are not this one's.
 fn limit(stage: &Stage) -> Outcome {
     let locked = Locked::of("sealed", |node| node.to_owned())?;
-    let (cache, output) = (text(&stage.path("cache")), stage.path("limited"));
-    let fixed = [
-        "build",
-        &locked.recipe(),
-        "--locked",
-        "--no-test",
-        "--cache",
-        &cache,
-        "-o",
-        &text(&output),
-    ];
-    let ran = locked.run(&[&fixed, &VERSION[..], &["--cache-limit", "0B"]].concat());
+    let (cache, output) = (stage.path("cache"), stage.path("limited"));
+    let ran = locked.build(&cache, &output, &["--cache-limit", "0B"]);
     succeeded(&ran)?;
     expect(ran.err.contains("4 steps long unused"), || format!("not so:\n{}", ran.err))?;
     let [here, limited] = [stage.path("here"), output].map(|output| artefacts(&output));
     for (here, limited) in here?.iter().zip(&limited?) {
-        let same = fs::read(here).and_then(|here| Ok(here == fs::read(limited)?));
-        expect(same.map_err(|e| e.to_string())?, || format!("{} differs", limited.display()))?;
+        expect(is_same(here, limited)?, || format!("{} differs", limited.display()))?;
     }
     // What it used is there: in another folder, it is only copied.
-    let again = text(&stage.path("limited-again"));
-    let ran = locked.run(&[&fixed[..7], &[&again], &VERSION].concat());
+    let ran = locked.build(&cache, &stage.path("limited-again"), &[]);
     succeeded(&ran)?;
     expect(!ran.err.contains("squashfs"), || format!("it ran again:\n{}", ran.err))
 }
 
 fn plain(stage: &Stage) -> Outcome {
-    in_full()?;
+    full()?;
     let locked = Locked::of("plain", |node| format!("{node}\n[root]\nverity = false\n"))?;
     build_here(stage, &locked, "here")?;
     compare(stage, &locked)
 }
 
 fn large(stage: &Stage) -> Outcome {
-    in_full()?;
+    full()?;
     let locked = Locked::of("openstack-controller", |_| {
         let recipe = coremax_tests::repository().join("recipes/openstack-controller.toml");
         fs::read_to_string(recipe).unwrap_or_default()
     })?;
     build_here(stage, &locked, "here")?;
     compare(stage, &locked)
-}
-
-fn in_full() -> Outcome {
-    let wanted = std::env::var_os("COREMAX_FULL").is_some();
-    expect(wanted, || "skipped: it takes minutes; COREMAX_FULL=1 tells it".into())
 }
 
 /// Builds the lock on the other host, and looks for what differs.
@@ -130,15 +115,9 @@ fn compare(stage: &Stage, locked: &Locked) -> Outcome {
     expect(names(&here) == names(&others), || format!("{here:?} became {others:?}"))?;
     let mut found = Vec::new();
     for (here, there) in here.iter().zip(&others) {
-        let same = fs::read(here)
-            .and_then(|here| Ok(here == fs::read(there)?))
-            .map_err(|e| e.to_string())?;
-        match same {
-            true => {}
-            false => {
-                let told = if is_disk(here) { differences(here, there)? } else { Vec::new() };
-                found.push(format!("{}: the bytes; {}", here.display(), told.join("\n")));
-            }
+        if !is_same(here, there)? {
+            let told = if is_disk(here) { differences(here, there)? } else { Vec::new() };
+            found.push(format!("{}: the bytes; {}", here.display(), told.join("\n")));
         }
     }
     expect(found.is_empty(), || format!("these differ:\n{}", found.join("\n")))
@@ -150,18 +129,7 @@ fn build_here(stage: &Stage, locked: &Locked, name: &str) -> Outcome {
     let _ = fs::remove_dir_all(cache.join("store"));
     let _ = fs::remove_dir_all(&output);
     other::copy_downloads(&coremax_tests::cache(), &cache)?;
-    let cache = text(&cache);
-    let fixed = [
-        "build",
-        &locked.recipe(),
-        "--locked",
-        "--no-test",
-        "--cache",
-        &cache,
-        "-o",
-        &text(&output),
-    ];
-    succeeded(&locked.run(&[&fixed, &VERSION[..]].concat()))
+    succeeded(&locked.build(&cache, &output, &[]))
 }
 
 /// What a build made, but for what says how long it took.
@@ -205,6 +173,13 @@ impl Locked {
 
     fn recipe(&self) -> String {
         format!("recipes/{}.toml", self.name)
+    }
+
+    /// Builds it to the byte, of the version that all builds here are of.
+    fn build(&self, cache: &Path, output: &Path, more: &[&str]) -> Ran {
+        let (recipe, cache, output) = (self.recipe(), text(cache), text(output));
+        let fixed = ["build", &recipe, "--locked", "--no-test", "--cache", &cache, "-o", &output];
+        self.run(&[&fixed, &VERSION[..], more].concat())
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

@@ -34,15 +34,18 @@ pub fn differences(one: &Path, two: &Path) -> Result<Vec<String>, String> {
         };
         lines.extend(in_slice(name, slice, other)?);
     }
-    if lines.is_empty() && !is_same(&images)? {
+    if lines.is_empty() && !is_same(images[0], images[1])? {
         lines.push("no partition, but the image's own bytes".to_owned());
     }
     Ok(lines)
 }
 
 /// Whether two files have the same bytes.
-fn is_same(files: &[&Path; 2]) -> Result<bool, String> {
-    let [one, two] = files.map(|file| fs::read(file).map_err(|e| e.to_string()));
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn is_same(one: &Path, two: &Path) -> Result<bool, String> {
+    let [one, two] = [one, two].map(|file| fs::read(file).map_err(|e| e.to_string()));
     Ok(one? == two?)
 }
 

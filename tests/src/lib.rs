@@ -16,7 +16,7 @@ use std::{
 
 use coremax_sandbox::{Cmd, Error, Output, Sandbox};
 
-pub use differ::differences;
+pub use differ::{differences, is_same};
 pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;
