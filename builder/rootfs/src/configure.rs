@@ -6,8 +6,9 @@
 //!
 //! Scripts run in a sandbox on the tree: no network, no way to a running service manager, a fixed
 //! environment. Programs that cost much and leave nothing of use in an image are covered by an
-//! empty one, as a mount that leaves no trace in the tree.
+//! empty one, as a mount that leaves no trace in the tree; bytecode is compiled [at the end](bytecode).
 
+mod bytecode;
 mod order;
 mod report;
 mod stubs;
@@ -23,6 +24,7 @@ use coremax_sandbox::{Cmd, Sandbox};
 
 use crate::{Deb, Error, tree::Tree};
 
+use bytecode::Bytecode;
 use order::Installed;
 use report::Report;
 use stubs::Stubs;
@@ -65,7 +67,10 @@ pub struct Configuring<'a> {
 struct Job<'a> {
     tree: Tree,
     options: &'a Configure,
+    /// For what comes after the scripts: theirs without the recorder.
+    plain: Sandbox,
     sandbox: Sandbox,
+    bytecode: Option<Bytecode>,
     log_path: &'a Path,
     log: File,
     /// The version of the tree's dpkg.
@@ -85,17 +90,22 @@ pub fn configure(
 ) -> Result<(), Error> {
     let opened = Tree::open(tree)?;
     let stubs = Stubs::place(&opened, &options.skip, log)?;
+    let bytecode = Bytecode::place(&opened, log)?;
     let packages = order::read(&opened)?;
+    let plain = stubs.cover(Sandbox::tree(tree));
     let job = Job {
         tree: opened,
         options,
-        sandbox: stubs.cover(Sandbox::tree(tree)),
+        sandbox: bytecode.iter().fold(plain.clone(), |sandbox, calls| calls.record(sandbox)),
+        plain,
+        bytecode,
         log_path: log,
         log: open_log(log)?,
         dpkg: packages.iter().find(|p| p.name == "dpkg").map_or("", |p| &p.version).to_owned(),
     };
     let configured = job.run(&packages, progress);
     stubs.remove(&job.tree)?;
+    job.bytecode.iter().for_each(Bytecode::remove);
     configured.and_then(|()| job.check_finished())
 }
 
@@ -111,7 +121,22 @@ impl Job<'_> {
         self.run_preinsts(packages)?;
         self.unpack_left()?;
         self.configure_essential(packages, &mut progress)?;
-        self.dpkg_configure(&["-a"], &mut progress)
+        self.dpkg_configure(&["-a"], &mut progress)?;
+        self.compile_bytecode()
+    }
+
+    fn compile_bytecode(&self) -> Result<(), Error> {
+        let Some(bytecode) = &self.bytecode else { return Ok(()) };
+        let command = |program: &str, sandbox: &Sandbox| self.command(program, sandbox);
+        let Some(command) = bytecode.carry_out(self.plain.clone(), command)? else { return Ok(()) };
+        let begin = "compiling Python's bytecode\n";
+        self.note(begin)?;
+        command.run().map(drop).map_err(|source| match source {
+            coremax_sandbox::Error::Failed { .. } => {
+                self.script_failed("the packages", "compiling bytecode", begin)
+            }
+            source => failed("py3compile", source),
+        })
     }
 
     /// `preinst install` of every package, those that another's preinst counts on first.
@@ -257,6 +282,8 @@ impl Job<'_> {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
             .env("SOURCE_DATE_EPOCH", self.options.epoch.to_string())
+            // Else a script leaves bytecode that depends on which module it met first.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir("/"))
     }
 

@@ -30,7 +30,7 @@ const EPOCH: u64 = 1_760_000_000;
 /// A server with a kernel, and packages with scripts of many kinds.
 const PACKAGES: &str = "linux-image-amd64,initramfs-tools,zstd,systemd,systemd-sysv,systemd-resolved,\
     libpam-systemd,udev,dbus,kmod,openssh-server,chrony,iproute2,ca-certificates,locales,sudo,\
-    e2fsprogs,less,nano,apt";
+    e2fsprogs,less,nano,apt,python3-yaml,python3-dbus";
 
 /// What may differ: a path (`*` stands for anything), how, and why.
 const ALLOWED: &[(&str, Allowed, &str)] = &[

@@ -57,13 +57,15 @@ impl Stubs {
     }
 }
 
-fn write(path: &Path, script: &str) -> Result<PathBuf, Error> {
+/// Writes a script that may be run.
+pub(super) fn write(path: &Path, script: &str) -> Result<PathBuf, Error> {
     let written = fs::write(path, script)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
     let failed = |source| Error::Host { operation: "writing", path: path.to_owned(), source };
     written.map(|()| path.to_owned()).map_err(failed)
 }
 
-fn relative(path: &Path) -> &Path {
+/// The path from the tree's top.
+pub(super) fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
