@@ -12,6 +12,7 @@ mod bytecode;
 mod order;
 mod report;
 mod stubs;
+mod units;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,6 +29,7 @@ use bytecode::Bytecode;
 use order::Installed;
 use report::Report;
 use stubs::Stubs;
+use units::Units;
 
 /// How to configure.
 #[derive(Debug, Clone)]
@@ -67,7 +69,7 @@ pub struct Configuring<'a> {
 struct Job<'a> {
     tree: Tree,
     options: &'a Configure,
-    /// For what comes after the scripts: theirs without the recorder.
+    /// For what is no script.
     plain: Sandbox,
     sandbox: Sandbox,
     bytecode: Option<Bytecode>,
@@ -91,12 +93,13 @@ pub fn configure(
     let opened = Tree::open(tree)?;
     let stubs = Stubs::place(&opened, &options.skip, log)?;
     let bytecode = Bytecode::place(&opened, log)?;
+    let units = Units::place(&opened, log)?;
     let packages = order::read(&opened)?;
     let plain = stubs.cover(Sandbox::tree(tree));
     let job = Job {
         tree: opened,
         options,
-        sandbox: bytecode.iter().fold(plain.clone(), |sandbox, calls| calls.record(sandbox)),
+        sandbox: for_scripts(plain.clone(), units.as_ref(), bytecode.as_ref()),
         plain,
         bytecode,
         log_path: log,
@@ -105,8 +108,15 @@ pub fn configure(
     };
     let configured = job.run(&packages, progress);
     stubs.remove(&job.tree)?;
+    units.iter().for_each(Units::remove);
     job.bytecode.iter().for_each(Bytecode::remove);
     configured.and_then(|()| job.check_finished())
+}
+
+/// With what answers scripts instead of programs that cost much.
+fn for_scripts(sandbox: Sandbox, units: Option<&Units>, bytecode: Option<&Bytecode>) -> Sandbox {
+    let sandbox = units.into_iter().fold(sandbox, |sandbox, units| units.cover(sandbox));
+    bytecode.into_iter().fold(sandbox, |sandbox, calls| calls.record(sandbox))
 }
 
 fn open_log(path: &Path) -> Result<File, Error> {
@@ -196,7 +206,8 @@ impl Job<'_> {
         if self.options.left.is_empty() {
             return Ok(());
         }
-        let mut sandbox = self.sandbox.clone();
+        // A file that is covered could not be replaced.
+        let mut sandbox = self.plain.clone();
         let mut paths = Vec::new();
         for (number, deb) in self.options.left.iter().enumerate() {
             let path = PathBuf::from(format!("/run/packages/{number}.deb"));

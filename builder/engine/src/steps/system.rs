@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changes when the same packages make another tree.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 /// The step's name.
 pub(crate) const ID: &str = "system";
 /// The tree's name in the step's output.

@@ -58,7 +58,7 @@ impl Stubs {
 }
 
 /// Writes a script that may be run.
-pub(super) fn write(path: &Path, script: &str) -> Result<PathBuf, Error> {
+pub(super) fn write(path: &Path, script: impl AsRef<[u8]>) -> Result<PathBuf, Error> {
     let written = fs::write(path, script)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
     let failed = |source| Error::Host { operation: "writing", path: path.to_owned(), source };
