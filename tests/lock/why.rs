@@ -33,5 +33,5 @@ pub(crate) fn tells(stage: &Stage) -> Outcome {
     )?;
     let ids = |text: &str| text.replacen("\"_chrony\" = ", "\"_chrony\" = 3", 1);
     let system = stage.with("recipes/locked.lock", ids, || why("system"));
-    said(&system.out, &["system runs again", "ids"])
+    said(&system.out, &["system runs again", "user _chrony "])
 }

@@ -4,6 +4,8 @@
 //! CACHE/last/<recipe>.<base>.json    of each step, its fingerprint and what went into it, as the last build had it
 //! ```
 
+mod parts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -17,18 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     builder::Builder,
-    differences::differences,
-    fingerprint::{Fingerprint, Part, Value},
+    fingerprint::{Part, Value},
     plan::Plan,
     run::Step,
 };
+use parts::{changes, is_of};
 
 /// Where it is kept, below the cache.
 pub(crate) const LAST: &str = "last";
-/// Names of a list that are told one by one, at most. Ours: half a screen.
-const MOST: usize = 12;
-/// What a build gives its image, and a plan does not have.
-const OF_A_BUILD: [&str; 2] = ["version", "certificate"];
 
 /// What the steps of a build read, by step.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +111,18 @@ impl Last {
             let line = "runs: all that it reads is as in the last build, but what it made is stored no longer";
             return say(depth, format!("{} {line}", step.id()));
         }
-        let now = step.reads();
-        let changes: Vec<_> = before.changes(&now).collect();
+        let reads = step.reads();
+        let was_made = |value: &Value| self.maker(value);
+        let is_made = |value: &Value| maker(steps, value).map(Step::id);
+        let changes = changes((&before.parts, &was_made), (reads.parts(), &is_made));
+        if changes.is_empty() {
+            return say(
+                depth,
+                format!("{} runs again: it reads the same in another order", step.id()),
+            );
+        }
+        let changes: Vec<_> =
+            changes.into_iter().filter(|change| !change.is_of_a_build()).collect();
         if changes.is_empty() {
             let line = "runs for another version or signature alone, if a build wants them";
             return say(depth, format!("{} {line}", step.id()));
@@ -122,13 +130,12 @@ impl Last {
         say(depth, format!("{} runs again:", step.id()));
         told.insert(step.id());
         let mut deeper = Vec::new();
-        for (was, part) in changes {
-            let made_by = |step: &&dyn Step| is_of(&part.value, &step.fingerprint());
-            match steps.iter().map(AsRef::as_ref).find(made_by) {
+        for change in changes {
+            // What has only come or gone is this step's own matter, and no reason for the step that made it to run.
+            let made = change.was.zip(change.now).and_then(|(_, now)| maker(steps, &now.value));
+            match made {
                 Some(other) => deeper.push(other),
-                None => changed(was.map(|was| &was.value), part)
-                    .into_iter()
-                    .for_each(|line| say(depth + 1, line)),
+                None => change.told().into_iter().for_each(|line| say(depth + 1, line)),
             }
         }
         for other in deeper {
@@ -139,105 +146,99 @@ impl Last {
             }
         }
     }
-}
 
-impl Read {
-    /// What is read now and was another value, or was not there; but for what each build gives its image.
-    fn changes<'a>(
-        &'a self,
-        now: &'a Fingerprint,
-    ) -> impl Iterator<Item = (Option<&'a Part>, &'a Part)> {
-        let parts = now.parts().iter().enumerate().map(|(number, part)| {
-            (self.parts.get(number).filter(|was| was.label == part.label), part)
-        });
-        parts.filter(|(was, part)| {
-            !OF_A_BUILD.contains(&part.label.as_str())
-                && was.is_none_or(|was| was.value != part.value)
-        })
+    /// The step that made a value in the last build.
+    fn maker(&self, value: &Value) -> Option<&str> {
+        let made = self.steps.iter().find(|(_, step)| is_of(value, &step.fingerprint));
+        made.map(|(id, _)| id.as_str())
     }
 }
 
-/// Whether a value is this fingerprint, as itself or in JSON.
-fn is_of(value: &Value, fingerprint: &Digest) -> bool {
-    match value {
-        Value::Digest(digest) => digest == fingerprint,
-        Value::Text(text) => text.trim_matches('"') == fingerprint.to_string(),
-        Value::List(_) => false,
-    }
-}
-
-/// In words, what has become of a value.
-fn changed(was: Option<&Value>, now: &Part) -> Vec<String> {
-    match (was, &now.value) {
-        (_, _) if matches!(now.label.as_str(), "identity" | "salt") => {
-            vec!["the UUIDs in it, which are made of the system's fingerprint".to_owned()]
-        }
-        (Some(Value::List(was)), Value::List(now)) => listed(was, now),
-        (Some(Value::Text(was)), Value::Text(text)) => {
-            vec![format!("the {}: {was} -> {text}", now.label)]
-        }
-        (None, _) => vec![format!("the {}, which the last build did not have", now.label)],
-        _ => vec![format!("the {}", now.label)],
-    }
-}
-
-/// What of a list has come, gone or changed, as much of it as fits.
-fn listed(was: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
-    let mut lines = differences(was, now);
-    if lines.len() > MOST {
-        let more = lines.len() - MOST;
-        lines.truncate(MOST);
-        lines.push(format!("and {more} more"));
-    }
-    if lines.is_empty() {
-        lines.push("packages of the same versions with other bytes".to_owned());
-    }
-    lines
+/// The step of a plan that makes a value.
+fn maker<'a>(steps: &'a [Box<dyn Step>], value: &Value) -> Option<&'a dyn Step> {
+    steps.iter().map(AsRef::as_ref).find(|step| is_of(value, &step.fingerprint()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use coremax_fetch::Digest;
 
-    fn list(text: &str) -> BTreeMap<String, String> {
-        let pairs = text.split_whitespace().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    use super::*;
+    use crate::{event::Stage, fingerprint::Fingerprint, run::Outputs};
+
+    /// A step that reads texts by label, and the outputs of others.
+    struct Reader(&'static str, Fingerprint);
+
+    impl Step for Reader {
+        fn id(&self) -> &'static str {
+            self.0
+        }
+        fn description(&self) -> String {
+            String::new()
+        }
+        fn reads(&self) -> Fingerprint {
+            self.1.clone()
+        }
+        fn needs(&self) -> &[&'static str] {
+            &[]
+        }
+        fn run(&self, _: &Outputs, _: &Path, _: &Stage<'_>) -> Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    /// Steps of a line each: a name, and what it reads; a label alone is that of a step before it.
+    fn steps(text: &'static str) -> Vec<Box<dyn Step>> {
+        let mut made: BTreeMap<&str, Digest> = BTreeMap::new();
+        let mut steps: Vec<Box<dyn Step>> = Vec::new();
+        for line in text.split("; ") {
+            let (id, reads) = line.split_once(": ").unwrap();
+            let print = reads.split(' ').fold(Fingerprint::new(id, 1), |print, part| {
+                match part.split_once('=') {
+                    Some((label, value)) => print.with(label, value),
+                    None => print.with_digest("part", &made[part]),
+                }
+            });
+            made.insert(id, print.clone().finish());
+            steps.push(Box::new(Reader(id, print)));
+        }
+        steps
     }
 
     #[test]
-    fn a_change_is_told_in_words() {
-        let long = "f".repeat(64);
-        for (label, was, now, want) in [
+    fn what_is_told_is_what_came_went_and_changed() {
+        let last = "system: ids=1; site: system name=a; image: system site line=x";
+        for (now, want) in [
             (
-                "packages",
-                Value::List(list("a=1 b=1 c=1")),
-                Value::List(list("a=2 b=1 d=1")),
-                vec!["a 1 -> 2", "c 1 removed", "d 1 added"],
+                last,
+                "image runs: all that it reads is as in the last build, but what it made is stored no longer",
             ),
             (
-                "brought along",
-                Value::List(list("m=x")),
-                Value::List([("m".to_owned(), long)].into()),
-                vec!["m has changed"],
+                "system: ids=2; site: system name=a; image: system site line=x",
+                "image runs again:|  system runs again:|    the ids: 1 -> 2|  site runs again:|    system (see above)",
             ),
             (
-                "command line",
-                Value::Text("[\"quiet\"]".into()),
-                Value::Text("[]".into()),
-                vec!["the command line: [\"quiet\"] -> []"],
+                "system: ids=1; site: system name=a; image: site system line=x",
+                "image runs again: it reads the same in another order",
             ),
             (
-                "node program",
-                Value::Digest(Digest::of("a")),
-                Value::Digest(Digest::of("b")),
-                vec!["the node program"],
+                "system: ids=1; site: system name=a; image: system site line=x version=2",
+                "image runs for another version or signature alone, if a build wants them",
             ),
+            (
+                "system: ids=1; site: system name=a; image: site line=x",
+                "image runs again:|  what system makes, which is read no longer",
+            ),
+            (
+                "system: ids=1; site: system name=b; more: a=b; image: more system site",
+                "image runs again:|  what more makes, which the last build did not have\
+                 |  the line: x, which is read no longer|  site runs again:|    the name: a -> b",
+            ),
+            ("new: a=b; image: new", "new runs: the last build had no such step"),
         ] {
-            let part = Part { label: label.to_owned(), value: now };
-            assert_eq!(changed(Some(&was), &part), want, "{label}");
+            let (last, now) = (Last::of(&steps(last)), steps(now));
+            let asked = if want.starts_with("new") { &now[0] } else { now.last().unwrap() };
+            assert_eq!(last.compare(&now, asked.as_ref()).join("|"), want);
         }
-        let many: BTreeMap<_, _> = (0..30).map(|n| (format!("p{n:02}"), String::new())).collect();
-        let told = listed(&BTreeMap::new(), &many);
-        assert_eq!((told.len(), told.last().map(String::as_str)), (MOST + 1, Some("and 18 more")));
     }
 }

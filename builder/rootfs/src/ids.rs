@@ -48,6 +48,17 @@ impl Ids {
         Ok(Accounts::load(&Tree::open(tree)?)?.ids())
     }
 
+    /// Each in words: `user NAME` or `group NAME`, and its number.
+    pub fn listed(&self) -> BTreeMap<String, String> {
+        let kinds = [("user", &self.users), ("group", &self.groups)];
+        let words = |(kind, ids): (&'static str, &BTreeMap<String, u32>)| {
+            let word =
+                move |(name, id): (&String, &u32)| (format!("{kind} {name}"), id.to_string());
+            ids.iter().map(word).collect::<Vec<_>>()
+        };
+        kinds.into_iter().flat_map(words).collect()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.groups.is_empty()

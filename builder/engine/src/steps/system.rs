@@ -51,7 +51,9 @@ impl Step for System {
         let print = if self.merges_usr { print } else { print.with("merges usr", "no") };
         match self.ids.is_empty() {
             true => print,
-            false => print.with_json("ids", &(&self.ids.users, &self.ids.groups)),
+            false => print
+                .with_json("ids", &(&self.ids.users, &self.ids.groups))
+                .listed(self.ids.listed()),
         }
     }
 
