@@ -24,7 +24,7 @@ def forget_steps(cache):
     """Empties the step store but for the tools trees, whose making is told apart."""
     for record in glob.glob(f"{cache}/store/*/step.json"):
         with open(record) as file:
-            if json.load(file)["step"] not in ("tools", "machine"):
+            if json.load(file).get("step") not in ("tools", "machine"):
                 shutil.rmtree(os.path.dirname(record))
 
 

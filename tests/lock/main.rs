@@ -3,6 +3,7 @@
 //!
 //! One program without the harness, since each sentence stands on what the one before has made.
 
+mod adopted;
 mod refused;
 mod why;
 
@@ -15,8 +16,9 @@ use std::{
 use coremax_sandbox::{Cmd, Sandbox};
 use coremax_tests::{Outcome, Ran, Sentence, cache, coremax, expect, project, ran, tell};
 
-const STORY: [Sentence<Stage>; 15] = [
+const STORY: [Sentence<Stage>; 17] = [
     ("a recipe is locked, with every package, id and input, and no mirror", locks),
+    ("a build of the lock does not make the system again", adopted::is_stored),
     ("locking again changes nothing", locks_the_same),
     ("one package is moved, and nothing else", moves_one),
     ("a locked plan asks no archive", asks_no_archive),
@@ -28,6 +30,7 @@ const STORY: [Sentence<Stage>; 15] = [
     ("what a locked build reads is gathered, and listed", gathers),
     ("a file that is missing or changed there is refused by name", refused::spoilt),
     ("with an empty cache and no network, a build and its boot need nothing else", builds_offline),
+    ("and its system is what locking has made, to the last file", adopted::is_the_same),
     ("nor does it to boot the result again elsewhere", boots_offline),
     ("accounts have the numbers that the lock says", ids_are_pinned),
     ("a plan says why a step runs again", why::tells),

@@ -8,6 +8,7 @@ mod tree;
 
 use std::{fs, path::Path};
 
+use coremax_fetch::Digest;
 use coremax_sandbox::{Cmd, Sandbox};
 
 use crate::failed;
@@ -40,13 +41,25 @@ pub fn differences(one: &Path, two: &Path) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
+/// The differences between two trees of files, a line each: `path: what`.
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn tree_differences(one: &Path, two: &Path) -> Result<Vec<String>, String> {
+    let (one, two) = (Tree::of(one)?, Tree::of(two)?);
+    Ok(one.differences(&two).collect())
+}
+
 /// Whether two files have the same bytes.
 ///
 /// # Errors
 /// Where one cannot be read.
 pub fn is_same(one: &Path, two: &Path) -> Result<bool, String> {
-    let [one, two] = [one, two].map(|file| fs::read(file).map_err(|e| e.to_string()));
-    Ok(one? == two?)
+    let digest = |file: &Path| {
+        let opened = fs::File::open(file).and_then(Digest::of_reader);
+        opened.map_err(|e| format!("{}: {e}", file.display()))
+    };
+    Ok(digest(one)? == digest(two)?)
 }
 
 /// Those of one partition, layer by layer where it has several.

@@ -16,7 +16,7 @@ use std::{
 
 use coremax_sandbox::{Cmd, Error, Output, Sandbox};
 
-pub use differ::{differences, is_same};
+pub use differ::{differences, is_same, tree_differences};
 pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use coremax_archive::{Side, Universe, distribution, from_control, resolve_keeping};
 use coremax_fetch::Input;
 use coremax_recipe::{Base, Recipe};
-use coremax_rootfs::{Deb, Ids, SERVICES, USERS};
+use coremax_rootfs::{Deb, Ids, SERVICES, USERS, are_pinned};
 
 use crate::{
     builder::Builder,
@@ -19,7 +19,9 @@ use crate::{
     plan::{Plan, Resolved},
     read::{self, Request},
     resolve::{Archive, asked, request_for},
-    steps::{site, system},
+    run::Step as _,
+    steps::{System, site, system},
+    store::Entry,
 };
 
 /// Which packages of a lock may move.
@@ -67,10 +69,14 @@ impl Builder {
             inputs: files::digests(&recipe)?,
             packages: locked::join([&resolved.packages, &resolved.tools, &resolved.machine])?,
         };
-        let ids = self.ids(&Plan::new(number(recipe, &resolved.ids), resolved)?, observer)?;
+        let system = resolved.system();
+        let plan = Plan::new(number(recipe, &resolved.ids), resolved)?;
+        let (ids, made) = self.ids(&plan, observer)?;
         lock.users.extend(ids.users);
         lock.groups.extend(ids.groups);
         lock.write(&path)?;
+        // A cache that cannot be written only costs the time.
+        let _ = self.adopt(&System { ids: lock.ids(), ..system }, &made);
         stage.ended(format!("{}, {} packages", path.display(), lock.packages.len()), None);
         Ok(Changes::between(before.as_ref(), &lock))
     }
@@ -194,18 +200,28 @@ impl Builder {
         Ok(kept)
     }
 
-    /// The numbers of all accounts of what a plan builds.
-    fn ids(&self, plan: &Plan, observer: Observer<'_>) -> Result<Ids> {
+    /// The numbers of all accounts of what a plan builds, and its system.
+    fn ids(&self, plan: &Plan, observer: Observer<'_>) -> Result<(Ids, Entry)> {
         let wanted = if plan.recipe.users.is_empty() { system::ID } else { site::ID };
         let outputs = self.run(&plan.steps, &[system::ID, wanted], &[], observer);
         let outputs = outputs.with_context(|| format!("building {}", plan.recipe.name))?;
-        let mut ids = Ids::of(&outputs.path(system::ID, system::TREE))?;
+        let made = outputs.entry(system::ID).context("the system was not made")?;
+        let mut ids = Ids::of(&made.out.join(system::TREE))?;
         if wanted == site::ID {
             let laid = Ids::of(&outputs.path(site::ID, site::LAYER))?;
             ids.users.extend(laid.users);
             ids.groups.extend(laid.groups);
         }
-        Ok(ids)
+        Ok((ids, made.clone()))
+    }
+
+    /// Stores what was made to learn the numbers also as what a build of the lock makes: no script knows which numbers are
+    /// pinned, and all have come to theirs.
+    fn adopt(&self, locked: &System, made: &Entry) -> Result<()> {
+        match are_pinned(&made.out.join(system::TREE), &locked.ids)? {
+            true => self.store.alias(&locked.fingerprint(), made),
+            false => Ok(()),
+        }
     }
 }
 

@@ -60,6 +60,18 @@ pub(crate) struct Resolved {
     pub(crate) locked: Option<String>,
 }
 
+impl Resolved {
+    /// The step that makes the system of it.
+    pub(crate) fn system(&self) -> System {
+        System {
+            packages: self.packages.clone(),
+            epoch: self.epoch,
+            ids: self.ids.clone(),
+            merges_usr: self.distribution.needs_usr_links,
+        }
+    }
+}
+
 /// The last step of every plan that makes something for the user.
 pub(crate) const IMAGE: &str = "image";
 /// The tools tree with QEMU and firmware.
@@ -68,11 +80,11 @@ pub(crate) const MACHINE: &str = "machine";
 impl Plan {
     /// The steps from the recipe and what was resolved for it.
     pub(crate) fn new(recipe: Recipe, resolved: Resolved) -> Result<Self> {
-        let Resolved { distribution, packages, tools, machine, epoch, ids, locked } = resolved;
+        let system = resolved.system();
+        let Resolved { distribution, packages, tools, machine, epoch, locked, .. } = resolved;
         let merges_usr = distribution.needs_usr_links;
         let tools = Tools { id: "tools", packages: tools, merges_usr };
         let bench = Tools { id: MACHINE, packages: machine.clone(), merges_usr };
-        let system = System { packages: packages.clone(), epoch, ids, merges_usr };
         let identity = Identity::new(recipe.name.as_str(), &system.fingerprint());
         let site = Site::new(&recipe, system.fingerprint(), &identity, epoch)?;
         let (files, keys) = (site.files().clone(), Files::keys_of(&recipe)?);

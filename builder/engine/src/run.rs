@@ -116,7 +116,7 @@ pub fn prepare<'a>(
             if let Some(entry) = damaged.then(|| stored.remove(step.id())).flatten() {
                 Stage::new(step.id(), observer)
                     .warned("what is stored of it is damaged: making it again");
-                store.discard(&step.fingerprint(), &entry)?;
+                store.discard(&entry)?;
                 whole = false;
             }
         }
@@ -332,7 +332,7 @@ mod tests {
             damaged.iter().for_each(|id| fs::write(out(id), "").unwrap());
             for fingerprint in also.iter().map(Digest::of) {
                 let entry = store.get(&fingerprint).unwrap();
-                store.discard(&fingerprint, &entry).unwrap();
+                store.discard(&entry).unwrap();
             }
             let (ended, warned) = (std::sync::Mutex::new(0), std::sync::Mutex::new(0));
             let count = |event| match event {

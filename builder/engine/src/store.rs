@@ -3,7 +3,7 @@
 //! ```text
 //! store/<fingerprint>/out/        what the step made: files and trees
 //! store/<fingerprint>/step.json   which step, how long, how much; its time says when the entry was used last,
-//!                                 and it is locked, shared, by whoever uses the entry
+//!                                 and it is locked, shared, by whoever uses the entry; see `alias` for another kind
 //! store/<fingerprint>.lock        held by whoever makes the entry, and removed by its holder
 //! store/making/<fingerprint>/     an entry in the making, renamed when it is whole
 //! store/going/<fingerprint>-N/    an entry that is being removed
@@ -14,6 +14,7 @@
 //! makes it and the other waits. What a killed build left in `making`, and its locks, are thrown away by the
 //! next one that needs that entry, or by [`Store::sweep`].
 
+mod alias;
 mod collect;
 mod contents;
 mod stamp;
@@ -61,8 +62,12 @@ pub struct Entry {
     pub record: Record,
     /// Whether it was there before this build.
     pub stored: bool,
+    /// The one that it was made under.
+    fingerprint: Digest,
     contents: Contents,
     used: Arc<File>,
+    /// The alias by which it was found, held like itself.
+    _alias: Option<Arc<File>>,
 }
 
 /// How an entry came about.
@@ -122,12 +127,17 @@ impl Store {
 
     /// The entry, if it is there with its record. This counts as a use of it.
     pub fn get(&self, fingerprint: &Digest) -> Option<Entry> {
+        self.entry_of(fingerprint).or_else(|| self.follow(fingerprint))
+    }
+
+    /// The entry that was made under this fingerprint.
+    fn entry_of(&self, fingerprint: &Digest) -> Option<Entry> {
         let folder = self.entry(fingerprint);
         let used = lock::share(&folder.join(RECORD))?;
         let Kept { record, contents } = serde_json::from_reader(io::BufReader::new(&used)).ok()?;
         self.clock.stamp(&used);
-        let out = folder.join("out");
-        Some(Entry { out, record, stored: true, contents, used: Arc::new(used) })
+        let (out, fingerprint, used) = (folder.join("out"), *fingerprint, Arc::new(used));
+        Some(Entry { out, record, stored: true, fingerprint, contents, used, _alias: None })
     }
 
     /// Waits for whoever is making the entry, then returns it or the right to make it.
@@ -208,10 +218,18 @@ impl Making {
     /// # Errors
     /// Where it cannot be written.
     pub fn finish(self, record: Record) -> Result<Entry> {
-        let folder = self.folder();
         let contents = Contents::of(&self.out()).context("measuring what a step made")?;
         let kept = Kept { record, contents };
-        fs::write(folder.join(RECORD), serde_json::to_vec_pretty(&kept)?)
+        let (out, fingerprint) =
+            (self.store.entry(&self.fingerprint).join("out"), self.fingerprint);
+        let (used, Kept { record, contents }) = (Arc::new(self.appear(&kept)?), kept);
+        Ok(Entry { out, record, stored: false, fingerprint, contents, used, _alias: None })
+    }
+
+    /// Makes it appear with this for a record, which is returned, held.
+    fn appear(self, record: &impl Serialize) -> Result<File> {
+        let folder = self.folder();
+        fs::write(folder.join(RECORD), serde_json::to_vec_pretty(record)?)
             .context("writing a step's record")?;
         // What is there counts as whole for ever, and so it must be, after a power cut too.
         let synced = File::open(&folder).and_then(|at| Ok(syncfs(at)?));
@@ -222,8 +240,7 @@ impl Making {
         let whole = self.store.entry(&self.fingerprint);
         fs::rename(&folder, &whole)
             .with_context(|| format!("moving a finished step to {}", whole.display()))?;
-        let (out, Kept { record, contents }) = (whole.join("out"), kept);
-        Ok(Entry { out, record, stored: false, contents, used: Arc::new(used) })
+        Ok(used)
     }
 }
 
@@ -361,13 +378,13 @@ mod tests {
             .unwrap();
         assert!(!entry.is_whole());
         let late = entry.clone();
-        store.discard(&fingerprint, &entry).unwrap();
+        store.discard(&entry).unwrap();
         assert!(store.get(&fingerprint).is_none());
         // Another build saw the same, and comes when it has been made anew.
         let again = ours(&store, &fingerprint).finish(record()).unwrap();
-        store.discard(&fingerprint, &late).unwrap();
+        store.discard(&late).unwrap();
         assert!(store.get(&fingerprint).is_some() && again.is_whole());
-        store.discard(&fingerprint, &again).unwrap();
+        store.discard(&again).unwrap();
         assert!(store.get(&fingerprint).is_none());
         assert!(names_in(&folder.path().join("going")).is_empty());
     }

@@ -88,6 +88,19 @@ pub fn pin_ids(tree: &Path, pins: &Ids) -> Result<(), Error> {
     accounts.save(&opened)
 }
 
+/// Whether every account of a tree is pinned, and to the number that it has. Then a build with these pins comes to this
+/// same tree, whichever of them it was built with: each account moves to where it is.
+///
+/// # Errors
+/// Where the tree's accounts cannot be read.
+pub fn are_pinned(tree: &Path, pins: &Ids) -> Result<bool, Error> {
+    let Ids { users, groups } = Ids::of(tree)?;
+    let are = |have: &BTreeMap<String, u32>, pins: &BTreeMap<String, u32>| {
+        have.iter().all(|(name, id)| pins.get(name) == Some(id))
+    };
+    Ok(are(&users, &pins.users) && are(&groups, &pins.groups))
+}
+
 /// What takes the place of a number.
 pub(crate) fn moved(moves: &Moves, id: u32) -> u32 {
     moves.get(&id).copied().unwrap_or(id)
@@ -208,6 +221,25 @@ mod tests {
         let error =
             moves(&numbers("a=100 b=101"), &numbers("a=200 b=200")).unwrap_err().to_string();
         assert!(error.contains("are to have the number 200"), "{error}");
+    }
+
+    #[test]
+    fn all_are_pinned_or_not() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("etc")).unwrap();
+        fs::write(tree.path().join("etc/passwd"), "a:x:100:100::/:\nb:x:101:100::/:\n").unwrap();
+        fs::write(tree.path().join("etc/group"), "a:x:100:\n").unwrap();
+        for (users, groups, want) in [
+            ("a=100 b=101", "a=100", true),
+            ("a=100 b=101 gone=102", "a=100 gone=102", true),
+            ("a=100 b=102", "a=100", false),
+            ("a=100 b=101", "a=101", false),
+            ("a=100", "a=100", false),
+            ("a=100 b=101", "", false),
+        ] {
+            let pins = Ids { users: numbers(users), groups: numbers(groups) };
+            assert_eq!(are_pinned(tree.path(), &pins).unwrap(), want, "{users} | {groups}");
+        }
     }
 
     proptest! {

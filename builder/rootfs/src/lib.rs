@@ -28,7 +28,7 @@ pub use clean::clean;
 pub use configure::{Configure, Configuring, SKIPPED, configure};
 pub use deb::{Control, ControlFile, Deb};
 pub use error::Error;
-pub use ids::{Ids, pin_ids};
+pub use ids::{Ids, are_pinned, pin_ids};
 pub use overlay::{Placed, link, overlay, place};
 pub use settings::{Settings, apply_settings};
 pub use stanza::Stanza;

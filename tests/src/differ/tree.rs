@@ -9,6 +9,13 @@ use std::{
 };
 
 use coremax_fetch::Digest;
+use rustix::{
+    fs::{lgetxattr, llistxattr},
+    io::Errno,
+};
+
+/// Bytes of a list of attributes' names, and of a value, at most. Set by Linux (XATTR_SIZE_MAX).
+const MAX_ATTRIBUTES: usize = 65536;
 
 /// Its files by path.
 pub(super) struct Tree(BTreeMap<String, Found>);
@@ -23,6 +30,8 @@ struct Found {
     time: i64,
     /// Of a file the digest, of a link where it leads to.
     content: String,
+    /// Extended ones by name, as far as the file system keeps them: capabilities, access lists.
+    attributes: BTreeMap<String, Vec<u8>>,
 }
 
 impl Tree {
@@ -63,11 +72,13 @@ impl Found {
         let mode = format!("mode {:o} and {:o}", self.mode, other.mode);
         let owner = format!("owner {:?} and {:?}", self.owner, other.owner);
         let time = format!("time {} and {}", self.time, other.time);
+        let attributes = format!("attributes {:?} and {:?}", self.attributes, other.attributes);
         let what = [
             (self.content != other.content, "content".to_owned()),
             (self.mode != other.mode, mode),
             (self.owner != other.owner, owner),
             (self.time != other.time, time),
+            (self.attributes != other.attributes, attributes),
         ];
         let what: Vec<_> =
             what.into_iter().filter_map(|(differs, what)| differs.then_some(what)).collect();
@@ -89,9 +100,26 @@ fn walk(folder: &Path, below: &str, files: &mut BTreeMap<String, Found>) -> std:
             walk(&path, &format!("{name}/"), files)?;
         }
         let (mode, owner, time) = (found.mode(), (found.uid(), found.gid()), found.mtime());
-        files.insert(name, Found { mode, owner, time, content });
+        let attributes = attributes(&path)?;
+        files.insert(name, Found { mode, owner, time, content, attributes });
     }
     Ok(())
+}
+
+fn attributes(path: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut names = vec![0; MAX_ATTRIBUTES];
+    let length = match llistxattr(path, &mut names) {
+        Err(Errno::NOTSUP) => 0,
+        found => found?,
+    };
+    let mut attributes = BTreeMap::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let mut value = vec![0; MAX_ATTRIBUTES];
+        let length = lgetxattr(path, &name, &mut value)?;
+        attributes.insert(name, value[..length].to_vec());
+    }
+    Ok(attributes)
 }
 
 fn walk_fat(
@@ -115,7 +143,8 @@ fn walk_fat(
             Digest::of(&bytes).to_string()
         };
         let time = seconds(entry.modified());
-        files.insert(name, Found { mode: 0, owner: (0, 0), time, content });
+        let (mode, owner, attributes) = (0, (0, 0), BTreeMap::new());
+        files.insert(name, Found { mode, owner, time, content, attributes });
     }
     Ok(())
 }

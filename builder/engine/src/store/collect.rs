@@ -71,10 +71,11 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be removed.
-    pub fn discard(&self, fingerprint: &Digest, damaged: &Entry) -> Result<()> {
-        let _lock = Lock::wait(&self.lock(fingerprint))?;
-        match lock::is_at(&damaged.used, &self.entry(fingerprint).join(RECORD))? {
-            true => self.remove_entry(fingerprint).map(drop),
+    pub fn discard(&self, damaged: &Entry) -> Result<()> {
+        let made = &damaged.fingerprint;
+        let _lock = Lock::wait(&self.lock(made))?;
+        match lock::is_at(&damaged.used, &self.entry(made).join(RECORD))? {
+            true => self.remove_entry(made).map(drop),
             false => Ok(()),
         }
     }
@@ -97,6 +98,9 @@ impl Store {
         match (kept, stamp::of(&record)) {
             (Some(kept), Some(used)) => {
                 Candidate { fingerprint, used, bytes: kept.contents.bytes, broken: false }
+            }
+            (None, Some(used)) if self.is_alias(&fingerprint) => {
+                Candidate { fingerprint, used, bytes: 0, broken: false }
             }
             _ => Candidate { fingerprint, used: stamp::Stamp::default(), bytes: 0, broken: true },
         }
