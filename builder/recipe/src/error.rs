@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use coremax_toml_text::{Place, Source, Wrong, nearest, suggestion, what_is_wrong};
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use crate::values::PartName;
+use crate::values::{Base, PartName};
 
 /// What is wrong with a recipe.
 pub type Mistakes = coremax_toml_text::Mistakes<Error>;
@@ -142,7 +142,10 @@ impl Error {
                 let near = nearest(&path.file_name()?.to_string_lossy(), known)?;
                 Some(format!("did you mean `{near}`?"))
             }
-            Self::Missing { key: "base", .. } => Some("write base = \"debian-12\"".to_owned()),
+            Self::Missing { key: "base", .. } => {
+                let bases = Base::all().iter().map(|base| format!("base = \"{base}\""));
+                Some(format!("write {}", bases.collect::<Vec<_>>().join(" or ")))
+            }
             Self::Missing { key, .. } => Some(format!("write {key} = \"...\"")),
             Self::Twice { at, first, .. } | Self::Contradiction { at, first, .. } => {
                 // In one file both places are underlined.

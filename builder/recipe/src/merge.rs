@@ -361,7 +361,7 @@ mod tests {
         );
         assert_eq!(
             wrong(&[], "name = \"a\""),
-            "a.toml:1:1: the recipe says no `base` (write base = \"debian-12\")"
+            "a.toml:1:1: the recipe says no `base` (write base = \"debian-12\" or base = \"ubuntu-22.04\")"
         );
         let part = "summary = \"b\"\nbase = \"debian-12\"";
         assert_eq!(

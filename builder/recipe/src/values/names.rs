@@ -111,9 +111,9 @@ names! {
     /// What messages and files call an additional archive.
     ArchiveName: "an archive's name", "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
         "write lower-case letters, digits and inner hyphens";
-    /// A suite or codename of an archive: `bookworm-backports`.
+    /// A suite or codename of an archive: `stable-backports`.
     SuiteName: "a suite", "[A-Za-z0-9][A-Za-z0-9.+_-]*(/[A-Za-z0-9][A-Za-z0-9.+_-]*)*",
-        "write it as in `bookworm-backports`";
+        "write it as in `stable-backports`";
     /// A component of a suite: `main`.
     ComponentName: "a component", "[A-Za-z0-9][A-Za-z0-9.+_-]*(/[A-Za-z0-9][A-Za-z0-9.+_-]*)*",
         "write it as in `main`";

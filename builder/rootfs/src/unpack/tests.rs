@@ -114,7 +114,10 @@ fn a_package_is_unpacked_as_dpkg_does() {
     assert_eq!(read("etc/a.conf.dpkg-new"), "setting");
     assert!(!tree.join("etc/a.conf").exists());
     assert_eq!(read("usr/lib/a.so"), "library");
-    assert_eq!(fs::read_link(tree.join("lib")).unwrap(), Path::new("usr/lib"));
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        let link = fs::read_link(tree.join(name)).unwrap();
+        assert_eq!(link, Path::new("usr").join(name), "merged whatever the package has");
+    }
     assert_eq!(fs::read_link(tree.join("usr/bin/link")).unwrap(), Path::new("/absent"));
     assert_eq!(found("usr/bin/a").ino(), found("usr/bin/same").ino());
     for (path, mode) in [("usr/bin/a", 0o4755), ("var/private", 0o700), ("var", 0o755)] {
