@@ -1,9 +1,10 @@
 //! Two builds of one lock make the same bytes, however different the hosts: another path of repository and cache, another
 //! user, umask, time zone, locale and number of processors, and a clock that is a year ahead.
 //!
-//! The clock is the builder's own: programs in its sandbox see the host's, some minutes later. `COREMAX_FULL=1` builds a plain
-//! root and the openstack-controller too.
+//! `COREMAX_FULL=1` builds a plain root and the openstack-controller too.
 
+mod alike;
+mod clock;
 mod other;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     process::ExitCode,
 };
 
+use alike::{artefacts, is_disk};
 use coremax_tests::{
     Outcome, Ran, Sentence, cache, differences, expect, full, is_same, project, run_in, tell,
 };
@@ -27,6 +29,15 @@ const STORY: &[Sentence<Stage>] = &[
 /// Builds of one day are of one version, and those of a year later are not.
 const VERSION: [&str; 2] = ["--image-version", "2026.11.24"];
 
+/// Seconds that the other host is ahead.
+const YEAR: u64 = 365 * 86400;
+/// The key that signs updates, in the stage's folder and in every project.
+const KEY: &str = "update.key";
+/// Its public half.
+const PUBLIC: &str = "update.key.pub";
+/// The recipe with a sealed root, the only kind that has updates.
+const SEALED: &str = "sealed";
+
 /// Where the story plays.
 struct Stage {
     folder: tempfile::TempDir,
@@ -40,17 +51,19 @@ struct Locked {
 
 fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder");
+    let made = run_in(folder.path(), &["key", "new", KEY]);
+    assert!(made.ok, "{}", made.err);
     tell(STORY, &Stage { folder })
 }
 
 fn sealed(stage: &Stage) -> Outcome {
-    let locked = Locked::of("sealed", |node| node.to_owned())?;
+    let locked = Locked::sealed(stage)?;
     build_here(stage, &locked, "here")?;
     compare(stage, &locked)
 }
 
 fn a_planted_difference_is_named(stage: &Stage) -> Outcome {
-    let locked = Locked::of("sealed", |node| node.to_owned())?;
+    let locked = Locked::sealed(stage)?;
     let planted = locked.project.path().join("overlays/node/etc/resolv.conf");
     fs::remove_file(&planted)
         .and_then(|()| fs::write(&planted, "# planted\n"))
@@ -72,7 +85,7 @@ fn a_planted_difference_is_named(stage: &Stage) -> Outcome {
 
 /// The store has the steps of the planted build: of those, the site layer's and what is made of it are not this one's.
 fn limit(stage: &Stage) -> Outcome {
-    let locked = Locked::of("sealed", |node| node.to_owned())?;
+    let locked = Locked::sealed(stage)?;
     let (cache, output) = (stage.path("cache"), stage.path("limited"));
     let ran = locked.build(&cache, &output, &["--cache-limit", "0B"]);
     succeeded(&ran)?;
@@ -89,16 +102,21 @@ fn limit(stage: &Stage) -> Outcome {
 
 fn plain(stage: &Stage) -> Outcome {
     full()?;
-    let locked = Locked::of("plain", |node| format!("{node}\n[root]\nverity = false\n"))?;
+    let raw = "[[output]]\nformat = \"raw\"\n";
+    let clock = installing_the_clock();
+    let change = |node: &str| format!("{node}\n{clock}\n{raw}\n[root]\nverity = false\n");
+    let locked = Locked::of("plain", stage, change)?;
     build_here(stage, &locked, "here")?;
     compare(stage, &locked)
 }
 
 fn large(stage: &Stage) -> Outcome {
     full()?;
-    let locked = Locked::of("openstack-controller", |_| {
+    let locked = Locked::of("openstack-controller", stage, |_| {
         let recipe = coremax_tests::repository().join("recipes/openstack-controller.toml");
-        fs::read_to_string(recipe).unwrap_or_default()
+        let text = fs::read_to_string(recipe).unwrap_or_default();
+        let clock = format!("install = [\"{}\", ", clock::NAME);
+        text.replace("\"ubuntu-22.04\"", "\"debian-12\"").replacen("install = [", &clock, 1)
     })?;
     build_here(stage, &locked, "here")?;
     compare(stage, &locked)
@@ -107,20 +125,17 @@ fn large(stage: &Stage) -> Outcome {
 /// Builds the lock on the other host, and looks for what differs.
 fn compare(stage: &Stage, locked: &Locked) -> Outcome {
     let there = other::build(stage, locked)?;
-    let here = artefacts(&stage.path("here"))?;
-    let names = |files: &[PathBuf]| {
-        files.iter().map(|file| file.file_name().map(ToOwned::to_owned)).collect::<Vec<_>>()
-    };
-    let others = artefacts(&there)?;
-    expect(names(&here) == names(&others), || format!("{here:?} became {others:?}"))?;
-    let mut found = Vec::new();
-    for (here, there) in here.iter().zip(&others) {
-        if !is_same(here, there)? {
-            let told = if is_disk(here) { differences(here, there)? } else { Vec::new() };
-            found.push(format!("{}: the bytes; {}", here.display(), told.join("\n")));
-        }
-    }
-    expect(found.is_empty(), || format!("these differ:\n{}", found.join("\n")))
+    let scripts = [stage.path("cache"), other::cache(stage)].map(|cache| clock::seen(&cache));
+    let [here, other] = scripts;
+    let ahead = other?.saturating_sub(here?);
+    let is_a_year = (YEAR..YEAR + YEAR / 100).contains(&ahead);
+    expect(is_a_year, || format!("maintainer scripts were {ahead} s ahead there"))?;
+    alike::compare(&stage.path("here"), &there)
+}
+
+/// Makes a recipe without packages of its own have the one that shifts the clock.
+fn installing_the_clock() -> String {
+    format!("[packages]\ninstall = [\"{}\"]\n", clock::NAME)
 }
 
 /// A build by this user where this test runs, with nothing stored.
@@ -130,22 +145,6 @@ fn build_here(stage: &Stage, locked: &Locked, name: &str) -> Outcome {
     let _ = fs::remove_dir_all(&output);
     other::copy_downloads(&coremax_tests::cache(), &cache)?;
     succeeded(&locked.build(&cache, &output, &[]))
-}
-
-/// What a build made, but for what says how long it took.
-fn artefacts(output: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut files = other::files(output);
-    files.retain(|file| {
-        let name = file.file_name().unwrap_or_default();
-        name != "manifest.json" && name != "SHA256SUMS"
-    });
-    files.sort();
-    expect(files.iter().any(|file| is_disk(file)), || format!("no image in {}", output.display()))?;
-    Ok(files)
-}
-
-fn is_disk(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "qcow2" || extension == "raw")
 }
 
 fn succeeded(ran: &Ran) -> Outcome {
@@ -163,9 +162,39 @@ impl Stage {
 }
 
 impl Locked {
+    /// `node.toml` with updates that are signed.
+    fn sealed(stage: &Stage) -> Result<Self, String> {
+        let root = format!("[root]\nupdate-key = \"{PUBLIC}\"\n");
+        let clock = installing_the_clock();
+        Self::of(SEALED, stage, |node| format!("{node}\n{clock}\n{root}"))
+    }
+
+    /// What a build of it is told besides.
+    fn words(&self) -> Vec<&str> {
+        let signed = if self.name == SEALED { &["--sign-key", KEY][..] } else { &[] };
+        [&VERSION[..], signed].concat()
+    }
+
     /// The recipe, made of `recipes/node.toml`, and locked to what the archive has.
-    fn of(name: &'static str, change: impl FnOnce(&str) -> String) -> Result<Self, String> {
+    fn of(
+        name: &'static str,
+        stage: &Stage,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<Self, String> {
         let locked = Self { project: project(name, change), name };
+        let clock = stage.path("clock");
+        if !clock.exists() {
+            clock::make(&clock)?;
+        }
+        let keys = [stage.path(KEY), stage.path(PUBLIC), clock.join(clock::KEY)];
+        for key in keys {
+            let name = key.file_name().unwrap_or_default();
+            let copied = fs::copy(&key, locked.project.path().join(name));
+            copied.map_err(|e| format!("{}: {e}", key.display()))?;
+        }
+        let recipe = locked.project.path().join(locked.recipe());
+        let written = fs::read_to_string(&recipe).map_err(|e| e.to_string())?;
+        fs::write(&recipe, written + &clock::archive(&clock)).map_err(|e| e.to_string())?;
         let ran = locked.run(&["lock", &locked.recipe(), "--cache", &text(&cache())]);
         succeeded(&ran)?;
         Ok(locked)
@@ -179,7 +208,7 @@ impl Locked {
     fn build(&self, cache: &Path, output: &Path, more: &[&str]) -> Ran {
         let (recipe, cache, output) = (self.recipe(), text(cache), text(output));
         let fixed = ["build", &recipe, "--locked", "--no-test", "--cache", &cache, "-o", &output];
-        self.run(&[&fixed, &VERSION[..], more].concat())
+        self.run(&[&fixed[..], &self.words(), more].concat())
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

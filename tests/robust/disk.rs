@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_tests::{Outcome, expect, mirror::Dates};
+use coremax_tests::{Outcome, expect, files, mirror::Dates};
 
 use crate::stage::{Stage, complained, host, went_on};
 
@@ -288,11 +288,4 @@ fn forget_steps(cache: &Path) -> Outcome {
 fn records(cache: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(cache.join("store")).into_iter().flatten().flatten();
     entries.map(|entry| entry.path().join("step.json")).filter(|path| path.exists()).collect()
-}
-
-/// All files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
-    entries.flat_map(|entry| below(entry.path())).collect()
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use coremax_tests::{
-    Disk, Firmware, Outcome, Ran, Sentence, cache, coremax, expect, full, project, repository,
-    run_in, tell,
+    Disk, Firmware, Outcome, Ran, Sentence, cache, coremax, expect, files, full, project,
+    repository, run_in, tell,
 };
 
 const STORY: &[Sentence<Stage>] = &[
@@ -164,16 +164,6 @@ fn same_bytes(stage: &Stage) -> Outcome {
         small && fs::read(file).is_ok_and(|bytes| holds(&bytes))
     });
     expect(held.is_none(), || format!("the key is in {}", held.unwrap_or_default().display()))
-}
-
-/// All below a folder that is no folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = |entry: fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => files(&entry.path()),
-        _ => vec![entry.path()],
-    };
-    entries.flat_map(below).collect()
 }
 
 fn changed_image(stage: &Stage) -> Outcome {

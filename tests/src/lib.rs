@@ -8,8 +8,10 @@ pub mod mirror;
 mod project;
 pub mod standin;
 mod story;
+mod user;
 
 use std::{
+    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -21,6 +23,7 @@ pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;
 pub use story::{Outcome, Sentence, expect, full, skip_all, tell};
+pub use user::{User, is_here};
 
 /// The repository.
 pub fn repository() -> PathBuf {
@@ -52,6 +55,26 @@ pub fn failed(error: &Error, package: &str) -> String {
         }
         error => error.to_string(),
     }
+}
+
+/// Runs a program of the host to its end.
+///
+/// # Errors
+/// Where it is not here, or fails.
+pub fn host(program: &str, arguments: &[&str]) -> Outcome {
+    let run = Cmd::new(program, &Sandbox::host()).args(arguments).run();
+    run.map(drop).map_err(|error| error.to_string())
+}
+
+/// All files below a folder, neither folders nor links; none where there is no such folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => files(&entry.path()),
+        Ok(kind) if kind.is_file() => vec![entry.path()],
+        _ => Vec::new(),
+    };
+    entries.flat_map(below).collect()
 }
 
 /// What a run of the command came to.
