@@ -1,6 +1,9 @@
 //! Images of Ubuntu, booted.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use coremax_tests::{Disk, Firmware, Outcome, Ran, cache, expect, full, project, run_in};
 
@@ -32,6 +35,32 @@ pub(crate) fn node_boots(stage: &Stage) -> Outcome {
     says(&manifest, &["ubuntu-22.04", "linux-image-generic"])?;
     let netplan = manifest.contains("\"netplan.io\"");
     expect(!netplan, || "netplan is in it, and nobody asked for it".into())
+}
+
+/// In the root that was built last: base-files has folders of these names, and usrmerge, which would have made links of
+/// them, has left no word that it did.
+pub(crate) fn is_merged(stage: &Stage) -> Outcome {
+    image(stage)?;
+    let store = fs::read_dir(cache().join("store")).map_err(|e| e.to_string())?;
+    let steps = store.flatten().map(|entry| entry.path().join("out"));
+    let is_ubuntu = |out: &PathBuf| {
+        let text = fs::read_to_string(out.join("tree/usr/lib/os-release")).unwrap_or_default();
+        text.contains(UBUNTU) && out.join("configure.log").exists()
+    };
+    let systems: Vec<_> = steps.filter(is_ubuntu).collect();
+    expect(!systems.is_empty(), || "no root of Ubuntu is stored".into())?;
+    for out in systems {
+        for name in ["bin", "lib", "lib64", "sbin"] {
+            let leads = fs::read_link(out.join("tree").join(name)).ok();
+            let is_link = leads.as_deref() == Some(Path::new(&format!("usr/{name}")));
+            expect(is_link, || format!("/{name} leads to {leads:?}"))?;
+        }
+        let has = out.join("tree/var/lib/dpkg/info/usrmerge.list").exists();
+        expect(has, || "usrmerge is not in it".into())?;
+        let log = fs::read_to_string(out.join("configure.log")).map_err(|e| e.to_string())?;
+        expect(!log.contains("successfully converted"), || "usrmerge merged /usr".into())?;
+    }
+    Ok(())
 }
 
 pub(crate) fn others_boot(stage: &Stage) -> Outcome {

@@ -28,6 +28,7 @@ const STORY: &[Sentence<Stage>] = &[
     ),
     ("in its packages lies what Ubuntu's have, where they have it", shape::contents),
     ("its metapackages lead to a kernel whose modules are packages of their own", shape::kernel),
+    ("its indexes are taken by hash, whatever lies by their names", resolved::by_hash),
     (
         "a recipe on it is resolved as apt does it, updates that are phased among it",
         resolved::as_apt,
@@ -36,6 +37,7 @@ const STORY: &[Sentence<Stage>] = &[
         "node.toml builds from it unchanged, and boots by BIOS and by UEFI as Ubuntu",
         images::node_boots,
     ),
+    ("its /usr was merged before any package could do it", images::is_merged),
     (
         "with Secure Boot on it boots by a firmware that has the signer's key",
         images::node_boots_securely,

@@ -25,6 +25,8 @@ pub(crate) fn suites(stage: &Stage) -> Outcome {
             &text,
             &[
                 "\nCodename: jammy\n",
+                "\nMD5Sum:\n ",
+                "\nSHA1:\n ",
                 "\nAcquire-By-Hash: yes\n",
                 "\nComponents: main restricted universe",
             ],
@@ -103,7 +105,8 @@ const HOLDS: &[Holds] = &[
     }),
     ("systemd", "has resolved", |deb| has(deb, "lib/systemd/systemd-resolved")),
     ("systemd", "has systemd-boot", |deb| has(deb, "usr/lib/systemd/boot/efi/linuxx64.efi.stub")),
-    ("init-system-helpers", "needs no usrmerge", |deb| deb.stanza().get("Depends").is_empty()),
+    ("init-system-helpers", "needs usrmerge", |deb| deb.stanza().get("Depends") == "usrmerge"),
+    ("usrmerge", "goes by no other name", |deb| deb.stanza().get("Provides").is_empty()),
     ("shim-signed", "has a shim by the name of the newest alone", |deb| {
         let name = |end: &str| format!("usr/lib/shim/shimx64.efi.signed{end}");
         !has(deb, &name("")) && has(deb, &name(".latest")) && has(deb, &name(".previous"))

@@ -30,8 +30,8 @@ const TOOLS: [&str; 12] = [
     "squashfs-tools",
     "systemd-boot-efi",
 ];
-/// What an image may have beside a recipe's packages.
-const MORE: [&str; 1] = ["netplan.io"];
+/// What an image may have beside a recipe's packages, or has on Ubuntu.
+const MORE: [&str; 2] = ["netplan.io", "usrmerge"];
 
 /// A package of Debian.
 #[derive(Debug)]
@@ -44,10 +44,11 @@ pub(super) struct Gathered {
 /// All of them, by name.
 pub(super) fn gather(recipes: &[&str]) -> Result<Vec<Gathered>, String> {
     let (universe, fetcher) = debian()?;
+    let base = BASE.parse().map_err(|_| format!("{BASE} is no base"))?;
     let mut found = BTreeMap::new();
     let more: Vec<String> = MORE.map(str::to_owned).into();
     for recipe in recipes {
-        let read = coremax_recipe::load(&repository().join(recipe));
+        let read = coremax_recipe::load_on(&repository().join(recipe), Some(base));
         let recipe = read.map_err(|e| format!("{recipe}: {e}"))?;
         let install = recipe.packages.install.keys().map(ToString::to_string).collect();
         found.extend(closure(&universe, [install, more.clone()].concat(), true)?);

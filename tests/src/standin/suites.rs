@@ -14,6 +14,7 @@ use std::{
 
 use coremax_fetch::Digest;
 use jiff::{Timestamp, ToSpan as _};
+use md5::Digest as _;
 
 use super::{kernel, pool::Pool};
 use crate::{
@@ -54,6 +55,15 @@ const UNIVERSE: [&str; 11] = [
     "python3-rich",
     "rasdaemon",
     "skopeo",
+];
+/// Writes a digest in hex.
+type Sum = fn(&[u8]) -> String;
+
+/// By what a Release names its indexes; of these, only the last is believed.
+const DIGESTS: [(&str, Sum); 3] = [
+    ("MD5Sum", |bytes| hex(&md5::Md5::digest(bytes))),
+    ("SHA1", |bytes| hex(&sha1::Sha1::digest(bytes))),
+    ("SHA256", |bytes| Digest::of(bytes).to_string()),
 ];
 /// When the release was made.
 const RELEASED: &str = "Thu, 21 Apr 2022 17:16:08 UTC";
@@ -181,19 +191,24 @@ fn write_suite(
     signer: &Signer,
     root: &Path,
 ) -> Outcome {
-    let mut listed = String::new();
+    let mut listed = DIGESTS.map(|(digest, _)| format!("{digest}:\n"));
     for component in COMPONENTS {
         let stanzas = indexes.get(&(*suite, component)).map_or(&[][..], Vec::as_slice);
         let mut stanzas: Vec<_> = stanzas.iter().map(|stanza| format!("{stanza}\n")).collect();
         stanzas.sort();
         let folder = format!("{component}/binary-amd64");
         for (end, bytes) in forms(stanzas.concat().as_bytes())? {
-            let digest = Digest::of(&bytes);
-            listed += &format!(" {digest} {:>16} {folder}/Packages{end}\n", bytes.len());
             // Ubuntu lists the plain one, and has it not.
-            if !end.is_empty() {
-                for path in [format!("Packages{end}"), format!("by-hash/SHA256/{digest}")] {
-                    put(root, &format!("dists/{name}/{folder}/{path}"), &bytes)?;
+            let is_there = !end.is_empty();
+            let put = |path: &str| put(root, &format!("dists/{name}/{folder}/{path}"), &bytes);
+            if is_there {
+                put(&format!("Packages{end}"))?;
+            }
+            for (lines, (kind, digest)) in listed.iter_mut().zip(DIGESTS) {
+                let digest = digest(&bytes);
+                *lines += &format!(" {digest} {:>16} {folder}/Packages{end}\n", bytes.len());
+                if is_there {
+                    put(&format!("by-hash/{kind}/{digest}"))?;
                 }
             }
         }
@@ -205,7 +220,8 @@ fn write_suite(
     let release = format!(
         "Origin: Ubuntu\nLabel: Ubuntu\nSuite: {name}\nVersion: 22.04\nCodename: jammy\nDate: {date}\n\
          Architectures: amd64 arm64 armhf i386 ppc64el riscv64 s390x\nComponents: main restricted universe multiverse\n\
-         Description: {description}\nSHA256:\n{listed}Acquire-By-Hash: yes\n"
+         Description: {description}\n{}Acquire-By-Hash: yes\n",
+        listed.concat()
     );
     put(root, &format!("dists/{name}/InRelease"), signer.sign(&release).as_bytes())
 }
@@ -218,6 +234,10 @@ fn forms(text: &[u8]) -> Result<[(&'static str, Vec<u8>); 3], String> {
     gzip.write_all(text).and_then(|()| xz.write_all(text)).map_err(|e| e.to_string())?;
     let [gzip, xz] = [gzip.finish(), xz.finish()].map(|packed| packed.map_err(|e| e.to_string()));
     Ok([("", text.to_vec()), (".gz", gzip?), (".xz", xz?)])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn put(root: &Path, path: &str, bytes: &[u8]) -> Outcome {

@@ -9,7 +9,7 @@ type Change = fn(&mut Pool, &Signing) -> Outcome;
 /// All changes, in their order.
 pub(super) const CHANGES: [(&str, Change); 8] = [
     ("base-files says that it is Ubuntu", |pool, _| base_files(pool)),
-    ("merged /usr is no package's business", |pool, _| no_usr_is_merged(pool)),
+    ("usrmerge is what merges /usr, and goes by no other name", |pool, _| usrmerge(pool)),
     ("systemd has not split off resolved", |pool, _| systemd::keeps(pool, "systemd-resolved")),
     ("nor its boot loader", |pool, _| systemd::keeps(pool, "systemd-boot-efi")),
     ("the kernel is signed, and its modules are packages of their own", kernel::split),
@@ -49,8 +49,13 @@ fn base_files(pool: &mut Pool) -> Outcome {
     })
 }
 
-fn no_usr_is_merged(pool: &mut Pool) -> Outcome {
-    pool.leave_out(&["usr-is-merged", "usrmerge"]);
-    let needs_none = |stanza: crate::deb::Stanza| stanza.without_clause("Depends", "usrmerge");
-    pool.change_stanza("init-system-helpers", needs_none)
+/// Whoever has init-system-helpers has it: a package that only says that /usr is merged came later.
+fn usrmerge(pool: &mut Pool) -> Outcome {
+    pool.leave_out(&["usr-is-merged"]);
+    pool.change_stanza("usrmerge", |stanza| stanza.without(&["Provides"]))?;
+    pool.change_stanza("init-system-helpers", |stanza| {
+        let others = stanza.without_clause("Depends", "usrmerge");
+        let depends = [others.get("Depends"), "usrmerge"].join(", ");
+        others.with("Depends", depends.trim_start_matches(", "))
+    })
 }
