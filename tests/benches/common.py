@@ -4,6 +4,7 @@ import glob, json, os, shutil, statistics, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
 COREMAX = os.path.join(REPO, "target/release/coremax")
+BASE = "debian-12"  # of every recipe: Ubuntu's archive may be out of reach, and mmdebstrap must have the same one
 
 
 def measured(command, **options):
@@ -36,13 +37,13 @@ def build(recipe, cache, out, project=REPO):
 
 def build_again(recipe, cache, out, project=REPO):
     """The same into a folder that may hold a result."""
-    command = [COREMAX, "build", f"recipes/{recipe}.toml", "--no-test", "--cache", cache, "-o", out,
+    command = [COREMAX, "build", f"recipes/{recipe}.toml", "--base", BASE, "--no-test", "--cache", cache, "-o", out,
                "--progress", "none"]
     return measured(command, cwd=project)
 
 
 def plan(recipe, cache, project=REPO):
-    command = [COREMAX, "plan", f"recipes/{recipe}.toml", "--json", "--cache", cache, "--progress", "none"]
+    command = [COREMAX, "plan", f"recipes/{recipe}.toml", "--base", BASE, "--json", "--cache", cache, "--progress", "none"]
     return json.loads(subprocess.run(command, cwd=project, stdout=subprocess.PIPE, check=True).stdout)
 
 

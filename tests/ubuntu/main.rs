@@ -86,12 +86,14 @@ fn main() -> ExitCode {
 }
 
 impl Stage {
-    /// Runs the command on Ubuntu: only base, mirror and key say so.
+    /// Runs the command on Ubuntu: only mirror and key say so, and the base where the recipe names another.
     pub(crate) fn on_ubuntu(&self, words: &[&str]) -> Ran {
         let archive = self.archive.arguments();
         let archive = archive.iter().map(String::as_str);
         let cache = cache().display().to_string();
-        let fixed = ["--base", "ubuntu-22.04", "--cache", &cache];
+        let base: &[&str] =
+            if words.contains(&NODE[0]) { &["--base", "ubuntu-22.04"] } else { &[] };
+        let fixed = [base, &["--cache", &cache]].concat();
         run(&words.iter().copied().chain(fixed).chain(archive).collect::<Vec<_>>())
     }
 
