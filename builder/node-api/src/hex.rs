@@ -16,3 +16,38 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 pub(crate) fn decode_32(text: &str) -> Option<[u8; 32]> {
     decode(text)?.try_into().ok()
 }
+
+/// A SHA-256 as its digits, for serde.
+pub(crate) mod digest {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(digest: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&super::encode(digest))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let wrong = || de::Error::custom("a digest has 64 hex digits");
+        super::decode_32(&String::deserialize(from)?).ok_or_else(wrong)
+    }
+
+    /// The same of one that may be missing.
+    pub(crate) mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Digest(#[serde(with = "super")] [u8; 32]);
+
+        pub(crate) fn serialize<S: Serializer>(
+            digest: &Option<[u8; 32]>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            digest.map(Digest).serialize(to)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<[u8; 32]>, D::Error> {
+            Ok(Option::<Digest>::deserialize(from)?.map(|digest| digest.0))
+        }
+    }
+}

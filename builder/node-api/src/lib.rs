@@ -3,6 +3,7 @@
 //! Types and their text and binary forms only: no I/O, so that each side may read from what it
 //! likes.
 
+mod base64_text;
 pub mod boot_test;
 pub mod early_boot;
 pub mod env;
@@ -18,5 +19,6 @@ pub mod squashfs;
 pub mod status;
 pub mod update;
 pub mod verity;
+pub mod wire;
 
 pub use line::{Error, LINE_MAX, decode, encode};

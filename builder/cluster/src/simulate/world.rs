@@ -515,7 +515,7 @@ impl World {
     /// The beacons of those who pose as seeds.
     pub(super) fn lure(&mut self, liar: usize) {
         let cluster = coremax_node_api::join::cluster_hash(self.roster.cluster);
-        let beacon = Beacon { cluster, port: PORT };
+        let beacon = Beacon { cluster, epoch: self.roster.epoch, port: PORT };
         for to in (0..self.machines.len()).filter(|to| *to != liar) {
             self.send(liar, to, Packet::Beacon(address(liar), beacon));
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     guid::Guid,
+    hex,
     roster::{Mac, Match},
 };
 
@@ -20,6 +21,7 @@ pub struct Hardware {
     /// DMI's UUID. Boards of one series share it too often for it to tell anything alone.
     pub uuid: Option<Guid>,
     /// The SHA-256 of the TPM's endorsement key.
+    #[serde(with = "hex::digest::option", default)]
     pub endorsement: Option<[u8; 32]>,
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Guard, Guards, Hardware};
 use crate::{
+    base64_text,
     guid::Guid,
     hex,
     roster::{Name, Roster},
@@ -36,6 +37,8 @@ pub struct Peer {
 pub struct Beacon {
     /// [`cluster_hash`].
     pub cluster: [u8; 32],
+    /// Of the seed's roster, for people.
+    pub epoch: u64,
     /// Where it listens, TCP: on the address that this comes from.
     pub port: u16,
 }
@@ -56,6 +59,7 @@ pub struct Edition {
     /// Its epoch.
     pub epoch: u64,
     /// [`Roster::digest`]: an operator may have signed two of one epoch.
+    #[serde(with = "hex::digest")]
     pub digest: Digest,
 }
 
@@ -152,7 +156,8 @@ pub struct Report {
 }
 
 /// What a seed says, to one report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The report's.
     pub number: u64,
@@ -161,7 +166,8 @@ pub struct Answer {
 }
 
 /// What a seed thinks of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It is not known: somebody has to approve it, or the pool is not complete.
     Pending,
@@ -172,13 +178,15 @@ pub enum Verdict {
 }
 
 /// What a node is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Orders {
     /// Its row.
     pub held: Held,
     /// Of the seed's roster.
     pub edition: Edition,
     /// The seed's roster, signed, if the node's is another one.
+    #[serde(with = "base64_text::option", default)]
     pub roster: Option<Arc<[u8]>>,
     /// The seed's clock, in milliseconds since 1970.
     pub wall: i64,
@@ -187,7 +195,8 @@ pub struct Orders {
 }
 
 /// How far a seed is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// It waits for nodes.
     Gathering,
@@ -200,7 +209,8 @@ pub enum Stage {
 }
 
 /// Why a node has no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum Refusal {
     /// It has not the cluster's key. Said outside a channel, and so a hint alone.
     #[error("bad-key: the cluster's key is another one")]

@@ -5,11 +5,14 @@ mod seeds;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Answer, BACK_OFF, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
     PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
 };
 use crate::{
+    base64_text,
     guid::Guid,
     roster::{Roster, signed},
     update::key::PublicKey,
@@ -36,7 +39,8 @@ pub struct Config {
 }
 
 /// What is on the node's disk, written as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// Made at the first boot.
     pub key: NodeKey,
@@ -47,6 +51,7 @@ pub struct Saved {
     /// The row that it has, for ever.
     pub held: Option<Held>,
     /// The newest roster that it saw, signed.
+    #[serde(with = "base64_text::option", default)]
     pub roster: Option<Arc<[u8]>>,
     /// Which one that is, whether or not it can be opened still.
     pub edition: Edition,

@@ -9,11 +9,14 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Answer, BEACON_EVERY, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
     Orders, Peer, Refusal, Report, Verdict, WINDOW, cluster_hash,
 };
 use crate::{
+    base64_text,
     roster::{Name, Roster, signed},
     update::key::PublicKey,
 };
@@ -38,9 +41,11 @@ pub struct Config {
 }
 
 /// What is on the seed's disk, written as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// The newest roster that was put in, signed.
+    #[serde(with = "base64_text")]
     pub roster: Arc<[u8]>,
     /// Which machine has which row.
     pub members: BTreeMap<Name, Member>,
@@ -59,7 +64,8 @@ pub struct Saved {
 }
 
 /// The machine that has a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its key.
     pub key: NodeKey,
@@ -322,7 +328,8 @@ impl Seed {
         }
         self.form(now, out);
         let cluster = cluster_hash(self.roster.cluster);
-        out.push(Action::Beacon(Beacon { cluster, port: self.config.port }));
+        let (epoch, port) = (self.roster.epoch, self.config.port);
+        out.push(Action::Beacon(Beacon { cluster, epoch, port }));
         self.beacons += 1;
         let jitter = self.beacons.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56; // 0 to 255 ms
         out.push(Action::Wake(now.mono + BEACON_EVERY + jitter));

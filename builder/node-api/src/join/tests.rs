@@ -609,7 +609,7 @@ fn a_node_that_is_not_obeyed_asks_the_next_seed() {
         None, // orders by another roster of the same epoch
     ] {
         let (mut node, number) = ready();
-        let beacon = Beacon { cluster: cluster_hash(roster().cluster), port: 7433 };
+        let beacon = Beacon { cluster: cluster_hash(roster().cluster), epoch: 1, port: 7433 };
         node.step(node::Input::Beacon("10.0.0.66:999".parse().unwrap(), beacon), at(5));
         let answer = match verdict {
             Some(verdict) => node::Input::Answer(proven(9), Answer { number, verdict }),
@@ -647,7 +647,7 @@ proptest! {
         let before = node.saved().clone();
         for (address, is_ours) in beacons {
             let cluster = if is_ours { cluster_hash(roster().cluster) } else { [0; 32] };
-            let beacon = Beacon { cluster, port: 1 };
+            let beacon = Beacon { cluster, epoch: 1, port: 1 };
             for action in node.step(node::Input::Beacon((address, 1).into(), beacon), at(1)) {
                 prop_assert!(matches!(action, node::Action::Wake(_)));
             }

@@ -21,6 +21,9 @@ pub const EXTENSION: &str = "coremax-roster";
 /// The longest roster, in bytes of JSON. Set by this format: 250 nodes take half of it.
 pub const LENGTH_MAX: usize = 256 << 10;
 
+/// Bytes that a signed roster has beside the roster's own.
+pub const AROUND: usize = HEADER + SIGNATURE;
+
 const MAGIC: [u8; 16] = *b"coremax-roster\n\0";
 const FORMAT: u32 = 1;
 const HEADER: usize = 32;

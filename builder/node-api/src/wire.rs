@@ -1,0 +1,222 @@
+//! What goes over the network at a join: this page is the whole of it, for whoever writes another end.
+//!
+//! Numbers are big-endian. Two things travel: a beacon, by UDP, in clear; and a connection, TCP, that a node opens to a
+//! seed. Both on port [`PORT`] unless told otherwise. Whatever is longer, shorter or other than it stands here is
+//! refused, and the connection closed.
+//!
+//! # Versions
+//! There is one number, [`VERSION`]. It is raised with every change of anything on this page, and there is no
+//! negotiation: ends of different versions do not talk. The first ten bytes of a beacon, a hello and a reply, and the
+//! reply's word [`Word::OtherVersion`], stand where they stand in all versions, so that each end can name both
+//! ([`Error::OtherVersion`]).
+//!
+//! # The beacon
+//! One datagram to [`GROUP`], TTL 1, on every interface: [`Beacon`](crate::join::Beacon). It decides nothing: anybody
+//! can send one. Who receives tries the address that it comes from, at the port that it names.
+//!
+//! ```text
+//! offset  bytes
+//! 0       8      magic, `coremaxB`
+//! 8       2      version
+//! 10      32     the cluster: SHA-256 of `coremax cluster`, a NUL, and the 16 bytes of its UUID
+//! 42      8      the epoch of the seed's roster, for people
+//! 50      2      TCP port of the seed, not 0
+//! ```
+//! 52 bytes, no more and no less; a receiver reads [`BEACON_MAX`] at most.
+//!
+//! # The connection
+//! ```text
+//! node -> seed    hello, frame of Noise message 1
+//! seed -> node    reply, frame of Noise message 2        or a reply that says why not, and the end
+//! node -> seed    frame of Noise message 3
+//! node -> seed    report                                  as often as it likes,
+//! seed -> node    answer                                  one to each report, in their order
+//! ```
+//! The hello, 50 bytes, in clear:
+//! ```text
+//! 0       8      magic, `coremaxH`
+//! 8       2      version
+//! 10      32     the cluster, as in a beacon
+//! 42      8      id of the key that the node has
+//! ```
+//! The reply, 11 bytes, in clear. Any word but 0 is a hint for people: nobody proved anything by it, and nobody acts on it.
+//! ```text
+//! 0       8      magic, `coremaxR`
+//! 8       2      version
+//! 10      1      a word: 0 go on, 1 other version, 2 other cluster, 3 unknown key id, 4 bad key
+//! ```
+//! A frame is a length of 2 bytes, 1 to [`FRAME_MAX`], and as many bytes.
+//!
+//! ## The handshake
+//! [`PATTERN`](crate::wire::PATTERN) (<https://noiseprotocol.org/noise.html>, revision 34), the node is the initiator. The psk is the key of that
+//! id, 32 bytes. The prologue is the 50 bytes of the hello and the 16 bytes of the cluster's UUID. Payloads are empty, so
+//! that the messages have [`HANDSHAKE`] bytes. Static keys are X25519; the public one is the node's name in all that
+//! follows ([`NodeKey`](crate::join::NodeKey)).
+//!
+//! The epoch is not in the prologue. Both ends would have to have the same one before they can talk, and the handshake is
+//! what a node gets its roster by: a new node has none, and one that was off has an old one. It stands in every report and
+//! answer instead, with the roster's digest, and a roster counts by its signature, whoever brings it.
+//!
+//! ## Messages
+//! A report is at most [`REPORT_MAX`] bytes, an answer [`ANSWER_MAX`]. It is cut into parts of at most [`PART_MAX`] bytes, none empty.
+//! Each is one Noise transport message in a frame, whose payload is one byte, 0 for the last part and 1 for all before, and the
+//! part. The whole is JSON (RFC 8259) in UTF-8, one object and nothing behind it. Integers are exact to 64 bits. What may be
+//! missing may also be `null`; a field that does not stand here, or stands twice, is refused.
+//!
+//! A report:
+//! ```json
+//! {"number": 7,                                  // 0 to 2^64 - 1; the answer's is the same
+//!  "hardware": {"macs": ["52:54:00:00:00:01"],   // permanent ones, MACS_MAX at most
+//!               "serial": "A1",                  // may be missing; SERIAL_MAX bytes at most
+//!               "uuid": "4c4c4544-...",          // may be missing
+//!               "endorsement": "64 hex digits"}, // may be missing: SHA-256 of the TPM's endorsement key
+//!  "held": {"name": "control-1",                 // may be missing: the row that the node has. A host name's label
+//!           "generation": 0},                    // 0 to 2^32 - 1
+//!  "edition": {"epoch": 1,                       // of its roster, 0 for none
+//!              "digest": "64 hex digits"},
+//!  "phase": "networked",                         // or blank, identified, discovered, enrolled, timesynced, prepared,
+//!                                                // ready, deploying, formed
+//!  "wall": 1790000000000,                        // its clock, milliseconds since 1970, -2^63 to 2^63 - 1
+//!  "promise": {"cluster": "3f0c9d7e-...",        // may be missing: a formation
+//!              "edition": {"epoch": 1, "digest": "64 hex digits"},
+//!              "generation": 0,
+//!              "seed": "64 hex digits"}}         // the static key of the machine that forms it
+//! ```
+//! An answer:
+//! ```json
+//! {"number": 7, "verdict": "pending"}
+//! {"number": 7, "verdict": {"refused": "window-closed"}} // or bad-key, duplicate-hardware, revoked, other-name,
+//!                                                        // old-roster, other-roster, two-rows
+//! {"number": 7, "verdict": {"member": {
+//!     "held": {"name": "control-1", "generation": 0},
+//!     "edition": {"epoch": 1, "digest": "64 hex digits"},  // of the seed's roster
+//!     "roster": "base64",                                  // may be missing: that roster, signed; ROSTER_MAX bytes at most
+//!     "wall": 1790000000000,
+//!     "stage": "gathering"}}}                              // or {"forming": a formation}, deploying, formed
+//! ```
+
+mod beacon;
+mod hello;
+mod message;
+
+pub use beacon::{decode_beacon, encode_beacon};
+pub use hello::{HELLO, Hello, REPLY, Reply, Word, prologue};
+pub use message::{Message, Parts, decode_answer, decode_report, encode_answer, encode_report};
+
+use crate::roster::signed;
+
+/// The version of all that stands on this page.
+pub const VERSION: u16 = 1;
+/// Where seeds listen (TCP), and beacons go (UDP).
+pub const PORT: u16 = 7433;
+/// Where beacons go: a group of the local scope, RFC 2365.
+pub const GROUP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(239, 255, 67, 77);
+/// The handshake.
+pub const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
+/// The lengths of its three messages.
+pub const HANDSHAKE: [usize; 3] = [48, 96, 64];
+/// Bytes of a datagram that may be a beacon, at most. Set by the protocol.
+pub const BEACON_MAX: usize = 500;
+/// Bytes in a frame, at most. Set by the protocol: Noise allows 65535, and who waits for them has to keep them.
+pub const FRAME_MAX: usize = 16 << 10;
+/// Bytes that Noise adds to a payload.
+pub const TAG: usize = 16;
+/// Bytes of a part of a message, at most.
+pub const PART_MAX: usize = FRAME_MAX - TAG - 1;
+/// Bytes of a report, at most. Set by the protocol: with all its MACs it has 7000.
+pub const REPORT_MAX: usize = 8 << 10;
+/// Bytes of a signed roster, at most: its format's.
+pub const ROSTER_MAX: usize = signed::LENGTH_MAX + signed::AROUND;
+/// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 1 KiB for the rest.
+pub const ANSWER_MAX: usize = ROSTER_MAX.div_ceil(3) * 4 + 1024;
+/// MACs of a machine, at most. Set by the protocol: a card with virtual functions has 64 or 128.
+pub const MACS_MAX: usize = 256;
+/// Bytes of a serial number, at most. Set by the protocol.
+pub const SERIAL_MAX: usize = 128;
+
+/// Where the version stands in a beacon, a hello and a reply, of every version.
+const HEAD: usize = 10;
+
+/// Foreign bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// They begin otherwise than what they should be.
+    #[error("this is no {what} of the join")]
+    NotOurs {
+        /// What they should be.
+        what: &'static str,
+    },
+    /// They are of another version.
+    #[error(
+        "the {what} is of version {theirs} of the protocol, and this program speaks version {VERSION}"
+    )]
+    OtherVersion {
+        /// What they are.
+        what: &'static str,
+        /// Their version.
+        theirs: u16,
+    },
+    /// They are too many or too few.
+    #[error("a {what} has {length} bytes, where {allowed} are allowed")]
+    Length {
+        /// What they should be.
+        what: &'static str,
+        /// How many there are, or are to come.
+        length: usize,
+        /// How many there may be.
+        allowed: usize,
+    },
+    /// A number stands for nothing.
+    #[error("the {what} says {value}, which means nothing")]
+    Value {
+        /// What holds it.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// There are too many of something.
+    #[error("the {what} has {count} {of}, where {allowed} are allowed")]
+    Many {
+        /// What holds them.
+        what: &'static str,
+        /// What they are.
+        of: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        allowed: usize,
+    },
+    /// It is not the JSON that it should be. Never a part of its text.
+    #[error("the {what} is none: byte {column}")]
+    Json {
+        /// What it should be.
+        what: &'static str,
+        /// Where it stops being one, from 1.
+        column: usize,
+    },
+}
+
+/// Checks the first bytes, as soon as there are enough of them.
+fn head(bytes: &[u8], magic: [u8; 8], what: &'static str) -> Result<(), Error> {
+    let seen = bytes.len().min(magic.len());
+    if bytes[..seen] != magic[..seen] {
+        return Err(Error::NotOurs { what });
+    }
+    match bytes.get(8..HEAD) {
+        Some(version) if *version != VERSION.to_be_bytes() => {
+            let theirs = u16::from_be_bytes([version[0], version[1]]);
+            Err(Error::OtherVersion { what, theirs })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `N` bytes from `at` on, of bytes that are known to be there.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&bytes[at..at + N]);
+    field
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::*;
+use crate::{
+    guid::Guid,
+    identity::KeyId,
+    join::{
+        Answer, Beacon, Edition, Formation, Hardware, Held, NodeKey, Orders, Phase, Refusal,
+        Report, Stage, Verdict,
+    },
+    roster::Mac,
+};
+
+const BEACON: Beacon = Beacon { cluster: [7; 32], epoch: 3, port: 7433 };
+const HELLO_OF: Hello = Hello { cluster: [7; 32], key_id: KeyId([9; 8]) };
+
+fn edition() -> impl Strategy<Value = Edition> {
+    any::<(u64, [u8; 32])>().prop_map(|(epoch, digest)| Edition { epoch, digest })
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    let name = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().unwrap());
+    (name, any::<u32>()).prop_map(|(name, generation)| Held { name, generation })
+}
+
+fn formation() -> impl Strategy<Value = Formation> {
+    let rest = any::<(u128, u32, [u8; 32])>();
+    (edition(), rest).prop_map(|(edition, (cluster, generation, seed))| Formation {
+        cluster: Guid::literal(cluster),
+        edition,
+        generation,
+        seed: NodeKey(seed),
+    })
+}
+
+fn hardware() -> impl Strategy<Value = Hardware> {
+    let mac = any::<[u8; 6]>().prop_filter_map("a card's", Mac::new);
+    let macs = vec(mac, 0..20).prop_map(|macs| macs.into_iter().collect::<BTreeSet<_>>());
+    let serial = option::of("\\PC{0,30}");
+    (macs, serial, any::<Option<u128>>(), any::<Option<[u8; 32]>>()).prop_map(
+        |(macs, serial, uuid, endorsement)| Hardware {
+            macs,
+            serial,
+            uuid: uuid.map(Guid::literal),
+            endorsement,
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let phases = [
+        Phase::Blank,
+        Phase::Identified,
+        Phase::Networked,
+        Phase::Discovered,
+        Phase::Enrolled,
+        Phase::TimeSynced,
+        Phase::Prepared,
+        Phase::Ready,
+        Phase::Deploying,
+        Phase::Formed,
+    ];
+    let rest = (any::<u64>(), select(phases.to_vec()), any::<i64>(), option::of(formation()));
+    (hardware(), option::of(held()), edition(), rest).prop_map(
+        |(hardware, held, edition, (number, phase, wall, promise))| Report {
+            number,
+            hardware,
+            held,
+            edition,
+            phase,
+            wall,
+            promise,
+        },
+    )
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let refusals = [
+        Refusal::BadKey,
+        Refusal::WindowClosed,
+        Refusal::DuplicateHardware,
+        Refusal::Revoked,
+        Refusal::OtherName,
+        Refusal::OldRoster,
+        Refusal::OtherRoster,
+        Refusal::TwoRows,
+    ];
+    let stage = prop_oneof![
+        Just(Stage::Gathering),
+        formation().prop_map(Stage::Forming),
+        formation().prop_map(Stage::Deploying),
+        formation().prop_map(Stage::Formed),
+    ];
+    let roster = option::of(vec(any::<u8>(), 0..300)).prop_map(|bytes| bytes.map(Arc::from));
+    let orders = (held(), edition(), roster, any::<i64>(), stage).prop_map(
+        |(held, edition, roster, wall, stage)| Orders { held, edition, roster, wall, stage },
+    );
+    let verdict = prop_oneof![
+        Just(Verdict::Pending),
+        select(refusals.to_vec()).prop_map(Verdict::Refused),
+        orders.prop_map(Verdict::Member),
+    ];
+    (any::<u64>(), verdict).prop_map(|(number, verdict)| Answer { number, verdict })
+}
+
+fn a_report() -> Report {
+    Report {
+        number: u64::MAX,
+        hardware: Hardware {
+            macs: Mac::new([2, 0, 0, 0, 0, 1]).into_iter().collect(),
+            serial: Some("A1".into()),
+            uuid: Some(Guid::literal(1)),
+            endorsement: Some([0xee; 32]),
+        },
+        held: Some(Held { name: "a".parse().unwrap(), generation: 0 }),
+        edition: Edition { epoch: 1, digest: [0xdd; 32] },
+        phase: Phase::TimeSynced,
+        wall: i64::MIN,
+        promise: None,
+    }
+}
+
+fn member(roster: usize) -> Answer {
+    let orders = Orders {
+        held: Held { name: "a".parse().unwrap(), generation: u32::MAX },
+        edition: Edition { epoch: u64::MAX, digest: [0xdd; 32] },
+        roster: Some(vec![0; roster].into()),
+        wall: i64::MIN,
+        stage: Stage::Formed(Formation {
+            cluster: Guid::literal(u128::MAX),
+            edition: Edition { epoch: u64::MAX, digest: [0xdd; 32] },
+            generation: u32::MAX,
+            seed: NodeKey([0xcc; 32]),
+        }),
+    };
+    Answer { number: u64::MAX, verdict: Verdict::Member(orders) }
+}
+
+/// The bytes with some of them replaced.
+fn with(bytes: &[u8], at: usize, other: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.splice(at..at + other.len(), other.iter().copied());
+    bytes
+}
+
+#[test]
+fn a_beacon_is_its_own_length_and_version() {
+    let bytes = encode_beacon(&BEACON);
+    assert_eq!(decode_beacon(&bytes), Ok(BEACON));
+    assert!(bytes.len() <= BEACON_MAX);
+    for (bad, want) in [
+        (vec![], "a beacon has 0 bytes, where 52 are allowed"),
+        (bytes[..51].to_vec(), "a beacon has 51 bytes"),
+        ([&bytes[..], &[0]].concat(), "a beacon has 53 bytes"),
+        (with(&bytes, 7, b"H"), "this is no beacon"),
+        (b"GET / HTTP/1.1".to_vec(), "this is no beacon"),
+        (
+            with(&bytes, 8, &[0, 2]),
+            "the beacon is of version 2 of the protocol, and this program speaks version 1",
+        ),
+        (with(&bytes, 8, &[0x1f, 0x90])[..10].to_vec(), "is of version 8080"),
+        (with(&bytes, 50, &[0, 0]), "the beacon says 0, which means nothing"),
+    ] {
+        let error = decode_beacon(&bad).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}, not {want}");
+    }
+}
+
+#[test]
+fn what_is_said_in_clear_is_refused_as_soon_as_it_is_wrong() {
+    let hello = HELLO_OF.encode();
+    let reply = Reply::of(Word::GoOn).encode();
+    assert_eq!(Hello::decode(&[&hello[..], b"and more"].concat()), Ok(Some(HELLO_OF)));
+    for cut in 0..HELLO {
+        assert_eq!(Hello::decode(&hello[..cut]), Ok(None));
+    }
+    for cut in 0..REPLY {
+        assert_eq!(Reply::decode(&reply[..cut]), Ok(None));
+    }
+    let hellos = [
+        (b"G".to_vec(), Error::NotOurs { what: "hello" }),
+        (reply.to_vec(), Error::NotOurs { what: "hello" }),
+        (with(&hello, 8, &[0, 2])[..10].to_vec(), Error::OtherVersion { what: "hello", theirs: 2 }),
+    ];
+    for (bad, want) in hellos {
+        assert_eq!(Hello::decode(&bad), Err(want), "{bad:?}");
+    }
+    let replies = [
+        (b"coremaxH".to_vec(), Error::NotOurs { what: "reply" }),
+        (with(&reply, 8, &[9, 9]), Error::OtherVersion { what: "reply", theirs: 0x0909 }),
+        (with(&reply, 10, &[5]), Error::Value { what: "reply", value: 5 }),
+    ];
+    for (bad, want) in replies {
+        assert_eq!(Reply::decode(&bad), Err(want), "{bad:?}");
+    }
+    for word in [Word::GoOn, Word::OtherVersion, Word::OtherCluster, Word::UnknownKey, Word::BadKey]
+    {
+        assert_eq!(Reply::decode(&Reply::of(word).encode()), Ok(Some(Reply::of(word))));
+    }
+}
+
+#[test]
+fn what_was_said_in_clear_is_in_the_prologue() {
+    let of = |cluster, key| prologue(Guid::literal(cluster), KeyId([key; 8]));
+    assert_ne!(of(1, 1), of(2, 1));
+    assert_ne!(of(1, 1), of(1, 2));
+    assert_eq!(of(1, 1)[8..10], VERSION.to_be_bytes());
+}
+
+/// The page's own words: another implementation is written from them.
+#[test]
+fn a_report_is_written_as_the_page_says() {
+    let json = String::from_utf8(encode_report(&a_report()).unwrap()).unwrap();
+    let want = format!(
+        "{{\"number\":18446744073709551615,\"hardware\":{{\"macs\":[\"02:00:00:00:00:01\"],\"serial\":\"A1\",\
+         \"uuid\":\"00000000-0000-0000-0000-000000000001\",\"endorsement\":\"{}\"}},\"held\":{{\"name\":\"a\",\
+         \"generation\":0}},\"edition\":{{\"epoch\":1,\"digest\":\"{}\"}},\"phase\":\"timesynced\",\
+         \"wall\":-9223372036854775808,\"promise\":null}}",
+        "ee".repeat(32),
+        "dd".repeat(32)
+    );
+    assert_eq!(json, want);
+    let least = json.replace(",\"promise\":null", "").replace("\"serial\":\"A1\",", "");
+    assert_eq!(decode_report(least.as_bytes()).unwrap().hardware.serial, None);
+}
+
+#[test]
+fn what_a_report_may_not_be() {
+    let json = String::from_utf8(encode_report(&a_report()).unwrap()).unwrap();
+    let macs = |count: usize| {
+        let mac = |number| format!("\"02:00:00:00:{:02x}:{:02x}\"", number / 256, number % 256);
+        json.replace("\"02:00:00:00:00:01\"", &(0..count).map(mac).collect::<Vec<_>>().join(","))
+    };
+    assert!(decode_report(macs(MACS_MAX).as_bytes()).is_ok());
+    let serial = |length: usize| json.replace("\"A1\"", &format!("\"{}\"", "x".repeat(length)));
+    assert!(decode_report(serial(SERIAL_MAX).as_bytes()).is_ok());
+    let change = |from: &str, to: &str| {
+        assert!(json.contains(from), "{from}");
+        json.replacen(from, to, 1)
+    };
+    for (bad, want) in [
+        (macs(MACS_MAX + 1), "the report has 257 MACs, where 256 are allowed"),
+        (serial(SERIAL_MAX + 1), "the report has 129 bytes of a serial number"),
+        (serial(REPORT_MAX), "where 8192 are allowed"),
+        (json.clone() + &" ".repeat(REPORT_MAX), "where 8192 are allowed"),
+        (json.clone() + "x", "the report is none"),
+        (String::new(), "the report is none: byte"),
+        ("[".repeat(REPORT_MAX), "the report is none: byte"),
+        (change("{\"number\"", "{\"extra\":0,\"number\""), "the report is none"),
+        (change("{\"macs\"", "{\"extra\":0,\"macs\""), "the report is none"),
+        (change("{\"name\"", "{\"extra\":0,\"name\""), "the report is none"),
+        (change("{\"epoch\"", "{\"extra\":0,\"epoch\""), "the report is none"),
+        (change("\"wall\"", "\"number\":1,\"wall\""), "the report is none"),
+        (change("\"number\":18446744073709551615,", ""), "the report is none"),
+        (change("18446744073709551615", "18446744073709551616"), "the report is none"),
+        (change("18446744073709551615", "-1"), "the report is none"),
+        (change("18446744073709551615", "1.5"), "the report is none"),
+        (change("timesynced", "happy"), "the report is none"),
+        (change("02:00:00:00:00:01", "ff:ff:ff:ff:ff:ff"), "the report is none"),
+        (change(&"dd".repeat(32), &"dd".repeat(31)), "the report is none"),
+        (change(&"dd".repeat(32), &"dg".repeat(32)), "the report is none"),
+        (change("\"a\"", "\"A\""), "the report is none"),
+    ] {
+        let error = decode_report(bad.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}, not {want}: {}", &bad[..bad.len().min(300)]);
+    }
+}
+
+#[test]
+fn what_an_answer_may_not_be() {
+    let longest = encode_answer(&member(ROSTER_MAX)).unwrap();
+    assert_eq!(decode_answer(&longest), Ok(member(ROSTER_MAX)));
+    let error = encode_answer(&member(ROSTER_MAX + 1)).unwrap_err().to_string();
+    assert!(error.contains("bytes of a roster, where"), "{error}");
+    let json = String::from_utf8(encode_answer(&member(3)).unwrap()).unwrap();
+    let change = |from: &str, to: &str| {
+        assert!(json.contains(from), "{from}");
+        json.replacen(from, to, 1)
+    };
+    for bad in [
+        change("AAAA", "AAA"),
+        change("AAAA", "AA A"),
+        change("\"member\"", "\"master\""),
+        change("\"formed\"", "\"reformed\""),
+        change("{\"held\"", "{\"extra\":0,\"held\""),
+        change("{\"cluster\"", "{\"extra\":0,\"cluster\""),
+        change("\"held\"", "\"wall\":0,\"held\""),
+        "{\"number\":1,\"verdict\":{\"refused\":\"moon\"}}".into(),
+        "{\"number\":1,\"verdict\":\"member\"}".into(),
+        "{\"number\":1}".into(),
+    ] {
+        let error = decode_answer(bad.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("the answer is none: byte"), "{error}: {bad}");
+    }
+    let long = vec![b' '; ANSWER_MAX + 1];
+    assert!(matches!(decode_answer(&long), Err(Error::Length { .. })));
+}
+
+#[test]
+fn parts_make_one_message_and_no_longer_one() {
+    for length in [1, 2, PART_MAX, PART_MAX + 1, ANSWER_MAX] {
+        let message: Vec<u8> = (0..=250).cycle().take(length).collect();
+        let mut parts = Parts::new(Message::Answer);
+        let payloads: Vec<_> = Parts::cut(&message).collect();
+        assert!(payloads.iter().all(|payload| payload.len() + TAG <= FRAME_MAX));
+        let (last, others) = payloads.split_last().unwrap();
+        for payload in others {
+            assert_eq!(parts.take(payload), Ok(None));
+        }
+        assert_eq!(parts.take(last), Ok(Some(message)));
+        assert_eq!(parts.take(&[0, b'x']), Ok(Some(vec![b'x'])), "what was before is left in it");
+    }
+    let mut parts = Parts::new(Message::Report);
+    for bad in [&[][..], &[0], &[1], &[2, b'x']] {
+        assert!(parts.take(bad).is_err(), "{bad:?}");
+    }
+    let part = [&[1][..], &[b'x'; REPORT_MAX / 2]].concat();
+    assert_eq!(parts.take(&part), Ok(None));
+    assert_eq!(parts.take(&part), Ok(None));
+    assert!(
+        matches!(parts.take(&[0, b'x']), Err(Error::Length { length, .. }) if length == REPORT_MAX + 1)
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(report in report(), answer in answer(), epoch: u64, port in 1_u16..) {
+        prop_assert_eq!(decode_report(&encode_report(&report).unwrap()), Ok(report));
+        prop_assert_eq!(decode_answer(&encode_answer(&answer).unwrap()), Ok(answer));
+        let beacon = Beacon { cluster: [1; 32], epoch, port };
+        prop_assert_eq!(decode_beacon(&encode_beacon(&beacon)), Ok(beacon));
+    }
+
+    #[test]
+    fn foreign_bytes_never_panic(bytes in vec(any::<u8>(), 0..400), known in 0_usize..5) {
+        let begun = [&b"coremaxB\0\x01"[..], b"coremaxH\0\x01", b"coremaxR\0\x01", b"{\"number\":", b""][known];
+        let bytes = [begun, &bytes].concat();
+        let _ = (decode_beacon(&bytes), Hello::decode(&bytes), Reply::decode(&bytes));
+        let _ = (decode_report(&bytes), decode_answer(&bytes));
+        let mut parts = Parts::new(Message::Report);
+        for payload in bytes.chunks(7) {
+            let _ = parts.take(payload);
+            prop_assert!(parts.whole() <= REPORT_MAX);
+        }
+    }
+
+    /// A byte changed, or left out, is refused or is another message; never a panic, and never one beyond its bounds.
+    #[test]
+    fn a_damaged_message_is_no_worse(answer in answer(), report in report(), at: prop::sample::Index, byte: u8) {
+        for mut bytes in [encode_report(&report).unwrap(), encode_answer(&answer).unwrap()] {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = decode_report(&bytes) {
+                prop_assert!(encode_report(&read).is_ok());
+            }
+            if let Ok(read) = decode_answer(&bytes) {
+                prop_assert!(encode_answer(&read).is_ok());
+            }
+            bytes.remove(at);
+            let _ = (decode_report(&bytes), decode_answer(&bytes));
+        }
+    }
+}
