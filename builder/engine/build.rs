@@ -17,7 +17,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for part in ["node", "node-api", "kmod", "sandbox"] {
+    for part in ["node", "node-api", "channel", "kmod", "sandbox"] {
         println!("cargo::rerun-if-changed={}", here.join("..").join(part).display());
     }
     let workspace = here.join("../..").canonicalize()?;
