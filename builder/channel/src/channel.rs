@@ -116,6 +116,11 @@ impl Channel {
         &mut self.output
     }
 
+    /// Whether something is to be sent.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Who the other end is, once it has proven that, and that it has the cluster's key.
     pub fn peer(&self) -> Option<NodeKey> {
         match &self.state {

@@ -7,15 +7,12 @@ mod places;
 mod smbios;
 mod volume;
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use coremax_node_api::identity::{Broken, Choice, Document, Place, choose};
+
+use crate::durable;
 
 /// Where it is kept: on the data partition, so that a reset that keeps the identity keeps it too.
 const KEPT: &str = "/var/lib/coremax/identity.json";
@@ -25,6 +22,26 @@ const KEPT: &str = "/var/lib/coremax/identity.json";
 /// # Errors
 /// Where nobody did, where what is there cannot be used, or where it cannot be kept.
 pub(crate) fn identify(as_json: bool) -> Result<()> {
+    let choice = chosen()?;
+    for line in &choice.ignored {
+        eprintln!("warning: ignored until a reset: {line}");
+    }
+    println!("{}", if as_json { json(&choice) } else { text(&choice) });
+    Ok(())
+}
+
+/// The document in this file; without one that which holds on this machine, and is kept from now on.
+///
+/// # Errors
+/// As [`identify`].
+pub(crate) fn load(file: Option<&Path>) -> Result<Document> {
+    let Some(path) = file else { return Ok(chosen()?.document) };
+    let failed = || format!("reading the identity in {}", path.display());
+    let bytes = zeroize::Zeroizing::new(fs::read(path).with_context(failed)?);
+    Document::parse(&bytes).with_context(failed)
+}
+
+fn chosen() -> Result<Choice> {
     let readings = places::read(Path::new(KEPT))?;
     let Some(choice) = choose(&readings)? else {
         bail!("nobody told this machine its cluster: {}", places::TRIED)
@@ -32,11 +49,7 @@ pub(crate) fn identify(as_json: bool) -> Result<()> {
     if choice.place != Place::Kept {
         keep(&choice.document, Path::new(KEPT))?;
     }
-    for line in &choice.ignored {
-        eprintln!("warning: ignored until a reset: {line}");
-    }
-    println!("{}", if as_json { json(&choice) } else { text(&choice) });
-    Ok(())
+    Ok(choice)
 }
 
 /// What can be done about documents that cannot be followed.
@@ -71,24 +84,7 @@ fn keep(document: &Document, path: &Path) -> Result<()> {
     let failed = || format!("keeping the identity in {}", path.display());
     let folder = path.parent().context("a folder").with_context(failed)?;
     fs::create_dir_all(folder).with_context(failed)?;
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(failed);
-        }
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .with_context(failed)?;
-    file.write_all(document.to_text().as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&new, path))
-        .and_then(|()| fs::File::open(folder)?.sync_all())
-        .with_context(failed)
+    durable::replace(path, document.to_text().as_bytes(), 0o600).with_context(failed)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The node program: one static binary that an appliance carries.
-//!
-//! Verbs that are still to come take their place here, each in a module of its own: `join`.
 
 mod boot_test;
 mod download;
+mod durable;
 mod gpt;
 mod identity;
 mod init;
+mod join;
 mod update;
 mod verbs;
 
@@ -26,6 +26,7 @@ verbs:
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
   identify [--json]         say which cluster this machine was told to join, and by what, and keep it
+  join [FLAGS]              become a node of that cluster, and stay one: the daemon of every machine
   init                      boot the machine; what /init in an initrd does
   version                   print the version
 ";
@@ -60,6 +61,11 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["status", "--json"] => verbs::status(true),
         ["identify"] => identity::identify(false),
         ["identify", "--json"] => identity::identify(true),
+        ["join", "--help" | "-h"] => {
+            print!("{}", join::USAGE);
+            Ok(())
+        }
+        ["join", arguments @ ..] => join::join(arguments),
         ["bless"] => verbs::bless(),
         ["bless", "--when-healthy"] => verbs::bless_when_healthy(),
         ["rollback"] => verbs::roll_back(),

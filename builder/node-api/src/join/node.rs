@@ -102,7 +102,8 @@ pub enum Work {
 }
 
 /// What the node waits for, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Waits {
     /// A seed's answer.
     Seed,

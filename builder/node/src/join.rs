@@ -1,0 +1,49 @@
+//! `coremax-node join`: what makes a machine a node of its cluster, and goes on for as long as it runs.
+//!
+//! What is decided is decided by [`coremax_node_api::join`], without I/O; here it gets a clock, a disk and a network:
+//!
+//! ```text
+//! options    what the command line says
+//! store      what has to outlive a power cut
+//! links      the machine's cards, as the kernel tells them; hardware: which machine it is
+//! beacons    UDP: where a seed is
+//! line       one TCP connection with its channel: call, the node's to a seed; seats, those of a seed
+//! driver     gives the two state machines what happens, and does what they ask for
+//! daemon     waits for all of it, in one thread
+//! prepare    what is written on a node that has its name: the place for it
+//! status     what anybody on the machine may know
+//! ```
+//!
+//! One thread, `poll`, and no buffer that somebody else can make grow: the program is on every machine for ever.
+
+mod beacons;
+mod call;
+mod clock;
+mod daemon;
+mod driver;
+mod halves;
+mod hardware;
+mod line;
+mod links;
+mod options;
+mod prepare;
+mod roster_file;
+mod seats;
+mod status;
+mod store;
+
+use anyhow::Result;
+
+use options::Options;
+
+/// What the command line may say.
+pub(crate) use options::USAGE;
+
+/// Joins, and does not return unless it cannot go on.
+///
+/// # Errors
+/// Where the machine was told no cluster, or its state cannot be read or written. It may be started again.
+pub(crate) fn join(arguments: &[&str]) -> Result<()> {
+    let options = Options::parse(arguments)?;
+    daemon::Daemon::start(options)?.run()
+}

@@ -1,0 +1,339 @@
+//! Starts, and waits for whatever happens.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use coremax_channel::Credentials;
+use coremax_node_api::{
+    identity::Document,
+    join::{
+        Hardware, NodeKey,
+        node::{self, Node, Waits},
+        seed::{self, Seed},
+        status::{self, SeedStatus, Status},
+    },
+    roster::signed,
+    update::key::{self, PublicKey},
+    wire,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
+
+use super::{
+    beacons::Beacons,
+    clock::{Clock, real},
+    driver::{Driver, Notes},
+    hardware, links,
+    options::Options,
+    roster_file::{RosterFile, makes_seed},
+    seats::Seats,
+    status::{Teller, counts},
+    store::Store,
+};
+use crate::identity;
+
+/// How long nothing may happen before it looks around by itself.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// The daemon.
+pub(super) struct Daemon {
+    driver: Driver,
+    options: Options,
+    operators: Vec<PublicKey>,
+    document: Document,
+    hardware: Hardware,
+    roster: RosterFile,
+    teller: Teller,
+}
+
+/// Where something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Beacons,
+    Door,
+    Seat(u64),
+    Call,
+}
+
+impl Daemon {
+    /// Begins where the last one was ended, by whatever.
+    pub(super) fn start(options: Options) -> Result<Self> {
+        let document = identity::load(options.identity.as_deref())?;
+        let operators = read_operators(&options)?;
+        let store = Store::open(&options.state)?;
+        let secret = store.secret()?;
+        let key = secret.public();
+        let links = links::links().context("asking the kernel for the machine's cards")?;
+        let hardware = hardware::read(&options.dmi, &links);
+        let keys = vec![(document.key_id, document.key.clone())];
+        let own = Arc::new(Credentials { cluster: document.cluster, secret, keys });
+        let beacons = Beacons::open(options.port, options.interfaces.clone())
+            .with_context(|| format!("opening UDP port {}", options.port))?;
+        let clock = Clock { faster: options.faster };
+        let saved = store.node()?;
+        let config = node::Config {
+            cluster: document.cluster,
+            operators: operators.clone(),
+            hardware: hardware.clone(),
+            new_key: key,
+            seeds: match store.seed()?.is_some()
+                || RosterFile::new(options.roster.clone()).makes_seed(&operators, &hardware)
+            {
+                true => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))],
+                false => seeds(&options, &document, &operators, saved.as_ref()),
+            },
+            random: random()?,
+            guards: Default::default(),
+        };
+        let (node, actions) = Node::start(config, saved, clock.now());
+        let driver = Driver {
+            node,
+            seed: None,
+            clock,
+            leaves_clock: options.leaves_clock,
+            store,
+            state: options.state.clone(),
+            own,
+            beacons,
+            seats: None,
+            call: None,
+            node_wakes: None,
+            seed_wakes: None,
+            tasks: VecDeque::new(),
+            tasks_after: 0,
+            notes: Notes::default(),
+        };
+        let roster = RosterFile::new(options.roster.clone());
+        let teller = Teller::default();
+        let mut daemon = Self { driver, options, operators, document, hardware, roster, teller };
+        daemon.driver.beacons.look();
+        // First, so that this machine's own node finds it.
+        daemon.resume_seed(key)?;
+        daemon.look_at_roster()?;
+        daemon.driver.do_node(actions)?;
+        Ok(daemon)
+    }
+
+    /// Goes on for ever.
+    pub(super) fn run(mut self) -> Result<()> {
+        loop {
+            self.look_at_roster()?;
+            self.driver.work()?;
+            self.driver.wake()?;
+            self.driver.work()?;
+            self.teller.tell(self.status(), &self.options.status)?;
+            for source in self.wait()? {
+                match source {
+                    Source::Beacons => self.driver.hear_beacons()?,
+                    Source::Door => self.driver.seats.iter_mut().for_each(Seats::accept),
+                    Source::Seat(id) => self.driver.hear_seat(id)?,
+                    Source::Call => self.driver.hear_call()?,
+                }
+            }
+            self.driver.seats.iter_mut().for_each(Seats::tidy);
+            self.driver.beacons.look();
+        }
+    }
+
+    // The seed's side.
+
+    /// Starts the seed that was there before.
+    fn resume_seed(&mut self, key: NodeKey) -> Result<()> {
+        match self.driver.store.seed()? {
+            Some(saved) => {
+                let roster = Arc::clone(&saved.roster);
+                self.start_seed(key, &roster, Some(saved))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what the operator has put there: it makes this machine the seed, or is the seed's newer roster.
+    fn look_at_roster(&mut self) -> Result<()> {
+        let Some(read) = self.roster.changed() else { return Ok(()) };
+        let path = self.roster.path.display().to_string();
+        let taken = read.context("reading it").and_then(|bytes| self.take_roster(bytes.into()));
+        self.driver.notes.roster = taken.err().map(|error| format!("{path}: {error:#}"));
+        Ok(())
+    }
+
+    fn take_roster(&mut self, bytes: Arc<[u8]>) -> Result<()> {
+        if let Some(seed) = &self.driver.seed {
+            let is_in = seed.saved().roster == bytes;
+            return if is_in {
+                Ok(())
+            } else {
+                self.driver.step_seed(seed::Input::Roster(bytes), None)
+            };
+        }
+        let roster = signed::open(&bytes, &self.operators)?;
+        anyhow::ensure!(roster.cluster == self.document.cluster, "it is of another cluster");
+        match makes_seed(&roster, &self.hardware) {
+            true => self.start_seed(self.driver.own.secret.public(), &bytes, None),
+            false => Ok(()),
+        }
+    }
+
+    fn start_seed(
+        &mut self,
+        key: NodeKey,
+        roster: &Arc<[u8]>,
+        saved: Option<seed::Saved>,
+    ) -> Result<()> {
+        if self.driver.node.waits() == Waits::ForeignDisk {
+            return Ok(());
+        }
+        let port = self.options.port;
+        let operators = self.operators.clone();
+        let config = seed::Config { operators, key, port, guards: Default::default() };
+        let (seed, actions) = match Seed::start(config, roster, saved, self.driver.clock.now()) {
+            Ok(started) => started,
+            Err(error) => {
+                // It is a node still, perhaps of another seed.
+                self.driver.notes.roster = Some(format!("{:#}", anyhow::Error::from(error)));
+                return Ok(());
+            }
+        };
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .with_context(|| format!("listening at TCP port {port}"))?;
+        self.driver.seats = Some(Seats::new(listener, Arc::clone(&self.driver.own)));
+        self.driver.seed = Some(seed);
+        self.driver.do_seed(actions, None)
+    }
+
+    // Waiting.
+
+    fn wait(&self) -> Result<Vec<Source>> {
+        let driver = &self.driver;
+        let flags = |writes| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut waits =
+            vec![(Source::Beacons, PollFd::new(driver.beacons.socket(), PollFlags::IN))];
+        if let Some(call) = &driver.call {
+            waits.push((Source::Call, PollFd::new(call.stream(), flags(call.writes()))));
+        }
+        if let Some(seats) = &driver.seats {
+            waits.push((Source::Door, PollFd::new(seats.listener(), PollFlags::IN)));
+            let all = seats.all();
+            waits.extend(all.map(|(id, stream, writes)| {
+                (Source::Seat(id), PollFd::new(stream, flags(writes)))
+            }));
+        }
+        let (sources, mut fds): (Vec<_>, Vec<_>) = waits.into_iter().unzip();
+        let timeout = Timespec::try_from(self.timeout()).context("waiting")?;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(io::Error::from(error)).context("waiting"),
+        }
+        let ready = fds.iter().zip(sources).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok(ready.map(|(_, source)| source).collect())
+    }
+
+    fn timeout(&self) -> Duration {
+        let now = self.driver.clock.now();
+        let wakes = [self.driver.node_wakes, self.driver.seed_wakes].into_iter().flatten();
+        let wakes = wakes.map(|mono| self.driver.clock.until(mono, now));
+        let overdue = self.driver.seats.as_ref().and_then(Seats::next_overdue);
+        let tasks = (!self.driver.tasks.is_empty()).then_some(self.driver.tasks_after);
+        let others = [overdue, tasks].into_iter().flatten();
+        let others = others.map(|at| Duration::from_millis(at.saturating_sub(real())));
+        wakes.chain(others).fold(AT_LEAST_EVERY, Duration::min)
+    }
+
+    // Telling.
+
+    fn status(&self) -> Status {
+        let Driver { node, notes, clock, .. } = &self.driver;
+        let now = clock.now();
+        let next_try = self.driver.node_wakes.map(|mono| {
+            let wait = clock.until(mono, now).as_millis();
+            now.wall.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
+        });
+        let problems = [&notes.work, &notes.roster, &notes.health, &notes.clock];
+        let problems: Vec<_> = problems.into_iter().flatten().map(String::as_str).collect();
+        let other = self.driver.beacons.other_version.map(|version| {
+            let own = wire::VERSION;
+            format!("a beacon is of version {version} of the protocol, and this program speaks version {own}")
+        });
+        let saved = node.saved();
+        Status {
+            format: status::FORMAT,
+            cluster: self.document.cluster,
+            key_id: self.document.key_id,
+            key: saved.key,
+            phase: node.phase(),
+            name: saved.held.as_ref().map(|held| held.name.clone()),
+            epoch: saved.edition.epoch,
+            waits_for: node.waits(),
+            asked: notes.asked,
+            // To the second: what is written is read by people, and not more often than it changes for them.
+            next_try: next_try.map(|wall| wall - wall.rem_euclid(1000)),
+            hint: notes.hint.clone().or(other),
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+            seed: self.driver.seed.as_ref().map(|seed| self.seed_status(seed)),
+        }
+    }
+
+    fn seed_status(&self, seed: &Seed) -> SeedStatus {
+        let (saved, roster) = (seed.saved(), seed.roster());
+        let obstacles = match saved.fired {
+            Some(_) => Vec::new(),
+            None => seed.obstacles(self.driver.clock.now()),
+        };
+        let waiting = seed.waiting().iter().take(roster.nodes.len());
+        let seats = self.driver.seats.as_ref();
+        SeedStatus {
+            epoch: roster.epoch,
+            rows: roster.nodes.len(),
+            members: saved.members.keys().cloned().collect(),
+            waiting: waiting.map(|(key, candidate)| (*key, candidate.hardware.clone())).collect(),
+            obstacles: obstacles.iter().map(ToString::to_string).collect(),
+            is_fired: saved.fired.is_some(),
+            is_formed: saved.is_formed,
+            turned_away: seats.map(|seats| counts(&seats.turned_away)).unwrap_or_default(),
+        }
+    }
+}
+
+fn read_operators(options: &Options) -> Result<Vec<PublicKey>> {
+    let failed = || format!("reading the operator's keys in {}", options.operators.display());
+    let text = std::fs::read_to_string(&options.operators).with_context(failed)?;
+    key::parse_public(&text).with_context(failed)
+}
+
+/// Where a seed may be, as the operator says.
+fn seeds(
+    options: &Options,
+    document: &Document,
+    operators: &[PublicKey],
+    saved: Option<&node::Saved>,
+) -> Vec<SocketAddr> {
+    let at = |address: Ipv4Addr| SocketAddr::from((address, options.port));
+    let named = document.seeds.iter().map(|address| at(*address));
+    let roster = saved.and_then(|saved| signed::open(saved.roster.as_deref()?, operators).ok());
+    let row = roster.as_ref().and_then(|roster| roster.node(&roster.seed));
+    let known = row.map(|row| at(row.address));
+    let mut seeds = Vec::new();
+    for seed in options.seeds.iter().copied().chain(named).chain(known) {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
+    seeds
+}
+
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
+    getrandom(&mut bytes, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
+    Ok(u64::from_le_bytes(bytes))
+}

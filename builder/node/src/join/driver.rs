@@ -1,0 +1,258 @@
+//! Gives the two state machines what happens, and does what they ask for, in their order.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use coremax_channel::Credentials;
+use coremax_node_api::{
+    join::{
+        Formation, NodeKey, Peer, Report,
+        node::{self, Node, Work},
+        seed::{self, Seed},
+    },
+    wire,
+};
+
+use super::{
+    beacons::Beacons,
+    call::Call,
+    clock::{self, Clock, real},
+    prepare::{self, Enrolled},
+    seats::Seats,
+    store::Store,
+};
+
+/// How long work that failed waits, in milliseconds.
+const RETRY_AFTER: u64 = 5_000;
+
+/// The state machines, and all that they act upon.
+pub(super) struct Driver {
+    pub node: Node,
+    pub seed: Option<Seed>,
+    pub clock: Clock,
+    pub leaves_clock: bool,
+    pub store: Store,
+    pub state: std::path::PathBuf,
+    pub own: Arc<Credentials>,
+    pub beacons: Beacons,
+    pub seats: Option<Seats>,
+    pub call: Option<Call>,
+    /// When each wants to be woken, by the join's own clock.
+    pub node_wakes: Option<u64>,
+    pub seed_wakes: Option<u64>,
+    pub tasks: VecDeque<Task>,
+    /// Not before this, by the machine's clock.
+    pub tasks_after: u64,
+    pub notes: Notes,
+}
+
+/// What is done when what was asked for before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    Node(Work),
+    Deploy(Formation),
+}
+
+/// What people may want to know.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The seed that was asked last.
+    pub asked: Option<SocketAddr>,
+    /// What became of that, in clear.
+    pub hint: Option<String>,
+    /// What does not work here, by what it is of.
+    pub work: Option<String>,
+    pub roster: Option<String>,
+    pub health: Option<String>,
+    pub clock: Option<String>,
+}
+
+impl Driver {
+    pub(super) fn step_node(&mut self, input: node::Input) -> Result<()> {
+        let actions = self.node.step(input, self.clock.now());
+        self.do_node(actions)
+    }
+
+    /// Steps the seed, if this machine is one. What it answers goes to `to`.
+    pub(super) fn step_seed(&mut self, input: seed::Input, to: Option<u64>) -> Result<()> {
+        let Some(seed) = &mut self.seed else { return Ok(()) };
+        let actions = seed.step(input, self.clock.now())?;
+        self.do_seed(actions, to)
+    }
+
+    pub(super) fn do_node(&mut self, actions: Vec<node::Action>) -> Result<()> {
+        for action in actions {
+            match action {
+                node::Action::Save(saved) => self.store.save_node(&saved)?,
+                node::Action::Send(to, report) => self.report(to, &report),
+                node::Action::SetClock(wall) => self.set_clock(wall),
+                node::Action::Do(work) => self.tasks.push_back(Task::Node(work)),
+                node::Action::Wake(mono) => self.node_wakes = Some(mono),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn do_seed(&mut self, actions: Vec<seed::Action>, to: Option<u64>) -> Result<()> {
+        for action in actions {
+            match action {
+                seed::Action::Save(saved) => self.store.save_seed(&saved)?,
+                seed::Action::Answer(answer) => {
+                    let answer = wire::encode_answer(&answer).context("writing an answer")?;
+                    if let (Some(seats), Some(to)) = (&mut self.seats, to) {
+                        seats.send(to, &answer);
+                    }
+                }
+                seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
+                seed::Action::Wake(mono) => self.seed_wakes = Some(mono),
+                seed::Action::Deploy(formation) => self.tasks.push_back(Task::Deploy(formation)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what waits to be done.
+    pub(super) fn work(&mut self) -> Result<()> {
+        while let Some(task) = self.tasks.front().copied() {
+            if real() < self.tasks_after {
+                break;
+            }
+            match self.perform(task) {
+                Ok(()) => self.notes.work = None,
+                Err(error) => {
+                    self.notes.work = Some(format!("{error:#}"));
+                    self.tasks_after = real() + RETRY_AFTER;
+                    break;
+                }
+            }
+            self.tasks.pop_front();
+            match task {
+                Task::Node(work) => self.step_node(node::Input::Done(work))?,
+                Task::Deploy(_) => self.step_seed(seed::Input::Deployed, None)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&self, task: Task) -> Result<()> {
+        match task {
+            // Who starts this program has brought it up; an interface that comes later is found then.
+            Task::Node(Work::Network) => Ok(()),
+            Task::Node(Work::Prepare(_)) => {
+                let (roster, row) = self.enrolled().context("preparing without a row")?;
+                prepare::prepare(&Enrolled { row, roster, state: &self.state })
+                    .context("preparing this node")
+            }
+            Task::Deploy(formation) => prepare::deploy(formation).context("deploying"),
+        }
+    }
+
+    /// The roster, and the node's row in it.
+    pub(super) fn enrolled(
+        &self,
+    ) -> Option<(&coremax_node_api::roster::Roster, &coremax_node_api::roster::Node)> {
+        let roster = self.node.roster()?;
+        let row = roster.node(&self.node.saved().held.as_ref()?.name)?;
+        Some((roster, row))
+    }
+
+    /// Wakes whoever wants to be woken by now.
+    pub(super) fn wake(&mut self) -> Result<()> {
+        let now = self.clock.now().mono;
+        if self.node_wakes.take_if(|at| *at <= now).is_some() {
+            let health = self.enrolled().map(|(_, row)| prepare::check(row));
+            let is_healthy = matches!(health, Some(Ok(())));
+            self.notes.health = health.and_then(Result::err).map(|error| format!("{error:#}"));
+            self.step_node(node::Input::Health(is_healthy))?;
+            self.step_node(node::Input::Wake)?;
+        }
+        if self.seed_wakes.take_if(|at| *at <= now).is_some() {
+            self.step_seed(seed::Input::Wake, None)?;
+        }
+        Ok(())
+    }
+
+    // What comes.
+
+    pub(super) fn hear_beacons(&mut self) -> Result<()> {
+        for (from, beacon) in self.beacons.hear() {
+            self.step_node(node::Input::Beacon(from, beacon))?;
+        }
+        Ok(())
+    }
+
+    /// Hears a node, at this seat.
+    pub(super) fn hear_seat(&mut self, id: u64) -> Result<()> {
+        let Some(seats) = &mut self.seats else { return Ok(()) };
+        let Some((peer, reports)) = seats.receive(id) else { return Ok(()) };
+        for report in reports {
+            match wire::decode_report(&report) {
+                Ok(report) => {
+                    let report = seed::Input::Report(proven(peer), Box::new(report));
+                    self.step_seed(report, Some(id))?;
+                }
+                Err(_) => self.seats.iter_mut().for_each(|seats| seats.close(id)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears the seed that is asked.
+    pub(super) fn hear_call(&mut self) -> Result<()> {
+        let Some(call) = &mut self.call else { return Ok(()) };
+        match call.go_on() {
+            Ok(None) => {}
+            Ok(Some((peer, answers))) => {
+                for answer in answers {
+                    match wire::decode_answer(&answer) {
+                        Ok(answer) => {
+                            self.notes.hint = None;
+                            self.step_node(node::Input::Answer(proven(peer), answer))?;
+                        }
+                        Err(error) => self.hang_up(&error),
+                    }
+                }
+            }
+            Err(end) => self.hang_up(&end),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, to: SocketAddr, report: &Report) {
+        self.notes.asked = Some(to);
+        let report = match wire::encode_report(report) {
+            Ok(report) => report,
+            Err(error) => return self.notes.work = Some(error.to_string()),
+        };
+        if let Some(call) = &mut self.call {
+            match call.say(to, &report) {
+                Ok(true) => return,
+                Ok(false) => self.call = None,
+                Err(end) => self.hang_up(&end),
+            }
+        }
+        match Call::begin(to, &self.own, report) {
+            Ok(call) => self.call = Some(call),
+            Err(end) => self.hang_up(&end),
+        }
+    }
+
+    /// Whatever was said, the node asks again when its time has come, and not before.
+    fn hang_up(&mut self, why: &dyn std::fmt::Display) {
+        let to = self.call.take().map(|call| call.to).or(self.notes.asked);
+        let to = to.map(|to| to.to_string()).unwrap_or_default();
+        self.notes.hint = Some(format!("{to}: {why}"));
+    }
+
+    fn set_clock(&mut self, wall: i64) {
+        if self.leaves_clock {
+            return;
+        }
+        self.notes.clock = clock::set(wall).err().map(|error| format!("{error:#}"));
+    }
+}
+
+/// What a channel has proven.
+fn proven(key: NodeKey) -> Peer {
+    Peer { key, is_proven: true }
+}

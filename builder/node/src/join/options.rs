@@ -1,0 +1,144 @@
+//! What the command line says.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use coremax_node_api::{update::key, wire};
+
+/// The flags, for people. `--faster N` is for tests, and not among them.
+pub(crate) const USAGE: &str = "\
+flags of join:
+  --state FOLDER            what outlives a power cut              [/var/lib/coremax/join]
+  --identity FILE           which cluster, and its key             [what `identify` finds]
+  --operators FILE          public keys that sign rosters          [/usr/lib/coremax/update-keys]
+  --roster FILE             the signed roster, on the seed         [/var/lib/coremax/cluster.coremax-roster]
+  --status FILE             what anybody may know                  [/run/coremax/join.json]
+  --port N                  TCP of the seed, UDP of its beacons    [7433]
+  --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
+  --interface NAME          where beacons go and come from; again for more [all]
+  --dmi FOLDER              what firmware says of the machine      [/sys/class/dmi/id]
+  --leave-clock             another program sets this machine's clock
+";
+
+/// How much faster than a clock's the seconds may pass, in tests.
+const FASTER_MAX: u64 = 60;
+
+/// Where a daemon has what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Options {
+    pub state: PathBuf,
+    pub identity: Option<PathBuf>,
+    pub operators: PathBuf,
+    pub roster: PathBuf,
+    pub status: PathBuf,
+    pub port: u16,
+    pub seeds: Vec<SocketAddr>,
+    pub interfaces: Vec<String>,
+    pub dmi: PathBuf,
+    pub leaves_clock: bool,
+    /// The join's own seconds in one of the clock's: 1, but in tests.
+    pub faster: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            state: "/var/lib/coremax/join".into(),
+            identity: None,
+            operators: key::ON_NODE.into(),
+            roster: "/var/lib/coremax/cluster.coremax-roster".into(),
+            status: "/run/coremax/join.json".into(),
+            port: wire::PORT,
+            seeds: Vec::new(),
+            interfaces: Vec::new(),
+            dmi: "/sys/class/dmi/id".into(),
+            leaves_clock: false,
+            faster: 1,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn parse(arguments: &[&str]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut seeds = Vec::new();
+        let mut arguments = arguments.iter();
+        while let Some(flag) = arguments.next() {
+            if *flag == "--leave-clock" {
+                options.leaves_clock = true;
+                continue;
+            }
+            let value =
+                arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"))?;
+            match *flag {
+                "--state" => options.state = value.into(),
+                "--identity" => options.identity = Some(value.into()),
+                "--operators" => options.operators = value.into(),
+                "--roster" => options.roster = value.into(),
+                "--status" => options.status = value.into(),
+                "--port" => options.port = port(value)?,
+                "--seed" => seeds.push(*value),
+                "--interface" => options.interfaces.push((*value).to_owned()),
+                "--dmi" => options.dmi = value.into(),
+                "--faster" => options.faster = faster(value)?,
+                _ => bail!("no such flag: {flag}\n{USAGE}"),
+            }
+        }
+        options.seeds =
+            seeds.into_iter().map(|seed| address(seed, options.port)).collect::<Result<_>>()?;
+        Ok(options)
+    }
+}
+
+fn port(text: &str) -> Result<u16> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.with_context(|| format!("{text} is no port"))
+}
+
+fn faster(text: &str) -> Result<u64> {
+    let faster = text.parse().with_context(|| format!("{text} is no number"))?;
+    ensure!((1..=FASTER_MAX).contains(&faster), "--faster is 1 to {FASTER_MAX}");
+    Ok(faster)
+}
+
+/// An address, with this port where it has none.
+fn address(text: &str, port: u16) -> Result<SocketAddr> {
+    let bare = || text.parse::<Ipv4Addr>().ok().map(|address| (address, port).into());
+    text.parse().ok().or_else(bare).with_context(|| format!("{text} is no address of a seed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_what_they_are_without() {
+        assert_eq!(Options::parse(&[]).unwrap(), Options::default());
+        let words = "--state s --identity i --operators o --roster r --status t --seed 10.0.0.1 --seed 10.0.0.2:9 \
+                     --interface a --interface b --dmi d --leave-clock --faster 10 --port 8";
+        let options = Options::parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
+        assert_eq!(options.seeds, ["10.0.0.1:8", "10.0.0.2:9"].map(|text| text.parse().unwrap()));
+        assert_eq!((options.interfaces.len(), options.faster, options.port), (2, 10, 8));
+        assert!(options.leaves_clock && options.identity == Some("i".into()));
+    }
+
+    #[test]
+    fn what_is_no_flag_is_refused() {
+        for (words, want) in [
+            ("--moon 1", "no such flag: --moon"),
+            ("state", "state needs a value"),
+            ("--state", "--state needs a value"),
+            ("--port 0", "0 is no port"),
+            ("--port 70000", "70000 is no port"),
+            ("--seed here", "here is no address of a seed"),
+            ("--faster 0", "--faster is 1 to 60"),
+            ("--faster 61", "--faster is 1 to 60"),
+        ] {
+            let error = Options::parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap_err();
+            assert!(error.to_string().starts_with(want), "{error}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The connections that come to a seed.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+};
+
+use coremax_channel::{Channel, Credentials, Failure};
+use coremax_node_api::{join::NodeKey, wire};
+use serde::Serialize;
+
+use super::{
+    clock::real,
+    halves::Halves,
+    line::{End, Line, Said},
+};
+
+/// Connections with an open channel, at most. Set here: twice what a roster has rows, and all of them have the cluster's key.
+const OPEN_MAX: usize = 512;
+/// For how long an open channel may be silent, in milliseconds. Set here: a node that nobody answers reports every
+/// minute at least.
+const SILENT_FOR: u64 = 150_000;
+/// Connections that are taken in at a time: those that are there have their turn between.
+const ACCEPTED_AT_ONCE: usize = 32;
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Seats {
+    listener: TcpListener,
+    own: Arc<Credentials>,
+    lines: BTreeMap<u64, Seat>,
+    halves: Halves,
+    last: u64,
+    /// How connections ended that opened nothing.
+    pub turned_away: TurnedAway,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Seat {
+    line: Line,
+    /// When something came, or it did.
+    heard: u64,
+}
+
+/// How many connections came to nothing, since the start. For people: nobody proved anything by them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TurnedAway {
+    /// They spoke something else.
+    pub garbage: u64,
+    /// They spoke another version.
+    pub other_version: u64,
+    /// They are of another cluster.
+    pub other_cluster: u64,
+    /// They have a key that is not known here.
+    pub unknown_key: u64,
+    /// They do not have the key that they name, or repeat another's words.
+    pub bad_key: u64,
+    /// They were silent, broke off, or were too many.
+    pub given_up: u64,
+}
+
+impl Seats {
+    pub(super) fn new(listener: TcpListener, own: Arc<Credentials>) -> Self {
+        let (lines, halves) = (BTreeMap::new(), Halves::default());
+        Self { listener, own, lines, halves, last: 0, turned_away: TurnedAway::default() }
+    }
+
+    pub(super) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// Those that are there, and whether they have something to write.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &TcpStream, bool)> {
+        self.lines.iter().map(|(id, seat)| (*id, &seat.line.stream, !seat.line.is_flushed()))
+    }
+
+    /// Takes in who is at the door.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            match self.listener.accept() {
+                Ok((stream, from)) => {
+                    if stream.set_nonblocking(true).is_err() {
+                        continue;
+                    }
+                    let _ = stream.set_nodelay(true); // it is slower without
+                    self.last += 1;
+                    if let Some(oldest) = self.halves.enter(self.last, from.ip(), real()) {
+                        self.give_up(oldest);
+                    }
+                    let line = Line::new(stream, Channel::of_seed(Arc::clone(&self.own)));
+                    self.lines.insert(self.last, Seat { line, heard: real() });
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// What one says, and who it is: nothing, and nobody, before it has proven that.
+    pub(super) fn receive(&mut self, id: u64) -> Option<Said> {
+        let seat = self.lines.get_mut(&id)?;
+        let was_open = seat.line.peer().is_some();
+        let received = seat.line.flush().and_then(|()| seat.line.receive());
+        match received {
+            Ok(messages) => {
+                seat.heard = real();
+                let peer = seat.line.peer()?;
+                if !was_open {
+                    self.halves.leave(id);
+                    self.seat(id, peer);
+                }
+                Some((peer, messages))
+            }
+            Err(end) => {
+                if !was_open {
+                    self.count(&end);
+                }
+                self.close(id);
+                None
+            }
+        }
+    }
+
+    /// Sends an answer. One that the other end does not take is its loss.
+    pub(super) fn send(&mut self, id: u64, answer: &[u8]) {
+        let Some(seat) = self.lines.get_mut(&id) else { return };
+        if !seat.line.is_flushed() || seat.line.send(answer).is_err() {
+            self.close(id);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: u64) {
+        self.lines.remove(&id);
+        self.halves.leave(id);
+    }
+
+    /// Closes those whose time is over.
+    pub(super) fn tidy(&mut self) {
+        let now = real();
+        for id in self.halves.overdue(now) {
+            self.give_up(id);
+        }
+        self.lines.retain(|_, seat| now.saturating_sub(seat.heard) < SILENT_FOR);
+    }
+
+    /// When [`Self::tidy`] has something to do.
+    pub(super) fn next_overdue(&self) -> Option<u64> {
+        self.halves.next_overdue()
+    }
+
+    /// One channel a key: who opens another has given up the first. Where there are too many the one that was silent for
+    /// longest goes.
+    fn seat(&mut self, id: u64, peer: NodeKey) {
+        self.lines.retain(|other, seat| *other == id || seat.line.peer() != Some(peer));
+        let open = self.lines.iter().filter(|(_, seat)| seat.line.peer().is_some());
+        if open.clone().count() > OPEN_MAX
+            && let Some((silent, _)) = open.min_by_key(|(other, seat)| (**other == id, seat.heard))
+        {
+            self.lines.remove(&silent.clone());
+        }
+    }
+
+    fn give_up(&mut self, id: u64) {
+        self.turned_away.given_up += 1;
+        self.close(id);
+    }
+
+    fn count(&mut self, end: &End) {
+        let count = &mut self.turned_away;
+        let count = match end {
+            End::Channel(Failure::Wire(wire::Error::OtherVersion { .. })) => {
+                &mut count.other_version
+            }
+            End::Channel(Failure::Refused(wire::Word::OtherCluster)) => &mut count.other_cluster,
+            End::Channel(Failure::Refused(_)) => &mut count.unknown_key,
+            End::Channel(Failure::Handshake) => &mut count.bad_key,
+            End::Channel(_) => &mut count.garbage,
+            End::Closed | End::Network(_) => &mut count.given_up,
+        };
+        *count += 1;
+    }
+}
