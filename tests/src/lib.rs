@@ -41,6 +41,18 @@ pub fn coremax() -> PathBuf {
     program
 }
 
+/// The node program, built beside these tests by `cargo build --release -p coremax-node`.
+///
+/// # Panics
+/// If it was not built.
+pub fn coremax_node() -> PathBuf {
+    let tests = std::env::current_exe().expect("the path of this test");
+    let program = tests.ancestors().nth(2).expect("target/release").join("coremax-node");
+    let built = program.exists();
+    assert!(built, "{} is missing: cargo build --release -p coremax-node", program.display());
+    program
+}
+
 /// The cache of tests that build real images: `COREMAX_TEST_CACHE`, else a folder beside the command.
 pub fn cache() -> PathBuf {
     let named = std::env::var_os("COREMAX_TEST_CACHE").map(PathBuf::from);

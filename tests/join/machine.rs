@@ -1,0 +1,134 @@
+//! A machine: a namespace, a folder, and the daemon that runs there.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use coremax_node_api::join::status::Status;
+use coremax_sandbox::{Child, Cmd, Sandbox};
+use coremax_tests::{Outcome, coremax_node};
+
+/// One, on or off.
+pub(crate) struct Machine {
+    namespace: String,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Machine {
+    /// A blank one, whose medium and firmware are in this folder.
+    pub(crate) fn new(namespace: String, folder: PathBuf) -> Self {
+        Self { namespace, folder, child: None }
+    }
+
+    pub(crate) fn start(&mut self) -> Outcome {
+        let folder = &self.folder;
+        let out = || -> Result<File, String> {
+            let path = folder.join("out");
+            let file = OpenOptions::new().append(true).create(true).open(&path);
+            file.map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let command = Cmd::new("ip", &Sandbox::host())
+            .args(["netns", "exec", &self.namespace])
+            .arg(coremax_node())
+            .args(["join", "--leave-clock", "--faster", "10"])
+            .arg("--state")
+            .arg(folder.join("state"))
+            .arg("--identity")
+            .arg(folder.join("medium.identity.json"))
+            .arg("--operators")
+            .arg(folder.join("operators"))
+            .arg("--roster")
+            .arg(folder.join("roster"))
+            .arg("--status")
+            .arg(folder.join("join.json"))
+            .arg("--dmi")
+            .arg(folder.join("dmi"))
+            .stdout_file(out()?)
+            .stderr_file(out()?);
+        self.child = Some(command.spawn().map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// As a power cut does it: SIGKILL.
+    pub(crate) fn kill(&mut self) -> Outcome {
+        match self.child.take() {
+            Some(mut child) => child.kill().map_err(|error| error.to_string()),
+            None => Err("it is off".into()),
+        }
+    }
+
+    /// Why it is off, if it ended by itself.
+    pub(crate) fn is_on(&mut self) -> Outcome {
+        let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        match ended {
+            Some(status) => Err(format!("the daemon ended with {status}: {}", self.read("out"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A file's text; nothing where there is none yet.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn status(&self) -> Option<Status> {
+        serde_json::from_str(&self.read("join.json")).ok()
+    }
+
+    /// The most memory that its daemon had since it was started, in KiB.
+    pub(crate) fn memory(&self) -> Result<u64, String> {
+        let state = self.path("state").display().to_string();
+        let processes = fs::read_dir("/proc").map_err(|error| error.to_string())?;
+        for process in processes.flatten() {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            if words.any(|word| word == state.as_bytes()) {
+                let text = fs::read_to_string(process.path().join("status")).unwrap_or_default();
+                let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+                return number.ok_or_else(|| format!("no VmHWM in {text}"));
+            }
+        }
+        Err(format!("no process has {state}"))
+    }
+}
+
+pub(crate) fn mode(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o777
+}
+
+/// Copies a folder of files.
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    let copy = || {
+        fs::create_dir_all(to)?;
+        fs::read_dir(from)?.try_for_each(|entry| {
+            let entry = entry?;
+            fs::copy(entry.path(), to.join(entry.file_name())).map(drop)
+        })
+    };
+    copy().map_err(|error| format!("copying {}: {error}", from.display()))
+}
+
+/// All files below a folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() { all.extend(files(&path)?) } else { all.push(path) }
+    }
+    Ok(all)
+}
+
+/// The texts of all machines' own secrets.
+pub(crate) fn secrets(folder: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let files = files(folder)?.into_iter().filter(|path| path.ends_with("state/secret"));
+    files.map(|path| Ok(fs::read(path).map_err(|e| e.to_string())?.trim_ascii().to_vec())).collect()
+}

@@ -1,0 +1,226 @@
+//! The join, over a real network: daemons in network namespaces on one switch form one cluster, whoever is killed and
+//! whoever else is on the wire.
+//!
+//! The join's own minutes pass ten times as fast, or tests would wait for them; nothing else is other than on a machine.
+
+mod cluster;
+mod machine;
+mod network;
+mod site;
+mod strangers;
+
+use std::{fs, path::Path, process::ExitCode};
+
+use coremax_node_api::join::{Phase, node::Waits};
+use coremax_tests::{Outcome, Sentence, expect, full, skip_all, tell};
+
+use cluster::{Cluster, Keys};
+use site::{Site, until};
+use strangers::Strangers;
+
+const STORY: [Sentence<Stage>; 7] = [
+    ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
+    ("a seed that is killed at each of its writes forms the same one", killed_seed),
+    ("without its key, and with another cluster's, nobody gets in or learns a name", outsiders),
+    ("a copy of a disk does nothing in another machine", copied_disk),
+    ("strangers by the thousand do not keep a machine out", strangers_at_the_door),
+    ("fifty machines form one cluster, each in less than 8 MiB", fifty),
+    ("no key is in anything that was written", no_key_is_written),
+];
+
+/// What a daemon may keep in memory, in KiB.
+const MEMORY_MAX: u64 = 8 << 10;
+
+/// Where the story plays.
+struct Stage {
+    folder: tempfile::TempDir,
+}
+
+fn main() -> ExitCode {
+    let stage = Stage { folder: tempfile::tempdir().expect("a temporary folder") };
+    if let Err(why) = network::probe() {
+        return skip_all(&STORY, &why);
+    }
+    tell(&STORY, &stage)
+}
+
+impl Stage {
+    fn site(&self, name: &str, cluster: Cluster) -> Result<Site, String> {
+        Site::new(&self.folder.path().join(name), cluster)
+    }
+}
+
+fn form(stage: &Stage) -> Outcome {
+    let mut site = stage.site("form", Cluster::of(3))?;
+    // One was told where the seed is, one hears it; they are there before it is.
+    let seed = site.cluster.address(1);
+    site.add(2, &site.cluster.identity(&[seed]))?;
+    site.add(3, &site.cluster.identity(&[]))?;
+    site.add_seed()?;
+    site.is_formed()?;
+    site.agree()?;
+    for number in 1..=3 {
+        site.machine(number).kill()?;
+    }
+    for number in 1..=3 {
+        site.machine(number).start()?;
+    }
+    site.is_formed()?;
+    site.agree()?;
+    site.is_small()?;
+    let status = fs::metadata(site.machine(2).path("join.json")).map_err(|e| e.to_string())?;
+    expect(machine::mode(&status) == 0o644, || "the status is not for everybody".into())?;
+    let state = fs::metadata(site.machine(2).path("state")).map_err(|e| e.to_string())?;
+    expect(machine::mode(&state) == 0o700, || "the state is not for root alone".into())
+}
+
+fn killed_seed(stage: &Stage) -> Outcome {
+    let mut site = stage.site("killed", Cluster::of(5))?;
+    let seed = site.cluster.address(1);
+    site.add_seed()?;
+    let mut members = site.members()?;
+    let mut kills = 0;
+    for number in 2..=5 {
+        site.add(number, &site.cluster.identity(&[seed]))?;
+    }
+    while members.len() < 5 {
+        let before = site.machine(1).read("state/seed.json");
+        until("the seed writes something", || {
+            Ok(site.machine(1).read("state/seed.json") != before)
+        })?;
+        site.machine(1).kill()?;
+        kills += 1;
+        let now = site.members()?;
+        let is_kept = members.iter().all(|member| now.contains(member));
+        expect(is_kept, || format!("after kill {kills} {members:?} became {now:?}"))?;
+        members = now;
+        site.machine(1).start()?;
+    }
+    site.is_formed()?;
+    site.agree()?;
+    expect(kills > 0 && site.members()? == members, || "the rows have other machines now".into())
+}
+
+fn outsiders(stage: &Stage) -> Outcome {
+    let mut site = stage.site("outsiders", Cluster::of(3))?;
+    let seed = site.cluster.address(1);
+    site.add_seed()?;
+    let other = Cluster::of(3);
+    for (number, identity, hint) in [
+        (2, site.cluster.identity_with(Keys::Wrong, &[seed]), "bad-key"),
+        (3, site.cluster.identity_with(Keys::Unknown, &[seed]), "unknown-key"),
+        (4, other.identity(&[seed]), "other-cluster"),
+    ] {
+        site.add(number, &identity)?;
+        until(&format!("machine {number} is told {hint}"), || {
+            Ok(site.machine(number).status().is_some_and(|status| {
+                status.hint.is_some_and(|said| said.contains("unproven") && said.contains(hint))
+            }))
+        })?;
+        let status = site.machine(number).status().ok_or("no status")?;
+        let knows = status.phase > Phase::Networked || status.name.is_some() || status.epoch > 0;
+        expect(!knows && status.waits_for == Waits::Seed, || {
+            format!("it acted on it: {status:?}")
+        })?;
+        let folder = site.machine(number).path("");
+        let learnt = files_with(&folder, &[b"control-", b"Y29yZW1heC1yb3N0ZXI".as_slice()])?;
+        expect(learnt.is_empty(), || format!("machine {number} has learnt a name: {learnt:?}"))?;
+    }
+    let seed = site.machine(1).status().and_then(|status| status.seed).ok_or("no status")?;
+    let members: Vec<_> = seed.members.iter().map(ToString::to_string).collect();
+    expect(members == ["control-1"] && seed.waiting.is_empty(), || format!("{seed:?}"))?;
+    for why in ["bad-key", "unknown-key", "other-cluster"] {
+        expect(seed.turned_away.contains_key(why), || format!("the seed counted no {why}"))?;
+    }
+    Ok(())
+}
+
+fn copied_disk(stage: &Stage) -> Outcome {
+    let mut site = stage.site("copied", Cluster::of(3))?;
+    let identity = site.cluster.identity(&[site.cluster.address(1)]);
+    site.add_seed()?;
+    site.add(2, &identity)?;
+    site.add(3, &identity)?;
+    site.is_formed()?;
+    site.prepare(4, &identity)?;
+    machine::copy(&site.machine(2).path("state"), &site.machine(4).path("state"))?;
+    site.machine(4).start()?;
+    until("the copy says that its disk is another machine's", || {
+        let status = site.machine(4).status();
+        Ok(status.is_some_and(|status| status.waits_for == Waits::ForeignDisk))
+    })?;
+    site.is_formed()
+}
+
+fn strangers_at_the_door(stage: &Stage) -> Outcome {
+    let count = if full().is_ok() { 10_000 } else { 3_000 };
+    let mut site = stage.site("strangers", Cluster::of(3))?;
+    let seed = site.cluster.address(1);
+    site.add_seed()?;
+    site.add(2, &site.cluster.identity(&[seed]))?;
+    let strangers = Strangers::come(
+        &site.network,
+        9,
+        site.cluster.roster.cluster,
+        (seed, site.cluster.port()),
+        count,
+    )?;
+    strangers.are_under_way()?;
+    // Whoever floods beacons leads machines astray that were not told where the seed is.
+    site.add(3, &site.cluster.identity(&[seed]))?;
+    until("the machine has its name", || {
+        Ok(site.machine(3).status().is_some_and(|status| status.name.is_some()))
+    })?;
+    let came = strangers.so_far();
+    expect(came < count, || format!("all {count} strangers had gone before it came"))?;
+    strangers.have_gone()?;
+    site.is_formed()?;
+    site.agree()?;
+    site.is_small()?;
+    let seed = site.machine(1).status().and_then(|status| status.seed).ok_or("no status")?;
+    let turned_away: u64 = seed.turned_away.values().sum();
+    expect(turned_away * 2 > count as u64, || format!("of {count}: {:?}", seed.turned_away))
+}
+
+fn fifty(stage: &Stage) -> Outcome {
+    full()?;
+    let mut site = stage.site("fifty", Cluster::of(50))?;
+    let identity = site.cluster.identity(&[]);
+    site.add_seed()?;
+    for number in 2..=50 {
+        site.add(number, &identity)?;
+    }
+    site.is_formed()?;
+    site.agree()?;
+    site.is_small()
+}
+
+fn no_key_is_written(stage: &Stage) -> Outcome {
+    let all = cluster::secrets();
+    expect(!all.is_empty(), || "no sentence before has made a key".into())?;
+    let secrets: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    let found = files_with(stage.folder.path(), &secrets)?;
+    let (media, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|path| path.ends_with(".identity.json"));
+    expect(!media.is_empty(), || "the search finds not even the media".into())?;
+    expect(others.is_empty(), || format!("the key is in {others:?}"))?;
+    // Nor is a machine's own secret in any other file than its own.
+    let own = machine::secrets(stage.folder.path())?;
+    let own: Vec<&[u8]> = own.iter().map(Vec::as_slice).collect();
+    let found = files_with(stage.folder.path(), &own)?;
+    let found: Vec<_> = found.into_iter().filter(|path| !path.ends_with("/secret")).collect();
+    expect(!own.is_empty() && found.is_empty(), || format!("a machine's secret is in {found:?}"))
+}
+
+/// The files below a folder in which one of these is.
+fn files_with(folder: &Path, needles: &[&[u8]]) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for path in machine::files(folder)? {
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let has = |needle: &&[u8]| bytes.windows(needle.len()).any(|window| window == *needle);
+        if needles.iter().any(has) {
+            found.push(path.display().to_string());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,131 @@
+//! A cluster's machines on their network.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use coremax_node_api::join::{Phase, seed};
+use coremax_tests::{Outcome, expect};
+
+use crate::{MEMORY_MAX, cluster::Cluster, machine::Machine, network::Network};
+
+/// When waiting for something has no sense any more. No verdict: whatever comes in time has come.
+const GIVE_UP: Duration = Duration::from_secs(180);
+
+pub(crate) struct Site {
+    // In this order they are dropped.
+    machines: BTreeMap<u8, Machine>,
+    pub(crate) network: Network,
+    pub(crate) cluster: Cluster,
+    folder: PathBuf,
+}
+
+impl Site {
+    pub(crate) fn new(folder: &Path, cluster: Cluster) -> Result<Self, String> {
+        let network = Network::new()?;
+        Ok(Self { machines: BTreeMap::new(), network, cluster, folder: folder.to_owned() })
+    }
+
+    /// Puts a blank machine there, off, with this medium.
+    pub(crate) fn prepare(&mut self, number: u8, identity: &str) -> Outcome {
+        let folder = self.folder.join(number.to_string());
+        let write = || {
+            fs::create_dir_all(folder.join("dmi"))?;
+            fs::write(folder.join("medium.identity.json"), identity)?;
+            fs::write(folder.join("operators"), self.cluster.operators())
+        };
+        write().map_err(|error| format!("{}: {error}", folder.display()))?;
+        let machine = Machine::new(self.network.add(number)?, folder);
+        self.machines.insert(number, machine);
+        Ok(())
+    }
+
+    /// The same, on.
+    pub(crate) fn add(&mut self, number: u8, identity: &str) -> Outcome {
+        self.prepare(number, identity)?;
+        self.machine(number).start()
+    }
+
+    /// The machine with the signed roster.
+    pub(crate) fn add_seed(&mut self) -> Outcome {
+        self.prepare(1, &self.cluster.identity(&[]))?;
+        let roster = self.machine(1).path("roster");
+        fs::write(&roster, self.cluster.signed()?).map_err(|error| error.to_string())?;
+        self.machine(1).start()
+    }
+
+    pub(crate) fn machine(&mut self, number: u8) -> &mut Machine {
+        self.machines.get_mut(&number).expect("a machine with this number")
+    }
+
+    /// Waits until all that have a row say that they are formed.
+    pub(crate) fn is_formed(&mut self) -> Outcome {
+        let rows = self.cluster.roster.nodes.len();
+        let mut said = String::new();
+        let formed = until("all say that they are formed", || {
+            let mut phases = Vec::new();
+            for (number, machine) in self.machines.iter_mut().take(rows) {
+                machine.is_on().map_err(|why| format!("machine {number}: {why}"))?;
+                phases.push(machine.status().map(|status| status.phase));
+            }
+            said = format!("{phases:?}");
+            Ok(phases.iter().all(|phase| *phase == Some(Phase::Formed)))
+        });
+        formed.map_err(|why| format!("{why}: {said}"))
+    }
+
+    /// Every machine has the row that names it, and all promised one formation.
+    pub(crate) fn agree(&mut self) -> Outcome {
+        let mut promises = BTreeSet::new();
+        for (row, (number, machine)) in self.cluster.roster.nodes.iter().zip(&self.machines) {
+            let status = machine.status().ok_or("no status")?;
+            expect(status.name.as_ref() == Some(&row.name), || {
+                format!("machine {number} is {:?}, not {}", status.name, row.name)
+            })?;
+            let node: serde_json::Value = serde_json::from_str(&machine.read("state/node.json"))
+                .map_err(|error| error.to_string())?;
+            promises.insert(node["saved"]["promise"].to_string());
+        }
+        let is_one = promises.len() == 1 && !promises.contains("null");
+        expect(is_one, || format!("they promised {promises:?}"))
+    }
+
+    /// The rows of the seed's that have their machines, and which.
+    pub(crate) fn members(&mut self) -> Result<Vec<(String, String)>, String> {
+        let path = "state/seed.json";
+        until("the seed has begun", || Ok(!self.machine(1).read(path).is_empty()))?;
+        let kept: serde_json::Value =
+            serde_json::from_str(&self.machine(1).read(path)).map_err(|error| error.to_string())?;
+        let saved: seed::Saved =
+            serde_json::from_value(kept["saved"].clone()).map_err(|error| error.to_string())?;
+        let members = saved.members.into_iter();
+        Ok(members.map(|(name, member)| (name.to_string(), member.key.to_string())).collect())
+    }
+
+    pub(crate) fn is_small(&self) -> Outcome {
+        let mut most = 0;
+        for (number, machine) in &self.machines {
+            let memory = machine.memory()?;
+            most = most.max(memory);
+            expect(memory < MEMORY_MAX, || format!("machine {number} has {memory} KiB"))?;
+        }
+        println!("         {} daemons, {most} KiB at most", self.machines.len());
+        Ok(())
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool, String>) -> Outcome {
+    let began = Instant::now();
+    while !is_so()? {
+        expect(began.elapsed() < GIVE_UP, || {
+            format!("after {GIVE_UP:?} it is not so that {what}")
+        })?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
