@@ -21,7 +21,7 @@ pub(crate) fn secrets() -> Vec<Vec<u8>> {
 pub(crate) struct Cluster {
     pub(crate) roster: Roster,
     operator: SecretKey,
-    key_id: KeyId,
+    pub(crate) key_id: KeyId,
     key: [u8; 32],
 }
 
@@ -71,10 +71,6 @@ impl Cluster {
 
     pub(crate) fn address(&self, number: u8) -> Ipv4Addr {
         self.roster.nodes[usize::from(number) - 1].address
-    }
-
-    pub(crate) const fn port(&self) -> u16 {
-        coremax_node_api::wire::PORT
     }
 
     pub(crate) fn signed(&self) -> Result<Vec<u8>, String> {

@@ -38,6 +38,8 @@ impl Machine {
             .arg(folder.join("state"))
             .arg("--identity")
             .arg(folder.join("medium.identity.json"))
+            .arg("--keys")
+            .arg(folder.join("keys"))
             .arg("--operators")
             .arg(folder.join("operators"))
             .arg("--roster")

@@ -52,7 +52,18 @@ impl Site {
 
     /// The machine with the signed roster.
     pub(crate) fn add_seed(&mut self) -> Outcome {
+        self.add_seed_that_knows(None)
+    }
+
+    /// The same, with the file of a medium that has a key of its own.
+    pub(crate) fn add_seed_that_knows(&mut self, identity: Option<&str>) -> Outcome {
         self.prepare(1, &self.cluster.identity(&[]))?;
+        let keys = self.machine(1).path("keys");
+        let write = |identity| {
+            fs::create_dir(&keys)?;
+            fs::write(keys.join("medium.identity.json"), identity)
+        };
+        identity.map_or(Ok(()), write).map_err(|error| format!("{}: {error}", keys.display()))?;
         let roster = self.machine(1).path("roster");
         fs::write(&roster, self.cluster.signed()?).map_err(|error| error.to_string())?;
         self.machine(1).start()

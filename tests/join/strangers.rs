@@ -15,10 +15,9 @@ use std::{
 };
 
 use coremax_node_api::{
-    guid::Guid,
     identity::KeyId,
     join::{Beacon, cluster_hash},
-    wire::{GROUP, Hello, encode_beacon},
+    wire::{GROUP, Hello, PORT, encode_beacon},
 };
 use coremax_tests::Outcome;
 use rand::{RngCore as _, random, thread_rng};
@@ -28,6 +27,7 @@ use rustix::{
 };
 
 use crate::{
+    cluster::Cluster,
     network::{Network, ip},
     site::until,
 };
@@ -50,8 +50,7 @@ impl Strangers {
     pub(crate) fn come(
         network: &Network,
         number: u8,
-        cluster: Guid,
-        seed: (Ipv4Addr, u16),
+        cluster: &Cluster,
         count: usize,
     ) -> Result<Self, String> {
         let namespace = network.add(number)?;
@@ -63,17 +62,19 @@ impl Strangers {
         let (came, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let mut threads = Vec::new();
         let path = format!("/run/netns/{namespace}");
+        let seed = SocketAddr::from((cluster.address(1), PORT));
+        let hello = Hello { cluster: cluster_hash(cluster.roster.cluster), key_id: cluster.key_id };
         for _ in 0..THREADS {
             let (came, path) = (Arc::clone(&came), path.clone());
             threads.push(thread::spawn(move || {
                 enter(&path)?;
-                connections(seed.into(), count, &came)
+                connections(seed, &hello, count, &came)
             }));
         }
         let over = Arc::clone(&is_over);
         threads.push(thread::spawn(move || {
             enter(&path)?;
-            beacons(cluster_hash(cluster), &over)
+            beacons(hello.cluster, &over)
         }));
         Ok(Self { came, is_over, threads })
     }
@@ -112,7 +113,12 @@ fn enter(path: &str) -> io::Result<()> {
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
-fn connections(seed: SocketAddr, count: usize, came: &AtomicUsize) -> io::Result<()> {
+fn connections(
+    seed: SocketAddr,
+    known: &Hello,
+    count: usize,
+    came: &AtomicUsize,
+) -> io::Result<()> {
     let mut held = Vec::new();
     loop {
         let number = came.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +127,7 @@ fn connections(seed: SocketAddr, count: usize, came: &AtomicUsize) -> io::Result
         }
         // One that is refused is as good as one that was closed.
         let Ok(mut stream) = open(number % ADDRESSES, seed) else { continue };
-        let _ = stream.write_all(&words(number));
+        let _ = stream.write_all(&words(number, known));
         if number % 8 == 7 {
             let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
             let _ = stream.read(&mut [0; 200]);
@@ -141,10 +147,11 @@ fn open(address: usize, seed: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-/// What this one says: nothing, garbage, the beginning of a hello, a hello of another cluster or version, and one with a
-/// first message that is none.
-fn words(number: usize) -> Vec<u8> {
-    let hello = Hello { cluster: random(), key_id: KeyId(random()) }.encode();
+/// What this one says: nothing, garbage, the beginning of a hello, a hello of another version, and one of another cluster
+/// or, as everybody can hear it, of this one, each with a first message that is none.
+fn words(number: usize, known: &Hello) -> Vec<u8> {
+    let other = Hello { cluster: random(), key_id: KeyId(random()) };
+    let hello = if number % 4 == 1 { other } else { *known }.encode();
     let mut garbage = vec![0; 1 << (number % 13)];
     thread_rng().fill_bytes(&mut garbage);
     match number % 6 {
@@ -165,7 +172,7 @@ fn beacons(cluster: [u8; 32], is_over: &AtomicBool) -> io::Result<()> {
         let port = random::<u16>().max(1);
         let beacon = encode_beacon(&Beacon { cluster, epoch: u64::MAX, port });
         for bytes in [&beacon[..], &beacon[..40], &garbage[..52], &garbage] {
-            let _ = socket.send_to(bytes, (GROUP, coremax_node_api::wire::PORT));
+            let _ = socket.send_to(bytes, (GROUP, PORT));
         }
         thread::sleep(Duration::from_millis(2));
     }

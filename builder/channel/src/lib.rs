@@ -4,8 +4,8 @@
 //! bytes are is [`coremax_node_api::wire`]; who drives it has the deadlines, and counts the connections.
 //!
 //! A [`Channel`] gives out no message, and says of nobody who it is ([`Channel::peer`]), before both ends have proven that they have
-//! the cluster's key and their own: for a seed that is the third message. A stranger fails at the first, by one
-//! decryption and before any elliptic curve.
+//! the cluster's key and their own: for a seed that is the third message. A stranger fails at the first, before
+//! anything is agreed on with it.
 
 mod channel;
 mod handshake;

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! options    what the command line says
+//! keys       the cluster's keys that a seed knows
 //! store      what has to outlive a power cut
 //! links      the machine's cards, as the kernel tells them; hardware: which machine it is
 //! beacons    UDP: where a seed is
@@ -23,6 +24,7 @@ mod daemon;
 mod driver;
 mod halves;
 mod hardware;
+mod keys;
 mod line;
 mod links;
 mod options;

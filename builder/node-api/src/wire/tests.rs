@@ -207,6 +207,7 @@ fn what_was_said_in_clear_is_in_the_prologue() {
     assert_ne!(of(1, 1), of(2, 1));
     assert_ne!(of(1, 1), of(1, 2));
     assert_eq!(of(1, 1)[8..10], VERSION.to_be_bytes());
+    assert_eq!(of(1, 1)[HELLO..], *Guid::literal(1).as_bytes());
 }
 
 /// The page's own words: another implementation is written from them.

@@ -32,7 +32,7 @@ use super::{
     beacons::Beacons,
     clock::{Clock, real},
     driver::{Driver, Notes},
-    hardware, links,
+    hardware, keys, links,
     options::Options,
     roster_file::{RosterFile, makes_seed},
     seats::Seats,
@@ -74,7 +74,7 @@ impl Daemon {
         let key = secret.public();
         let links = links::links().context("asking the kernel for the machine's cards")?;
         let hardware = hardware::read(&options.dmi, &links);
-        let keys = vec![(document.key_id, document.key.clone())];
+        let keys = keys::all(&document, &options.keys)?;
         let own = Arc::new(Credentials { cluster: document.cluster, secret, keys });
         let beacons = Beacons::open(options.port, options.interfaces.clone())
             .with_context(|| format!("opening UDP port {}", options.port))?;

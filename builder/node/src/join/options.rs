@@ -13,6 +13,7 @@ pub(crate) const USAGE: &str = "\
 flags of join:
   --state FOLDER            what outlives a power cut              [/var/lib/coremax/join]
   --identity FILE           which cluster, and its key             [what `identify` finds]
+  --keys FOLDER             identities of media that have keys of their own, on the seed  [/var/lib/coremax/join-keys]
   --operators FILE          public keys that sign rosters          [/usr/lib/coremax/update-keys]
   --roster FILE             the signed roster, on the seed         [/var/lib/coremax/cluster.coremax-roster]
   --status FILE             what anybody may know                  [/run/coremax/join.json]
@@ -31,6 +32,7 @@ const FASTER_MAX: u64 = 60;
 pub(super) struct Options {
     pub state: PathBuf,
     pub identity: Option<PathBuf>,
+    pub keys: PathBuf,
     pub operators: PathBuf,
     pub roster: PathBuf,
     pub status: PathBuf,
@@ -48,6 +50,7 @@ impl Default for Options {
         Self {
             state: "/var/lib/coremax/join".into(),
             identity: None,
+            keys: "/var/lib/coremax/join-keys".into(),
             operators: key::ON_NODE.into(),
             roster: "/var/lib/coremax/cluster.coremax-roster".into(),
             status: "/run/coremax/join.json".into(),
@@ -76,6 +79,7 @@ impl Options {
             match *flag {
                 "--state" => options.state = value.into(),
                 "--identity" => options.identity = Some(value.into()),
+                "--keys" => options.keys = value.into(),
                 "--operators" => options.operators = value.into(),
                 "--roster" => options.roster = value.into(),
                 "--status" => options.status = value.into(),
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn flags_and_what_they_are_without() {
         assert_eq!(Options::parse(&[]).unwrap(), Options::default());
-        let words = "--state s --identity i --operators o --roster r --status t --seed 10.0.0.1 --seed 10.0.0.2:9 \
+        let words = "--state s --identity i --keys k --operators o --roster r --status t --seed 10.0.0.1 --seed 10.0.0.2:9 \
                      --interface a --interface b --dmi d --leave-clock --faster 10 --port 8";
         let options = Options::parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!(options.seeds, ["10.0.0.1:8", "10.0.0.2:9"].map(|text| text.parse().unwrap()));
