@@ -5,7 +5,9 @@
 
 mod base64_text;
 pub mod boot_test;
+pub mod cluster_status;
 pub mod early_boot;
+pub mod enrol;
 pub mod env;
 pub mod guid;
 mod hex;

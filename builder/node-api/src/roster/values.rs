@@ -105,6 +105,11 @@ impl Subnet {
         0 < host && host < host_bits(self.prefix)
     }
 
+    /// How many bits are the network's.
+    pub const fn prefix(&self) -> u32 {
+        self.prefix
+    }
+
     /// The host with this number, from 1; nothing where there is none.
     pub fn host(&self, number: u32) -> Option<Ipv4Addr> {
         let address = Ipv4Addr::from(self.network.checked_add(number)?);
