@@ -1,12 +1,24 @@
 //! The node program: one static binary that an appliance carries.
 
+#[allow(dead_code, reason = "the join calls it")]
+mod authority;
 mod boot_test;
+#[allow(dead_code, reason = "the join calls the rest of it")]
+mod cluster_status;
 mod download;
 mod durable;
+#[allow(dead_code, reason = "the join calls it")]
+mod events;
 mod gpt;
 mod identity;
 mod init;
 mod join;
+#[allow(dead_code, reason = "the join calls it")]
+mod own;
+#[allow(dead_code, reason = "the join calls it")]
+mod paths;
+#[allow(dead_code, reason = "the join calls it")]
+mod prepare;
 mod update;
 mod verbs;
 
@@ -22,6 +34,7 @@ verbs:
   boot-test                 answer a tester over virtio-serial
   update FILE|URL           write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
+  status --watch            show how far this machine is on its way into its cluster, as it changes
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
@@ -59,6 +72,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["update", from] => verbs::update(from),
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
+        ["status", "--watch"] => cluster_status::watch(),
         ["identify"] => identity::identify(false),
         ["identify", "--json"] => identity::identify(true),
         ["join", "--help" | "-h"] => {

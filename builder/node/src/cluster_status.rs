@@ -1,0 +1,114 @@
+//! `coremax-node status --watch`, and the file that it shows.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::Path,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use coremax_node_api::{
+    cluster_status::{ClusterStatus, LENGTH_MAX, screen},
+    join::Now,
+};
+
+use crate::{paths, prepare::whole};
+
+/// How soon a change is seen, and how often the wait is counted down.
+const STEP: Duration = Duration::from_secs(1);
+/// Clears a terminal's page: ECMA-48, 8.3.21 and 8.3.39.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Puts the status where anybody may read it, whole.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(crate) fn publish(status: &ClusterStatus) -> Result<()> {
+    publish_at(Path::new(paths::STATUS), status)
+}
+
+fn publish_at(path: &Path, status: &ClusterStatus) -> Result<()> {
+    whole(path, 0o644, status.to_text().as_bytes())
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Shows the status as it changes, until it is interrupted. On no terminal each page follows the one before, and none
+/// is shown for a wait that is counted down.
+///
+/// # Errors
+/// Where nobody reads on.
+pub(crate) fn watch() -> Result<()> {
+    let is_terminal = io::stdout().is_terminal();
+    let mut before = String::new();
+    loop {
+        let page = page(Path::new(paths::STATUS), is_terminal.then(now));
+        if page != before {
+            let clear = if is_terminal { CLEAR } else { "" };
+            let mut out = io::stdout().lock();
+            write!(out, "{clear}{page}")
+                .and_then(|()| out.flush())
+                .context("showing the status")?;
+            before = page;
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// The page for what is in the file, at a time; at its own without one. A file that is not there yet is a machine that
+/// has just been started.
+fn page(path: &Path, now: Option<i64>) -> String {
+    let status = match read(path) {
+        Ok(status) => status,
+        Err(error) => {
+            let wall = now.unwrap_or_default();
+            let problem = format!("{error:#}; coremax-node has not said how far it is yet");
+            ClusterStatus::blank(Now { mono: 0, wall }, Some(problem))
+        }
+    };
+    screen(&status, now.unwrap_or(status.written))
+}
+
+fn read(path: &Path) -> Result<ClusterStatus> {
+    let mut text = Vec::new();
+    let about = || format!("reading {}", path.display());
+    let file = fs::File::open(path).with_context(about)?;
+    file.take(LENGTH_MAX as u64 + 1).read_to_end(&mut text).with_context(about)?;
+    ClusterStatus::parse(&text).with_context(about)
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_published_is_shown_and_anybody_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("coremax/status.json");
+        let page = |path: &Path, now| {
+            let page = page(path, now);
+            page.split_whitespace().collect::<Vec<_>>().join(" ") // where it is broken is not told here
+        };
+        assert!(page(&path, Some(0)).contains("has not said"));
+        let told = Now { mono: 0, wall: 5000 };
+        let mut status = ClusterStatus::blank(told, Some("nobody told it".into()));
+        publish_at(&path, &status).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
+        assert!(page(&path, None).contains("nobody told it"));
+        status.next_try = Some(9000);
+        publish_at(&path, &status).unwrap();
+        assert!(page(&path, None).contains("in 4 s") && page(&path, Some(6000)).contains("in 3 s"));
+        fs::write(&path, status.to_text().replace("\"format\":1", "\"format\":9")).unwrap();
+        assert!(page(&path, None).contains("of format 9"));
+        fs::write(&path, "x".repeat(LENGTH_MAX + 1)).unwrap();
+        assert!(page(&path, None).contains("longer than"));
+    }
+}

@@ -1,0 +1,141 @@
+//! What the programs that read these files say of them.
+
+use std::{fs, path::Path};
+
+use coremax_node_api::{
+    enrol::{Gift, Public, Request, Secret},
+    join::NodeKey,
+};
+use coremax_sandbox::{Cmd, Sandbox};
+use serde_json::{Value, json};
+
+use super::{File, tests};
+use crate::authority::Authority;
+
+/// What a program prints; nothing, counted as a skip, where it is not there.
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    match Cmd::new(program, &Sandbox::host()).args(arguments).run() {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) if error.hint().is_some() => {
+            coremax_skip::skip(format_args!("{error}"));
+            None
+        }
+        Err(error) => panic!("{program} {arguments:?}: {error}"),
+    }
+}
+
+/// The same of a shell in namespaces of its own, with `/made` being `folder`.
+fn said_within(folder: &Path, script: &str) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        coremax_skip::skip("mounting over /etc needs root");
+        return None;
+    }
+    let arguments = ["--mount", "--net", "sh", "-euc", script, "sh"];
+    said("unshare", &[&arguments[..], &[folder.to_str()?]].concat())
+}
+
+fn write(folder: &Path, files: &[File]) {
+    for file in files {
+        super::whole(&super::write::within(folder, &file.path), file.mode, file.text.as_bytes())
+            .unwrap();
+    }
+}
+
+/// The files of a row by a real authority.
+fn made(row: usize, folder: &Path) -> Vec<File> {
+    let files = tests::of(row, 9, &gift(row, Secret::from_seed(&[2; 32]).public(), folder));
+    write(folder, &files);
+    files
+}
+
+fn gift(row: usize, host: Public, folder: &Path) -> Gift {
+    let (roster, node) = (tests::roster(), NodeKey([1; 32]));
+    let authority = Authority::at(&folder.join("authority"), roster.cluster).unwrap();
+    let request = Request::new(roster.cluster, node, &Secret::from_seed(&[1; 32]), host, None);
+    authority.gift(&roster.nodes[row], node, &request, 1_800_000_000_000).unwrap().unwrap()
+}
+
+#[test]
+fn names_are_one_address_each() {
+    let folder = tempfile::tempdir().unwrap();
+    made(1, folder.path());
+    let script = "mount --bind $1/etc/hosts /etc/hosts
+        for name in control-1 control-2 1e3; do getent -s files hosts $name; done";
+    let Some(answers) = said_within(folder.path(), script) else { return };
+    let mut addresses: Vec<_> = answers.lines().filter_map(|line| line.split(' ').next()).collect();
+    addresses.dedup();
+    assert_eq!(addresses, ["10.0.0.11", "10.0.0.12", "10.0.0.13"], "{answers}");
+}
+
+#[test]
+fn chrony_takes_its_file() {
+    for (row, wanted) in [(0, "allow 10.0.0.0/24"), (1, "server 10.0.0.11 iburst")] {
+        let folder = tempfile::tempdir().unwrap();
+        made(row, folder.path());
+        let path = folder.path().join("etc/chrony/chrony.conf");
+        let Some(config) = said("chronyd", &["-p", "-f", path.to_str().unwrap()]) else { return };
+        assert!(config.lines().any(|line| line.trim() == wanted), "{config}");
+    }
+}
+
+#[test]
+fn ansible_reads_the_inventory() {
+    let folder = tempfile::tempdir().unwrap();
+    made(0, folder.path());
+    let path = folder.path().join("var/lib/coremax/inventory/cluster.yml");
+    let arguments = ["-i", path.to_str().unwrap(), "--list"];
+    let Some(answer) = said("ansible-inventory", &arguments) else { return };
+    let list: Value = serde_json::from_str(&answer).unwrap();
+    let members = |group: &str| list[group].get("hosts").cloned().unwrap_or(json!([]));
+    for (group, want) in [
+        ("control", json!(["control-1", "control-2"])),
+        ("network", json!(["control-1"])),
+        ("storage", json!(["control-2"])),
+        ("worker", json!(["1e3"])),
+        ("compute", json!([])),
+    ] {
+        assert_eq!(members(group), want, "{group}: {answer}");
+    }
+    let host = &list["_meta"]["hostvars"]["control-2"];
+    assert_eq!(host["ansible_host"], "10.0.0.12");
+    assert_eq!(
+        host["coremax_osd_disks"],
+        json!(["/dev/disk/by-id/nvme-1", "/dev/disk/by-id/nvme-2"])
+    );
+    assert_eq!((&host["ansible_user"], &host["coremax_vrrp_id"]), (&json!("root"), &json!(40)));
+}
+
+/// On a card of the test's own, which has a kind and no permanent MAC: what the match says is said otherwise here.
+#[test]
+fn networkd_gives_the_card_its_address() {
+    let networkd = "/lib/systemd/systemd-networkd";
+    if !Path::new(networkd).exists() {
+        return coremax_skip::skip(format_args!("{networkd} is not here (install systemd)"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for file in made(1, folder.path()) {
+        let text = file.text.replace("Permanent", "").replace("Kind=!*\n", "");
+        let text = text.replace("DHCP=yes", "DHCP=no\nIPv6AcceptRA=no"); // there is nobody to ask
+        fs::write(super::write::within(folder.path(), &file.path), text).unwrap();
+    }
+    let script = "mount -t tmpfs none /run
+        mount --bind $1/etc/systemd/network /etc/systemd/network
+        mount -t sysfs -o ro none /sys
+        ip link add other type veth peer card address 52:54:00:00:00:02
+        ip link set other up
+        mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+        chown -R systemd-network /run/systemd/netif
+        SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_LEVEL=debug /lib/systemd/systemd-networkd >$1/log 2>&1 & pid=$!
+        for n in $(seq 100); do
+            if ip -4 -o addr show dev card | grep -q 10.0.0; then break; fi
+            if ! kill -0 $pid; then break; fi
+            sleep 0.1
+        done
+        kill $pid; ip -4 -o addr show dev card";
+    let Some(addresses) = said_within(folder.path(), script) else { return };
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(addresses.contains("inet 10.0.0.12/24"), "{addresses}\n{log}");
+    for line in log.lines().filter(|line| line.contains("10-coremax-")) {
+        assert!(!line.contains("Unknown") && !line.contains("ignoring"), "{line}");
+    }
+}
