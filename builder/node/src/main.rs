@@ -5,6 +5,8 @@ mod authority;
 mod boot_test;
 #[allow(dead_code, reason = "the join calls the rest of it")]
 mod cluster_status;
+#[allow(dead_code, reason = "the join calls it")]
+mod deploy;
 mod download;
 mod durable;
 #[allow(dead_code, reason = "the join calls it")]

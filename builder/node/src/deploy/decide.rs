@@ -1,0 +1,176 @@
+//! What comes next, by the journal.
+
+use anyhow::{Result, bail};
+use coremax_node_api::join::{Digest, Formation};
+
+use super::journal::Record;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The deployment of this formation begins.
+    Begin,
+    /// This step is to be done.
+    Step {
+        /// Its number, from 0.
+        number: usize,
+        /// It was begun before, and nobody knows how far it came.
+        is_interrupted: bool,
+    },
+    /// Every step is done.
+    Finish,
+    /// All is done, and was.
+    Nothing,
+}
+
+/// What comes next of the deployment of this formation, whose steps have these names and inputs, in order.
+///
+/// A step is done if it ended well with the same inputs, after the one before it did. So inputs that change before all is
+/// done have their step run again, and what comes after it.
+///
+/// # Errors
+/// Where the journal is of a formation that this one may not follow, or of another one that is done: a cluster is
+/// deployed once.
+pub(super) fn next(
+    records: &[Record],
+    formation: &Formation,
+    steps: &[(&str, Digest)],
+) -> Result<Next> {
+    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
+    let Some((at, Record::Begin { formation: before, .. })) = begun.map(|at| (at, &records[at]))
+    else {
+        return Ok(Next::Begin);
+    };
+    let since = &records[at..];
+    let is_finished = since.iter().any(|record| matches!(record, Record::Finish { .. }));
+    if before != formation {
+        if is_finished || !formation.may_follow(before) {
+            bail!(
+                "this machine has begun to deploy another formation (epoch {}, seed {:?})",
+                before.edition.epoch,
+                before.seed
+            );
+        }
+        return Ok(Next::Begin);
+    }
+    if is_finished {
+        return Ok(Next::Nothing);
+    }
+    let mut after = 0;
+    for (number, (name, inputs)) in steps.iter().enumerate() {
+        let last = last_attempt(since, name);
+        match last {
+            Some(Attempt { start, of, end: Some((end, 0)) }) if start > after && of == *inputs => {
+                after = end;
+            }
+            _ => {
+                let is_interrupted = last.is_some_and(|attempt| attempt.end.is_none());
+                return Ok(Next::Step { number, is_interrupted });
+            }
+        }
+    }
+    Ok(Next::Finish)
+}
+
+/// The last time that a step was run: where its record is, its inputs, and where its end is and with which code.
+#[derive(Clone, Copy)]
+struct Attempt {
+    start: usize,
+    of: Digest,
+    end: Option<(usize, i32)>,
+}
+
+fn last_attempt(records: &[Record], name: &str) -> Option<Attempt> {
+    let start = |(at, record): (usize, &Record)| match record {
+        Record::Start { step, inputs, .. } if step == name => Some((at, *inputs)),
+        _ => None,
+    };
+    let (start, of) = records.iter().enumerate().rev().find_map(start)?;
+    let end = |(at, record): (usize, &Record)| match record {
+        Record::End { step, code, .. } if step == name => Some((at, *code)),
+        _ => None,
+    };
+    let end = records.iter().enumerate().skip(start).find_map(end);
+    Some(Attempt { start, of, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use coremax_node_api::{
+        guid::Guid,
+        join::{Edition, NodeKey},
+    };
+
+    use super::*;
+
+    fn formation(epoch: u64) -> Formation {
+        Formation {
+            cluster: Guid::literal(1),
+            edition: Edition { epoch, digest: [0; 32] },
+            generation: 0,
+            seed: NodeKey([1; 32]),
+        }
+    }
+
+    /// `begin EPOCH`, `start STEP INPUTS`, `end STEP CODE`, `finish`, with commas between them.
+    fn records(text: &str) -> Vec<Record> {
+        let record = |words: Vec<&str>| match words[..] {
+            ["begin", epoch] => {
+                Record::Begin { formation: formation(epoch.parse().unwrap()), at: 0 }
+            }
+            ["start", step, inputs] => {
+                let inputs = [inputs.parse().unwrap(); 32];
+                Record::Start { epoch: 2, step: step.into(), inputs, at: 0 }
+            }
+            ["end", step, code] => {
+                let code = code.parse().unwrap();
+                Record::End { epoch: 2, step: step.into(), code, is_skipped: false, at: 0 }
+            }
+            ["finish"] => Record::Finish { at: 0 },
+            _ => panic!("{words:?}"),
+        };
+        let lines = text.split(',').map(str::trim).filter(|line| !line.is_empty());
+        lines.map(|line| record(line.split(' ').collect())).collect()
+    }
+
+    #[test]
+    fn what_comes_after_what() {
+        let step = |number, is_interrupted| Some(Next::Step { number, is_interrupted });
+        let a = "begin 2, start a 1, end a 0";
+        for (before, more, want) in [
+            ("", "", Some(Next::Begin)),
+            ("begin 2", "", step(0, false)),
+            ("begin 2, start a 1", "", step(0, true)),
+            ("begin 2, start a 1, end a 3", "", step(0, false)),
+            ("begin 2, start a 1, end a 3, start a 1", "", step(0, true)),
+            ("begin 2, start a 1, start a 1, end a 0", "", step(1, false)),
+            (a, "", step(1, false)),
+            (a, "start b 2", step(1, true)),
+            (a, "start b 2, end b 1", step(1, false)),
+            (a, "start b 2, end b 0", Some(Next::Finish)),
+            (a, "start b 9, end b 0", step(1, false)), // b reads something else now
+            ("begin 2, start a 9, end a 0, start b 2, end b 0", "", step(0, false)),
+            // a was run again, and so b is
+            (a, "start b 2, end b 0, start a 1, end a 0", step(1, false)),
+            ("begin 2, start b 2, end b 0, start a 1, end a 0", "", step(1, false)),
+            (a, "start gone 1, start b 2, end b 0", Some(Next::Finish)), // an update has no such step
+            (a, "start b 2, end b 0, finish", Some(Next::Nothing)),
+            ("begin 2, finish", "", Some(Next::Nothing)),
+            ("begin 1, start a 1, end a 0", "", Some(Next::Begin)), // the operator signed another roster
+            ("begin 1, start a 1, end a 0, begin 2", "", step(0, false)),
+            ("begin 1, finish", "", None), // a cluster is deployed once
+            ("begin 3, start a 1", "", None),
+        ] {
+            let journal = records(&format!("{before}, {more}"));
+            let found = next(&journal, &formation(2), &[("a", [1; 32]), ("b", [2; 32])]);
+            assert_eq!(found.ok(), want, "{before}, {more}");
+        }
+    }
+
+    #[test]
+    fn a_rebuilt_seed_does_not_go_on_with_anothers() {
+        let rebuilt = Formation { seed: NodeKey([2; 32]), ..formation(3) };
+        let error = next(&records("begin 2"), &rebuilt, &[]).unwrap_err().to_string();
+        assert!(error.contains("another formation (epoch 2"), "{error}");
+    }
+}
