@@ -11,6 +11,7 @@ use crate::prepare::tests::roster;
 const NODE: NodeKey = NodeKey([1; 32]);
 const NOW: i64 = 1_795_608_000_000; // 2026-11-25 12:00 UTC
 const MINUTE: i64 = 60_000;
+const SSHD: &str = "/usr/sbin/sshd";
 
 fn authority(folder: &Path) -> Authority {
     Authority::at(&folder.join("keys"), roster().cluster).unwrap()
@@ -205,9 +206,8 @@ fn ssh_logs_in_by_certificates_alone() {
     if !rustix::process::geteuid().is_root() {
         return coremax_skip::skip("sshd logs in as root for root alone");
     }
-    let sshd = "/usr/sbin/sshd";
-    if !Path::new(sshd).exists() {
-        return coremax_skip::skip(format_args!("{sshd} is not here (install openssh-server)"));
+    if !Path::new(SSHD).exists() {
+        return coremax_skip::skip(format_args!("{SSHD} is not here (install openssh-server)"));
     }
     let folder = tempfile::tempdir().unwrap();
     let stage = ssh_stage(folder.path());
@@ -218,21 +218,48 @@ fn ssh_logs_in_by_certificates_alone() {
         ("127.0.0.1", "control-2", false), // its certificate has another name
         ("127.0.0.2", "control-1", false), // the key is the seed's alone
     ] {
-        let script = format!(
-            "ip link set lo up; mkdir -p /run/sshd; {sshd} -t -f {stage}/sshd_config
-            {sshd} -D -e -f {stage}/sshd_config 2>{stage}/log & pid=$!
-            for n in $(seq 100); do if ss -ltn | grep -q :2222; then break; fi; sleep 0.1; done
-            said=0; ssh -F none -p 2222 -b {source} -i {stage}/deploy -o HostKeyAlias={name} \
+        let ssh = format!(
+            "ssh -F none -p 2222 -b {source} -i {stage}/deploy -o HostKeyAlias={name} \
                 -o UserKnownHostsFile=none -o GlobalKnownHostsFile={stage}/known_hosts -o BatchMode=yes \
-                -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes root@127.0.0.1 echo in 2>&1 || said=$?
-            kill $pid; exit $said"
+                -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes root@127.0.0.1 echo in 2>&1"
         );
-        let Some((is_in, text)) = said("unshare", &["--net", "sh", "-euc", &script]) else {
-            return;
-        };
+        let Some((is_in, text)) = beside_sshd(&stage, &ssh) else { return };
         let log = fs::read_to_string(format!("{stage}/log")).unwrap_or_default();
         assert_eq!(is_in && text.contains("in\n"), want, "{source} {name}: {text}\n{log}");
     }
+}
+
+/// Ansible itself, by the inventory of the seed: what the deployment's first step does.
+#[test]
+fn ansible_reaches_a_node_by_the_inventory_and_certificates_alone() {
+    if !rustix::process::geteuid().is_root() || !Path::new(SSHD).exists() {
+        return coremax_skip::skip(format_args!(
+            "{SSHD} lets root in for root alone, if it is here"
+        ));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stage = ssh_stage(folder.path());
+    let ansible = format!(
+        "HOME={stage} ANSIBLE_NOCOLOR=1 ansible -i {stage}/cluster.yml -m ping control-1 2>&1"
+    );
+    let Some((_, version)) = said("sh", &["-c", "ansible --version"]) else { return };
+    if !version.contains("ansible [core") {
+        return coremax_skip::skip("there is no ansible here (install ansible-core)");
+    }
+    let Some((is_well, text)) = beside_sshd(&stage, &ansible) else { return };
+    assert!(is_well && text.contains("\"ping\": \"pong\""), "{text}");
+}
+
+/// What a command says in a network of its own, with that sshd in it.
+fn beside_sshd(stage: &str, command: &str) -> Option<(bool, String)> {
+    let script = format!(
+        "ip link set lo up; mkdir -p /run/sshd; {SSHD} -t -f {stage}/sshd_config
+        {SSHD} -D -e -f {stage}/sshd_config 2>{stage}/log & pid=$!
+        for n in $(seq 100); do if ss -ltn | grep -q :2222; then break; fi; sleep 0.1; done
+        said=0; {command} || said=$?
+        kill $pid; exit $said"
+    );
+    said("unshare", &["--net", "sh", "-euc", &script])
 }
 
 /// The files of a seed at 127.0.0.1, with an sshd that has nothing besides.
@@ -258,6 +285,19 @@ fn ssh_stage(folder: &Path) -> String {
         match file.path.rsplit('/').next().unwrap() {
             "05-coremax.conf" => config += &file.text.replace("/etc/ssh", &stage),
             "ssh_known_hosts" => drop(put(folder, "known_hosts", &file.text)),
+            "cluster.yml" => {
+                let text = file.text.replace("/var/lib/coremax/authority", &stage);
+                let known =
+                    format!("-F none -p 2222 -o GlobalKnownHostsFile={stage}/known_hosts -o User");
+                drop(put(
+                    folder,
+                    "cluster.yml",
+                    &text.replace(
+                        "-o Identities",
+                        &format!("{known}KnownHostsFile=none -o Identities"),
+                    ),
+                ));
+            }
             name => drop(put(folder, name, &file.text)),
         }
     }

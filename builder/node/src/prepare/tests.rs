@@ -257,6 +257,25 @@ fn who_was_not_told_is_told_the_next_time() {
     assert_eq!(told(root, &roster, &roster.nodes[0]), []);
 }
 
+/// Names and network are written, the clock's file cannot be: as if it had died there.
+#[test]
+fn who_reads_what_was_written_is_told_though_the_rest_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let (roster, gift) = (roster(), gift());
+    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let facts = Facts { roster: &roster, own: &roster.nodes[0], reached_by, gift: &gift };
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/chrony"), "no folder").unwrap();
+    let told_now = apply::prepare(root, &facts, &mut |reader, _| panic!("{reader:?} was told"));
+    let error = format!("{:#}", told_now.unwrap_err());
+    assert!(error.contains("chrony.conf"), "{error}");
+    assert!(root.join("etc/systemd/network/10-coremax-api.network").exists());
+    fs::remove_file(root.join("etc/chrony")).unwrap();
+    let everybody = [Reader::Hostname, Reader::Network, Reader::Clock, Reader::Ssh];
+    assert_eq!(told(root, &roster, &roster.nodes[0]), everybody);
+}
+
 #[test]
 fn a_link_and_what_a_cut_left_are_replaced() {
     let folder = tempfile::tempdir().unwrap();
