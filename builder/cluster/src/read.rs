@@ -73,9 +73,9 @@ mod tests {
     }
 
     /// What is wrong after a change, with its place.
-    fn complaints(from: &str, to: &str) -> Vec<String> {
-        let changed = text().replacen(from, to, 1);
-        assert_ne!(changed, text(), "{from} is not in the text");
+    fn complaints(text: &str, from: &str, to: &str) -> Vec<String> {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from} is not in the text");
         let mistakes = read("c.toml", &changed).unwrap_err();
         let told = mistakes.iter().map(|mistake| {
             format!("{}: {mistake}; {}", mistake.place(), mistake.hint().unwrap_or("-"))
@@ -121,7 +121,7 @@ mod tests {
             ),
             ("10.0.0.12", "10.0.0.300", (line("name = \"control-2\"") + 2, 11), "IPv4"),
         ] {
-            let told = complaints(from, to);
+            let told = complaints(&text(), from, to);
             let place = format!("c.toml:{}:{}", at.0, at.1);
             assert!(
                 told.iter().any(|t| t.starts_with(&place) && t.contains(want)),
@@ -129,5 +129,127 @@ mod tests {
             );
         }
         assert!(read("c.toml", "format = ").is_err());
+    }
+
+    /// Three controllers that have two disks each, and a worker whose machine is known by its serial number.
+    const SMALL: &str = r#"format = 1
+cluster = "3f0c9d7e-5b7b-8f6e-9a40-6d1f6a3c2b10"
+epoch = 1
+seed = "control-1"
+subnet = "10.0.0.0/24"
+vip = "10.0.0.10"
+[[node]]
+name = "control-1"
+roles = ["control"]
+address = "10.0.0.11"
+match = { mac = "52:54:00:00:00:01" }
+[[node]]
+name = "storage-1"
+roles = ["storage"]
+address = "10.0.0.12"
+match = { mac = "52:54:00:00:00:02" }
+osd-disks = ["/dev/disk/by-id/a", "/dev/disk/by-id/b"]
+nic = [{ mac = "52:54:00:00:01:02", name = "storage0" }]
+[[node]]
+name = "worker-1"
+roles = ["worker"]
+address = "10.0.0.13"
+match = { serial = "A1" }
+[[node]]
+name = "worker-2"
+roles = ["worker"]
+address = "10.0.0.14"
+match = { serial = "A2" }
+"#;
+
+    #[test]
+    fn each_rule_of_a_cluster_names_its_line() {
+        assert!(read("c.toml", SMALL).is_ok());
+        for (from, to, at, want) in [
+            // addresses
+            (
+                "10.0.0.13",
+                "10.1.0.13",
+                "22:11",
+                "worker-1's address 10.1.0.13 is no host's in 10.0.0.0/24",
+            ),
+            (
+                "10.0.0.13",
+                "10.0.0.255",
+                "22:11",
+                "worker-1's address 10.0.0.255 is no host's in 10.0.0.0/24",
+            ),
+            ("10.0.0.13", "10.0.0.12", "22:11", "the address 10.0.0.12 is named twice"),
+            (
+                "\"10.0.0.0/24\"",
+                "\"239.0.0.0/24\"",
+                "5:10",
+                "no machine has an address in 239.0.0.0/24",
+            ),
+            // the VIP: in its subnet, and no node's
+            (
+                "10.0.0.10",
+                "10.1.0.10",
+                "6:7",
+                "the VIP 10.1.0.10 is no host's address in 10.0.0.0/24",
+            ),
+            ("10.0.0.10", "10.0.0.13", "22:11", "worker-1 has the VIP for its address"),
+            // an odd control plane
+            (
+                "[\"worker\"]",
+                "[\"control\"]",
+                "7:1",
+                "2 nodes with the role `control`, where a majority needs an odd number",
+            ),
+            // disks that are named
+            (
+                "osd-disks = [\"/dev/disk/by-id/a\", \"/dev/disk/by-id/b\"]\n",
+                "",
+                "14:9",
+                "storage-1 has the role `storage`, and no disk for it",
+            ),
+            ("by-id/b", "by-id/a", "17:35", "storage-1's disk /dev/disk/by-id/a is named twice"),
+            (
+                "/dev/disk/by-id/b",
+                "/dev/sdb",
+                "17:35",
+                "storage-1's disk \"/dev/sdb\" may be another one after the next boot",
+            ),
+            ("/dev/disk/by-id/b", "/dev/disk/by-id/CHANGE-ME", "17:35", "is none"),
+            // no two rows that mean one machine
+            (
+                "00:00:02\" }",
+                "00:00:01\" }",
+                "16:9",
+                "the machine with MAC 52:54:00:00:00:01 is named twice",
+            ),
+            (
+                "00:01:02",
+                "00:00:01",
+                "18:16",
+                "the machine with MAC 52:54:00:00:00:01 is named twice",
+            ),
+            ("\"A2\"", "\" A1\"", "28:9", "the machine with serial number A1 is named twice"),
+            // and none that means none
+            ("\"A2\"", "\"CHANGE-ME\"", "28:9", "worker-2's serial number \"CHANGE-ME\" is none"),
+            (
+                "52:54:00:00:01:02",
+                "00:00:5e:00:53:01",
+                "18:16",
+                "00:00:5e:00:53:01 of storage0 is no card's",
+            ),
+            (
+                "name = \"storage0\"",
+                "name = \"storage-network-0\"",
+                "18:44",
+                "the kernel calls no card storage-network-0",
+            ),
+            ("worker-2", "localhost", "25:8", "a node cannot be called localhost"),
+        ] {
+            let told = complaints(SMALL, from, to);
+            let is_told =
+                |line: &&String| line.starts_with(&format!("c.toml:{at}: ")) && line.contains(want);
+            assert_eq!(told.iter().filter(is_told).count(), 1, "{at} {want}: {told:#?}");
+        }
     }
 }

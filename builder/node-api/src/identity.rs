@@ -85,6 +85,9 @@ pub enum Malformed {
     /// More than [`SEEDS_MAX`].
     #[error("it names {0} seeds, and {SEEDS_MAX} at most are asked")]
     Seeds(usize),
+    /// An address that no machine has: none, a group's, broadcast.
+    #[error("it names the seed {0}, which is no machine's address")]
+    NoMachine(Ipv4Addr),
 }
 
 impl Document {
@@ -115,9 +118,14 @@ impl Document {
             return Err(Malformed::Format(format));
         }
         let document: Self = serde_json::from_slice(bytes).map_err(broken)?;
-        match document.seeds.len() {
-            0..=SEEDS_MAX => Ok(document),
-            many => Err(Malformed::Seeds(many)),
+        if document.seeds.len() > SEEDS_MAX {
+            return Err(Malformed::Seeds(document.seeds.len()));
+        }
+        // RFC 6890 and 1112: 0 is this network, 224 and above are groups, reserved, and broadcast.
+        let is_none = |seed: &&Ipv4Addr| !(1..=223).contains(&seed.octets()[0]);
+        match document.seeds.iter().find(is_none) {
+            Some(seed) => Err(Malformed::NoMachine(*seed)),
+            None => Ok(document),
         }
     }
 
@@ -166,6 +174,9 @@ pub(crate) mod tests {
             ("\"key\":\"07", "\"key\":\"7", "it is no identity: line 1, column"),
             ("\"key\":\"07", "\"key\":\"zz", "it is no identity: line 1, column"),
             ("\"10.0.0.11\"", &["\"1.1.1.1\""; 9].join(","), "it names 9 seeds"),
+            ("10.0.0.11", "0.0.0.0", "the seed 0.0.0.0, which is no machine's"),
+            ("10.0.0.11", "224.0.0.1", "the seed 224.0.0.1, which is no machine's"),
+            ("10.0.0.11", "255.255.255.255", "the seed 255.255.255.255, which is no machine's"),
             ("\n", &" ".repeat(LONGEST), "longer than 4096 bytes"),
         ] {
             let broken = text.replace(from, to);

@@ -1,9 +1,10 @@
 //! What must hold between a roster's values, and where it does not.
 
+mod row;
+
 use std::{collections::HashMap, fmt, hash::Hash};
 
-use super::{CHANGE_ME, FORMAT, Match, Mode, NODES_MAX, Node, Role, Roster};
-use crate::join::is_serial;
+use super::{FORMAT, Match, NODES_MAX, Node, Roster};
 
 /// The way to a value, from the top of the roster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub struct Fault {
 }
 
 use Step::{Item, Key};
+
+/// What mends most of what is named twice.
+const ONE_EACH: &str = "one row, one machine";
 
 impl Roster {
     /// Everything that is wrong with it, from the top; nothing with one that a cluster can be made of.
@@ -56,6 +60,14 @@ impl Faults {
         }
         if *epoch == 0 {
             self.push("the epoch is 0".into(), "epochs begin with 1", &[Key("epoch")]);
+        }
+        if !subnet.is_of_hosts() {
+            let what = format!("no machine has an address in {subnet}");
+            self.push(
+                what,
+                "take one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+                &[Key("subnet")],
+            );
         }
         if !subnet.has_host(*vip) {
             let what = format!("the VIP {vip} is no host's address in {subnet}");
@@ -112,88 +124,25 @@ impl Faults {
         }
     }
 
-    fn of_row(&mut self, roster: &Roster, row: usize, node: &Node) {
-        let at = |key| [Key("node"), Item(row), Key(key)];
-        let Node { name, address, .. } = node;
-        if !roster.subnet.has_host(*address) {
-            let what = format!("{name}'s address {address} is no host's in {}", roster.subnet);
-            self.push(what, "take a free address of the subnet", &at("address"));
-        }
-        if *address == roster.vip {
-            let what = format!("{name} has the VIP for its address");
-            self.push(what, "the VIP moves: no node has it", &at("address"));
-        }
-        if node.roles.is_empty() {
-            self.push(format!("{name} has no role"), "name one", &at("roles"));
-        }
-        match (roster.mode, &node.matches) {
-            (Mode::Static, None) => {
-                let what = format!("nothing says which machine {name} is");
-                self.push(what, "write match = { mac = \"...\" }, or mode = \"pool\"", &at("name"));
-            }
-            (Mode::Pool, Some(_)) => {
-                let what = format!("{name} names a machine, and in a pool all are alike");
-                self.push(what, "leave it out, or write mode = \"static\"", &at("match"));
-            }
-            (_, Some(Match::Serial(serial))) if !is_serial(serial) => {
-                let what = format!("{name}'s serial number {serial:?} is what a vendor left empty");
-                self.push(what, "match by MAC", &at("match"));
-            }
-            (_, Some(Match::Mac(mac))) if mac.is_example() => {
-                let what = format!("{name}'s MAC {mac} is no card's");
-                self.push(what, "write the one of its machine", &at("match"));
-            }
-            _ => {}
-        }
-        self.of_disks(row, node);
-    }
-
-    fn of_disks(&mut self, row: usize, node: &Node) {
-        let at = |key| vec![Key("node"), Item(row), Key(key)];
-        let name = &node.name;
-        match (node.roles.contains(&Role::Storage), node.osd_disks.is_empty()) {
-            (true, true) => {
-                let what = format!("{name} has the role `storage`, and no disk for it");
-                self.push(what, "name its disks in osd-disks", &at("roles"));
-            }
-            (false, false) => {
-                let what = format!("{name} names disks for Ceph without the role `storage`");
-                self.push(what, "leave one of them out, or add the other", &at("osd-disks"));
-            }
-            _ => {}
-        }
-        let disks = || node.osd_disks.iter().enumerate();
-        let disk_at = |number| [at("osd-disks"), vec![Item(number)]].concat();
-        let what = format!("{name}'s disk");
-        self.of_twice(&what, disks().map(|(number, disk)| (disk, disk_at(number))));
-        for (number, disk) in disks() {
-            if disk.contains(CHANGE_ME) {
-                let what = format!("{name}'s disk {disk:?} is none");
-                self.push(what, "write the one of its machine", &disk_at(number));
-            } else if !disk.starts_with("/dev/disk/by-") || disk.contains("..") {
-                let what = format!("{name}'s disk {disk:?} may be another one after the next boot");
-                self.push(
-                    what,
-                    "name it by a path that stays: /dev/disk/by-id/..., by-path/...",
-                    &disk_at(number),
-                );
-            }
-        }
-    }
-
     fn of_uniqueness(&mut self, roster: &Roster) {
         let rows = || roster.nodes.iter().enumerate();
         let at = |row, key| vec![Key("node"), Item(row), Key(key)];
         self.of_twice(
             "the name",
+            ONE_EACH,
             rows().map(|(row, node)| (node.name.to_string(), at(row, "name"))),
         );
-        self.of_twice("the address", rows().map(|(row, node)| (node.address, at(row, "address"))));
+        self.of_twice(
+            "the address",
+            ONE_EACH,
+            rows().map(|(row, node)| (node.address, at(row, "address"))),
+        );
         self.of_twice(
             "the machine with serial number",
+            ONE_EACH,
             rows().filter_map(|(row, node)| {
                 let Some(Match::Serial(serial)) = &node.matches else { return None };
-                Some((serial.clone(), at(row, "match")))
+                Some((serial.trim().to_owned(), at(row, "match")))
             }),
         );
         let nics = |row: usize, node: &Node| {
@@ -204,6 +153,7 @@ impl Faults {
         };
         self.of_twice(
             "the machine with MAC",
+            ONE_EACH,
             rows().flat_map(|(row, node)| {
                 let own = match node.matches {
                     Some(Match::Mac(mac)) => Some((mac, at(row, "match"))),
@@ -217,6 +167,7 @@ impl Faults {
     fn of_twice<T: Eq + Hash + fmt::Display>(
         &mut self,
         what: &str,
+        hint: &'static str,
         values: impl Iterator<Item = (T, Vec<Step>)>,
     ) {
         let mut seen: HashMap<T, Vec<Step>> = HashMap::new();
@@ -224,7 +175,7 @@ impl Faults {
             match seen.get(&value) {
                 Some(first) => self.0.push(Fault {
                     what: format!("{what} {value} is named twice"),
-                    hint: Some("one row, one machine"),
+                    hint: Some(hint),
                     at,
                     first: Some(first.clone()),
                 }),

@@ -35,6 +35,30 @@ pub(crate) fn roster() -> Roster {
     }
 }
 
+fn mac(last: u8) -> Mac {
+    Mac::new([2, 0, 0, 0, 0, last]).unwrap()
+}
+
+fn card(name: &str, mac: Mac) -> Nic {
+    Nic { mac, name: name.parse().unwrap() }
+}
+
+#[test]
+fn what_looks_odd_and_is_well() {
+    type Change = fn(&mut Roster);
+    let cases: &[Change] = &[
+        |r| r.nodes[4].name = "1e3".parse().unwrap(),
+        |r| r.nodes[4].name = "0xg".parse().unwrap(),
+        |r| r.nodes[4].nics.push(card("storage-netwrk0", mac(9))), // 15
+        |r| r.nodes[4].matches = Some(Match::Serial(" A1 ".into())),
+    ];
+    for (number, change) in cases.iter().enumerate() {
+        let mut changed = roster();
+        change(&mut changed);
+        assert_eq!(changed.faults(), [], "case {number}");
+    }
+}
+
 #[test]
 fn every_rule_finds_its_fault() {
     type Change = fn(&mut Roster);
@@ -88,6 +112,42 @@ fn every_rule_finds_its_fault() {
             "worker-5's disk /dev/disk/by-id/a is named twice",
         ),
         (|r| r.nodes.clear(), "0 nodes"),
+        (
+            |r| {
+                r.nodes[3].matches = Some(Match::Serial("A1".into()));
+                r.nodes[4].matches = Some(Match::Serial(" A1 ".into()));
+            },
+            "serial number A1 is named twice",
+        ),
+        (|r| r.nodes[4].matches = Some(Match::Serial("CHANGE-ME".into())), "\"CHANGE-ME\" is none"),
+        (
+            |r| r.nodes[4].nics.push(card("storage0", Mac::example(9))),
+            "00:00:5e:00:53:09 of storage0 is no card's",
+        ),
+        (|r| r.nodes[4].nics.push(card("storage-network0", mac(9))), "no card storage-network0"),
+        (|r| r.nodes[4].nics.push(card("12", mac(9))), "no card 12"),
+        (|r| r.nodes[4].nics.push(card("default", mac(9))), "no card default"),
+        (
+            |r| r.nodes[4].nics = vec![card("storage0", mac(8)), card("storage0", mac(9))],
+            "worker-5's card storage0 is named twice",
+        ),
+        (
+            |r| {
+                r.nodes[3].nics.push(card("storage0", mac(9)));
+                r.nodes[4].nics.push(card("storage0", mac(9)));
+            },
+            "MAC 02:00:00:00:00:09 is named twice",
+        ),
+        (|r| r.nodes[4].name = "localhost".parse().unwrap(), "called localhost"),
+        (|r| r.nodes[4].name = "worker".parse().unwrap(), "called worker"),
+        (|r| r.nodes[4].name = "127".parse().unwrap(), "127 is read as an address"),
+        (|r| r.nodes[4].name = "0x7f".parse().unwrap(), "0x7f is read as an address"),
+        (
+            |r| r.subnet = "224.0.0.0/24".parse().unwrap(),
+            "no machine has an address in 224.0.0.0/24",
+        ),
+        (|r| r.subnet = "0.0.0.0/8".parse().unwrap(), "no machine has an address in 0.0.0.0/8"),
+        (|r| r.subnet = "255.255.255.0/24".parse().unwrap(), "no machine has an address in 255"),
     ];
     assert_eq!(roster().faults(), []);
     for (change, want) in cases {

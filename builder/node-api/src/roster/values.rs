@@ -105,6 +105,12 @@ impl Subnet {
         0 < host && host < host_bits(self.prefix)
     }
 
+    /// Whether machines can have its addresses: it is not that of no address, of groups, of broadcast or reserved (RFC
+    /// 6890 and 1112).
+    pub const fn is_of_hosts(&self) -> bool {
+        matches!(self.network >> 24, 1..=223)
+    }
+
     /// How many bits are the network's.
     pub const fn prefix(&self) -> u32 {
         self.prefix
