@@ -124,13 +124,14 @@ fn signed(cluster: Guid, node: NodeKey, tls: Public, ssh: Public) -> Vec<u8> {
 impl Window {
     /// That of a certificate given at this time, in milliseconds since 1970.
     pub fn at(now: i64) -> Self {
-        let second = |time: i64| time - time.rem_euclid(1000);
-        Self { from: second(now - BACKDATED), until: second(now + VALID_FOR) }
+        let second = |time: i64| time.div_euclid(1000).saturating_mul(1000);
+        let (from, until) = (now.saturating_sub(BACKDATED), now.saturating_add(VALID_FOR));
+        Self { from: second(from), until: second(until) }
     }
 
     /// Whether another one is to be given: it ends soon, or has not begun for a clock that was set back.
     pub fn is_due(&self, now: i64) -> bool {
-        now < self.from || now > self.until - RENEWED_BEFORE
+        now < self.from || now > self.until.saturating_sub(RENEWED_BEFORE)
     }
 }
 

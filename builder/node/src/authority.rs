@@ -23,6 +23,7 @@ use coremax_node_api::{
     join::{Digest, NodeKey},
     roster::Node,
 };
+use zeroize::Zeroizing;
 
 use self::keys::Keys;
 use crate::{paths, prepare::whole};
@@ -100,8 +101,8 @@ impl Authority {
 
     fn furnish_at(&self, path: &Path, seed: &Node, now: i64) -> Result<()> {
         let key = ssh::private(&self.keys.deploy).context("writing the key to deploy with")?;
-        let put = |path: &Path, mode, text: &str| match std::fs::read(path) {
-            Ok(found) if found == text.as_bytes() => Ok(()),
+        let put = |path: &Path, mode, text: &str| match std::fs::read(path).map(Zeroizing::new) {
+            Ok(found) if *found == text.as_bytes() => Ok(()),
             _ => whole(path, mode, text.as_bytes())
                 .with_context(|| format!("writing {}", path.display())),
         };

@@ -73,7 +73,7 @@ impl Page {
             self.say("asks", asks);
         }
         if let Some(next) = status.next_try {
-            self.say("next try", &until(next - now));
+            self.say("next try", &until(next.saturating_sub(now)));
         }
         if let Some(problem) = &status.problem {
             self.say("problem", problem);
@@ -128,7 +128,7 @@ impl Page {
 fn row(peer: &PeerStatus, now: i64) -> String {
     let name = short(peer.name.as_ref(), NAME);
     let phase = peer.phase.map_or("not heard", word);
-    let ago = match peer.heard.map(|at| (now - at) / 1000) {
+    let ago = match peer.heard.map(|at| now.saturating_sub(at) / 1000) {
         Some(seconds @ 10..3600) => format!("{seconds} s ago"),
         Some(3600..) => "long ago".into(),
         _ => String::new(),

@@ -137,6 +137,13 @@ fn a_certificate_in_pem() {
 
 proptest! {
     #[test]
+    fn no_time_is_too_far_away(now: i64, from: i64, until: i64) {
+        let window = Window::at(now);
+        prop_assert!(window.from <= now && window.until >= now.saturating_sub(1000));
+        let _ = Window { from, until }.is_due(now);
+    }
+
+    #[test]
     fn foreign_text_never_panics(text in "\\PC{0,100}|ssh-ed25519(-cert-v01@openssh.com)? [A-Za-z0-9+/=]{0,80}") {
         let _ = Public::parse_ssh(&text);
         let _ = text.parse::<Public>();

@@ -76,6 +76,36 @@ fn a_request_that_proves_nothing_gets_nothing() {
     assert!(error.to_string().contains("does not prove"), "{error}");
 }
 
+/// Of all that an authority says and writes, its own file and the key to deploy with have secrets in them.
+#[test]
+fn no_secret_is_anywhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = authority(folder.path());
+    let keys = &authority.keys;
+    let secrets = [&keys.ca, &keys.hosts, &keys.users, &keys.deploy].map(|key| *key.expose());
+    authority.furnish_at(&folder.path().join("deploy"), &roster().nodes[0], NOW).unwrap();
+    put(folder.path(), "gift", &serde_json::to_string(&gift(folder.path(), NOW)).unwrap());
+    put(folder.path(), "ca", &String::from_utf8_lossy(authority.ca.as_bytes()));
+    for entry in fs::read_dir(folder.path()).unwrap().flatten() {
+        let (name, text) = (entry.file_name(), fs::read_to_string(entry.path()).unwrap());
+        let has = secrets.iter().filter(|secret| holds(&text, *secret)).count();
+        let want = [("keys", 4), ("deploy", 1)].iter().find(|(file, _)| name == *file);
+        assert_eq!(has, want.map_or(0, |(_, count)| *count), "{name:?}");
+    }
+}
+
+/// Whether a text has these bytes in hexadecimal digits or base64, wherever they begin in it.
+fn holds(text: &str, secret: &[u8]) -> bool {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let text = text.replace('\n', "");
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let in_base64 = |before: usize| {
+        let encoded = STANDARD.encode([&vec![0; before][..], secret].concat());
+        text.contains(&encoded[4..encoded.len() - 4]) // what is of these bytes alone
+    };
+    text.contains(&hex) || (0..3).any(in_base64)
+}
+
 #[test]
 fn openssl_verifies_a_node_by_its_names_at_its_time() {
     let folder = tempfile::tempdir().unwrap();
