@@ -105,7 +105,8 @@ fn ansible_reads_the_inventory() {
     assert_eq!((&host["ansible_user"], &host["coremax_vrrp_id"]), (&json!("root"), &json!(40)));
 }
 
-/// On a card of the test's own, which has a kind and no permanent MAC: what the match says is said otherwise here.
+/// On a card of the test's own, which has a kind and no permanent MAC: what the match says is said otherwise here. The
+/// files as they are stand beside it.
 #[test]
 fn networkd_gives_the_card_its_address() {
     let networkd = "/lib/systemd/systemd-networkd";
@@ -113,18 +114,14 @@ fn networkd_gives_the_card_its_address() {
         return coremax_skip::skip(format_args!("{networkd} is not here (install systemd)"));
     }
     let folder = tempfile::tempdir().unwrap();
-    for file in made(1, folder.path()) {
-        let text = file.text.replace("Permanent", "").replace("Kind=!*\n", "");
-        let text = text.replace("DHCP=yes", "DHCP=no\nIPv6AcceptRA=no"); // there is nobody to ask
-        fs::write(super::write::within(folder.path(), &file.path), text).unwrap();
-    }
+    stage_cards(folder.path());
     let script = "mount -t tmpfs none /run
         mount --bind $1/etc/systemd/network /etc/systemd/network
         mount -t sysfs -o ro none /sys
         ip link add other type veth peer card address 52:54:00:00:00:02
         ip link set other up
         mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
-        chown -R systemd-network /run/systemd/netif
+        chown -R systemd-network: /run/systemd/netif
         SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_LEVEL=debug /lib/systemd/systemd-networkd >$1/log 2>&1 & pid=$!
         for n in $(seq 100); do
             if ip -4 -o addr show dev card | grep -q 10.0.0; then break; fi
@@ -135,7 +132,54 @@ fn networkd_gives_the_card_its_address() {
     let Some(addresses) = said_within(folder.path(), script) else { return };
     let log = fs::read_to_string(folder.path().join("log")).unwrap();
     assert!(addresses.contains("inet 10.0.0.12/24"), "{addresses}\n{log}");
-    for line in log.lines().filter(|line| line.contains("10-coremax-")) {
-        assert!(!line.contains("Unknown") && !line.contains("ignoring"), "{line}");
+    no_complaint(&log);
+}
+
+/// The same of udev, which renames a card by its .link file.
+#[test]
+fn udev_takes_the_name_of_a_card() {
+    let folder = tempfile::tempdir().unwrap();
+    stage_cards(folder.path());
+    if said("udevadm", &["--version"]).is_none() {
+        return;
     }
+    let script = "mount -t tmpfs none /run
+        mount --bind $1/etc/systemd/network /etc/systemd/network
+        mount -t sysfs none /sys
+        ip link add other type veth peer card address 52:54:00:00:01:02
+        SYSTEMD_LOG_LEVEL=debug udevadm test-builtin net_setup_link /sys/class/net/card 2>&1";
+    let Some(log) = said_within(folder.path(), script) else { return };
+    assert!(log.lines().any(|line| line == "ID_NET_NAME=storage0"), "{log}");
+    no_complaint(&log);
+}
+
+/// Files for a card that has no permanent MAC, on a network where nobody answers; those that are meant; and one with a
+/// setting that nobody has.
+fn stage_cards(folder: &Path) {
+    for file in made(1, folder) {
+        let text = file.text.replace("Permanent", "").replace("Kind=!*\n", "");
+        let text = text.replace("DHCP=yes", "DHCP=no\nIPv6AcceptRA=no");
+        let path = super::write::within(folder, &file.path);
+        fs::write(path, text).unwrap();
+        if file.path.contains("10-coremax-") {
+            let as_it_is = file.path.replace("10-coremax-", "20-as-it-is-");
+            fs::write(super::write::within(folder, &as_it_is), &file.text).unwrap();
+        }
+    }
+    for kind in ["network", "link"] {
+        let path = folder.join(format!("etc/systemd/network/30-nobodys.{kind}"));
+        fs::write(path, "[Match]\nMACAddress=02:00:00:00:00:99\nBogus=1\n").unwrap();
+    }
+}
+
+/// Of all settings, the reader does not know the one that nobody has, and says so.
+fn no_complaint(log: &str) {
+    let is_one = |line: &&str| {
+        line.contains("Unknown") || line.contains("/systemd/network/") && line.contains("ignoring")
+    };
+    let complaints: Vec<_> = log.lines().filter(is_one).collect();
+    assert!(
+        matches!(complaints[..], [one] if one.contains("30-nobodys.")),
+        "{complaints:#?} in {log}"
+    );
 }
