@@ -12,6 +12,8 @@ mod keys;
 mod ssh;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls;
 mod x509;
 
 use std::path::Path;

@@ -57,7 +57,7 @@ impl Own {
         Self::at(Path::new(paths::TLS_KEY), Path::new(paths::SSH_HOST_KEY), Path::new(paths::GIFT))
     }
 
-    fn at(tls: &Path, ssh: &Path, gift: &Path) -> Result<Self> {
+    pub(crate) fn at(tls: &Path, ssh: &Path, gift: &Path) -> Result<Self> {
         let about = |path: &Path| format!("reading the key in {}", path.display());
         let host = fs::read_to_string(ssh).with_context(|| about(ssh))?;
         let host = Public::parse_ssh(&host).with_context(|| about(ssh))?;
