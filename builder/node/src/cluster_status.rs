@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use coremax_node_api::{
-    cluster_status::{ClusterStatus, LENGTH_MAX, screen},
+    cluster_status::{ClusterStatus, LENGTH_MAX, Wait, screen},
     join::Now,
 };
 
@@ -18,8 +18,11 @@ use crate::{paths, prepare::whole};
 
 /// How soon a change is seen, and how often the wait is counted down.
 const STEP: Duration = Duration::from_secs(1);
-/// Clears a terminal's page: ECMA-48, 8.3.21 and 8.3.39.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// To a terminal's first place, and the end of a line and of a page clear: ECMA-48, 8.3.21, 8.3.41 and 8.3.39. What stays
+/// the same is written over itself, so that nothing flickers.
+const HOME: &str = "\x1b[H";
+const CLEAR_LINE: &str = "\x1b[K\n";
+const CLEAR_REST: &str = "\x1b[J";
 
 /// Puts the status where anybody may read it, whole.
 ///
@@ -45,15 +48,20 @@ pub(crate) fn watch() -> Result<()> {
     loop {
         let page = page(Path::new(paths::STATUS), is_terminal.then(now));
         if page != before {
-            let clear = if is_terminal { CLEAR } else { "" };
+            let text = if is_terminal { over(&page) } else { page.clone() };
             let mut out = io::stdout().lock();
-            write!(out, "{clear}{page}")
+            out.write_all(text.as_bytes())
                 .and_then(|()| out.flush())
                 .context("showing the status")?;
             before = page;
         }
         thread::sleep(STEP);
     }
+}
+
+/// A page over the one before it.
+fn over(page: &str) -> String {
+    format!("{HOME}{}{CLEAR_REST}", page.replace('\n', CLEAR_LINE))
 }
 
 /// The page for what is in the file, at a time; at its own without one. A file that is not there yet is a machine that
@@ -63,8 +71,9 @@ fn page(path: &Path, now: Option<i64>) -> String {
         Ok(status) => status,
         Err(error) => {
             let wall = now.unwrap_or_default();
-            let problem = format!("{error:#}; coremax-node has not said how far it is yet");
-            ClusterStatus::blank(Now { mono: 0, wall }, Some(problem))
+            let problem = format!("coremax-node has not said how far it is: {error:#}");
+            let blank = ClusterStatus::blank(Now { mono: 0, wall }, Some(problem));
+            ClusterStatus { waits: Wait::Nothing, ..blank }
         }
     };
     screen(&status, now.unwrap_or(status.written))
@@ -88,6 +97,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_page_is_written_over_the_one_before() {
+        assert_eq!(over("one\n\ntwo\n"), "\x1b[Hone\x1b[K\n\x1b[K\ntwo\x1b[K\n\x1b[J");
+    }
 
     #[test]
     fn what_is_published_is_shown_and_anybody_may_read_it() {
