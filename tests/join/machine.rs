@@ -46,6 +46,8 @@ impl Machine {
             .arg(folder.join("roster"))
             .arg("--status")
             .arg(folder.join("join.json"))
+            .arg("--root")
+            .arg(folder.join("root"))
             .arg("--dmi")
             .arg(folder.join("dmi"))
             .stdout_file(out()?)

@@ -60,6 +60,7 @@ fn form(stage: &Stage) -> Outcome {
     site.add_seed_that_knows(Some(&own))?;
     site.is_formed()?;
     site.agree()?;
+    site.have_certificates()?;
     for number in 1..=3 {
         site.machine(number).kill()?;
     }

@@ -8,8 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coremax_node_api::join::{Phase, seed};
-use coremax_tests::{Outcome, expect};
+use coremax_node_api::{
+    enrol::Secret,
+    join::{Phase, seed},
+};
+use coremax_sandbox::{Cmd, Sandbox};
+use coremax_tests::{Outcome, expect, failed};
 
 use crate::{MEMORY_MAX, cluster::Cluster, machine::Machine, network::Network};
 
@@ -35,6 +39,8 @@ impl Site {
         let folder = self.folder.join(number.to_string());
         let write = || {
             fs::create_dir_all(folder.join("dmi"))?;
+            fs::create_dir_all(folder.join("root/etc/ssh"))?;
+            fs::write(folder.join("root/etc/ssh/ssh_host_ed25519_key.pub"), host_key())?;
             fs::write(folder.join("medium.identity.json"), identity)?;
             fs::write(folder.join("operators"), self.cluster.operators())
         };
@@ -117,6 +123,25 @@ impl Site {
         Ok(members.map(|(name, member)| (name.to_string(), member.key.to_string())).collect())
     }
 
+    /// Every machine has the same names of all, and a certificate of its own name by the one authority, which OpenSSL finds
+    /// good.
+    pub(crate) fn have_certificates(&self) -> Outcome {
+        let rows = self.cluster.roster.nodes.iter().zip(&self.machines);
+        let mut same = BTreeSet::new();
+        for (row, (number, machine)) in rows {
+            let ca = machine.path("root/var/lib/coremax/tls/ca.pem");
+            let own = machine.path("root/var/lib/coremax/tls/node.pem");
+            let verify = Cmd::new("openssl", &Sandbox::host()).args(["verify", "-CAfile"]).arg(&ca);
+            let verify = verify.arg("-verify_hostname").arg(row.name.to_string()).arg(&own).run();
+            verify.map_err(|error| failed(&error, "openssl"))?;
+            let hosts = machine.read("root/etc/hosts");
+            let is_named = hosts.contains(&format!("{} {}\n", row.address, row.name));
+            expect(is_named, || format!("machine {number} has no {} in {hosts}", row.name))?;
+            same.insert((hosts, machine.read("root/var/lib/coremax/tls/ca.pem")));
+        }
+        expect(same.len() == 1, || format!("they do not agree: {same:?}"))
+    }
+
     pub(crate) fn is_small(&self) -> Outcome {
         let mut most = 0;
         for (number, machine) in &self.machines {
@@ -139,4 +164,9 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool, String>)
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// A machine's SSH host key, as its file has it.
+fn host_key() -> String {
+    format!("{}\n", Secret::from_seed(&rand::random()).public().to_ssh())
 }

@@ -80,7 +80,11 @@
 //!  "promise": {"cluster": "3f0c9d7e-...",        // may be missing: a formation
 //!              "edition": {"epoch": 1, "digest": "64 hex digits"},
 //!              "generation": 0,
-//!              "seed": "64 hex digits"}}         // the static key of the machine that forms it
+//!              "seed": "64 hex digits"},         // the static key of the machine that forms it
+//!  "enrol": {"tls": "64 hex digits",             // may be missing: the keys that it asks certificates for, Ed25519
+//!            "ssh": "64 hex digits",
+//!            "proof": "128 hex digits",          // see `enrol`
+//!            "holds": {"authority": "64 hex digits", "valid": {"from": 0, "until": 0}}}} // may be missing
 //! ```
 //! An answer:
 //! ```json
@@ -92,7 +96,11 @@
 //!     "edition": {"epoch": 1, "digest": "64 hex digits"},  // of the seed's roster
 //!     "roster": "base64",                                  // may be missing: that roster, signed; ROSTER_MAX bytes at most
 //!     "wall": 1790000000000,
-//!     "stage": "gathering"}}}                              // or {"forming": a formation}, deploying, formed
+//!     "stage": "gathering"}},                              // or {"forming": a formation}, deploying, formed
+//!  "gift": {"ca": "base64", "certificate": "base64",       // may be missing; DER, DER_MAX bytes at most each
+//!           "ssh_hosts": "64 hex digits", "ssh_users": "64 hex digits",
+//!           "ssh_certificate": "ssh-ed25519-cert-v01@openssh.com ...",  // SSH_MAX bytes at most
+//!           "valid": {"from": 0, "until": 0}}}             // milliseconds since 1970
 //! ```
 
 mod beacon;
@@ -123,12 +131,13 @@ pub const FRAME_MAX: usize = 16 << 10;
 pub const TAG: usize = 16;
 /// Bytes of a part of a message, at most.
 pub const PART_MAX: usize = FRAME_MAX - TAG - 1;
-/// Bytes of a report, at most. Set by the protocol: with all its MACs it has 7000.
+/// Bytes of a report, at most. Set by the protocol: with all its MACs and keys it has 7600.
 pub const REPORT_MAX: usize = 8 << 10;
 /// Bytes of a signed roster, at most: its format's.
 pub const ROSTER_MAX: usize = signed::LENGTH_MAX + signed::AROUND;
-/// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 1 KiB for the rest.
-pub const ANSWER_MAX: usize = ROSTER_MAX.div_ceil(3) * 4 + 1024;
+/// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 9 KiB for the rest, of which the longest gift
+/// takes 8.
+pub const ANSWER_MAX: usize = ROSTER_MAX.div_ceil(3) * 4 + (9 << 10);
 /// MACs of a machine, at most. Set by the protocol: a card with virtual functions has 64 or 128.
 pub const MACS_MAX: usize = 256;
 /// Bytes of a serial number, at most. Set by the protocol.

@@ -28,7 +28,10 @@ use coremax_node_api::{
 use zeroize::Zeroizing;
 
 use self::keys::Keys;
-use crate::{paths, prepare::whole};
+use crate::{
+    paths,
+    prepare::{whole, within},
+};
 
 /// What certificates are given by.
 pub(crate) struct Authority {
@@ -38,13 +41,13 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// That of this cluster; made here and now where the machine has none yet.
+    /// That of this cluster, below `root`; made here and now where the machine has none yet.
     ///
     /// # Errors
     /// Where its file cannot be read or made, is damaged, or is another cluster's. It is never made anew then: nodes
     /// would trust neither.
-    pub(crate) fn open(cluster: Guid) -> Result<Self> {
-        Self::at(Path::new(paths::AUTHORITY), cluster)
+    pub(crate) fn open(root: &Path, cluster: Guid) -> Result<Self> {
+        Self::at(&within(root, paths::AUTHORITY), cluster)
     }
 
     pub(crate) fn at(path: &Path, cluster: Guid) -> Result<Self> {
@@ -97,8 +100,8 @@ impl Authority {
     ///
     /// # Errors
     /// Where they cannot be written.
-    pub(crate) fn furnish(&self, seed: &Node, now: i64) -> Result<()> {
-        self.furnish_at(Path::new(paths::DEPLOY_KEY), seed, now)
+    pub(crate) fn furnish(&self, root: &Path, seed: &Node, now: i64) -> Result<()> {
+        self.furnish_at(&within(root, paths::DEPLOY_KEY), seed, now)
     }
 
     fn furnish_at(&self, path: &Path, seed: &Node, now: i64) -> Result<()> {

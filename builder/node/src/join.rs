@@ -11,7 +11,8 @@
 //! line       one TCP connection with its channel: call, the node's to a seed; seats, those of a seed
 //! driver     gives the two state machines what happens, and does what they ask for
 //! daemon     waits for all of it, in one thread
-//! prepare    what is written on a node that has its name: the place for it
+//! certificates  what a node asks of its seed with every report, and is given
+//! prepare    what is done on a node that has its name
 //! status     what anybody on the machine may know
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 mod beacons;
 mod call;
+mod certificates;
 mod clock;
 mod daemon;
 mod driver;

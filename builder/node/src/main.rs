@@ -1,25 +1,19 @@
 //! The node program: one static binary that an appliance carries.
 
-#[allow(dead_code, reason = "the join calls it")]
 mod authority;
 mod boot_test;
 #[allow(dead_code, reason = "the join calls the rest of it")]
 mod cluster_status;
-#[allow(dead_code, reason = "the join calls it")]
 mod deploy;
 mod download;
 mod durable;
-#[allow(dead_code, reason = "the join calls it")]
 mod events;
 mod gpt;
 mod identity;
 mod init;
 mod join;
-#[allow(dead_code, reason = "the join calls it")]
 mod own;
-#[allow(dead_code, reason = "the join calls it")]
 mod paths;
-#[allow(dead_code, reason = "the join calls it")]
 mod prepare;
 mod update;
 mod verbs;

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     paths,
-    prepare::{once, whole},
+    prepare::{once, whole, within},
 };
 
 /// PKCS#8 of an Ed25519 key up to its 32 bytes: RFC 8410, 7.
@@ -49,12 +49,13 @@ struct Kept {
 }
 
 impl Own {
-    /// Reads them. A TLS key that is not there yet is made; the host key is made by ssh-host-key.service.
+    /// Reads them, below `root`. A TLS key that is not there yet is made; the host key is made by ssh-host-key.service.
     ///
     /// # Errors
     /// Where one cannot be read, is damaged, or is not there yet.
-    pub(crate) fn open() -> Result<Self> {
-        Self::at(Path::new(paths::TLS_KEY), Path::new(paths::SSH_HOST_KEY), Path::new(paths::GIFT))
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let [tls, ssh, gift] = [paths::TLS_KEY, paths::SSH_HOST_KEY, paths::GIFT];
+        Self::at(&within(root, tls), &within(root, ssh), &within(root, gift))
     }
 
     pub(crate) fn at(tls: &Path, ssh: &Path, gift: &Path) -> Result<Self> {

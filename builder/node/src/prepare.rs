@@ -35,7 +35,7 @@ use coremax_node_api::{
 };
 
 use self::write::Family;
-pub(crate) use self::write::{once, whole};
+pub(crate) use self::write::{once, whole, within};
 
 /// What a machine of this name has of its cluster.
 #[derive(Debug, Clone, Copy)]
@@ -75,13 +75,18 @@ pub(crate) enum Reader {
     Ssh,
 }
 
-/// Writes what is not so already, and has it read. A second call with the same facts does nothing. What the operator
+/// Writes below `root` what is not so already, and has it read. A second call with the same facts does nothing. What the operator
 /// should know comes back, a sentence each.
 ///
 /// # Errors
 /// A file that cannot be written, or a service that does not take what it is told. What was done stays; call it again.
-pub(crate) fn prepare(facts: &Facts<'_>) -> Result<Vec<String>> {
-    apply::prepare(Path::new("/"), facts, &mut apply::tell)
+pub(crate) fn prepare(root: &Path, facts: &Facts<'_>) -> Result<Vec<String>> {
+    let nobody = &mut |_, _: &Facts<'_>| Ok(());
+    match root == Path::new("/") {
+        true => apply::prepare(root, facts, &mut apply::tell),
+        // It is no machine's that runs.
+        false => apply::prepare(root, facts, nobody),
+    }
 }
 
 /// All files of a node, in the order in which they are written: none names one that comes later.

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Guard, Guards, Hardware};
 use crate::{
     base64_text,
+    enrol::{Gift, Request},
     guid::Guid,
     hex,
     roster::{Name, Roster},
@@ -153,6 +154,9 @@ pub struct Report {
     pub wall: i64,
     /// What it promised.
     pub promise: Option<Formation>,
+    /// Certificates that it asks for. Whoever drives the node puts it in; it decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrol: Option<Box<Request>>,
 }
 
 /// What a seed says, to one report.
@@ -163,6 +167,9 @@ pub struct Answer {
     pub number: u64,
     /// To whom it was.
     pub verdict: Verdict,
+    /// What a member asked for, where that is due. Whoever drives the seed puts it in; it decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gift: Option<Box<Gift>>,
 }
 
 /// What a seed thinks of a node.

@@ -329,6 +329,7 @@ impl Node {
             phase: self.phase(),
             wall: now.wall,
             promise: self.saved.promise,
+            enrol: None,
         };
         if let Some(seed) = self.seeds.asked() {
             out.push(Action::Send(seed, Box::new(report)));

@@ -304,7 +304,7 @@ impl Seed {
                 Err(refusal) => Verdict::Refused(refusal),
             }
         };
-        out.push(Action::Answer(Box::new(Answer { number, verdict })));
+        out.push(Action::Answer(Box::new(Answer { number, verdict, gift: None })));
     }
 
     /// Takes down what a member says. Its orders, which are what all of it comes to.

@@ -60,6 +60,7 @@ fn report(number: u8) -> Report {
         phase: Phase::Ready,
         wall: 0,
         promise: None,
+        enrol: None,
     }
 }
 
@@ -450,7 +451,7 @@ fn a_node_goes_its_way_and_a_copy_of_its_disk_does_not() {
         wall: 4_000_000,
         stage: Stage::Gathering,
     };
-    let verdict = |number| Answer { number, verdict: Verdict::Member(orders.clone()) };
+    let verdict = |number| Answer { number, verdict: Verdict::Member(orders.clone()), gift: None };
     // A hint from outside a channel, and an answer to an older report, do nothing.
     let unproven = Peer { is_proven: false, ..proven(1) };
     assert_eq!(node.step(node::Input::Answer(unproven, verdict(number)), at(1)), []);
@@ -499,7 +500,10 @@ fn orders(seed: u8, number: u64, roster: &Roster, stage: Stage) -> node::Input {
         wall: 5_000,
         stage,
     };
-    node::Input::Answer(proven(seed), Answer { number, verdict: Verdict::Member(orders) })
+    node::Input::Answer(
+        proven(seed),
+        Answer { number, verdict: Verdict::Member(orders), gift: None },
+    )
 }
 
 fn formation(roster: &Roster, seed: u8) -> Formation {
@@ -612,7 +616,7 @@ fn a_node_that_is_not_obeyed_asks_the_next_seed() {
         let beacon = Beacon { cluster: cluster_hash(roster().cluster), epoch: 1, port: 7433 };
         node.step(node::Input::Beacon("10.0.0.66:999".parse().unwrap(), beacon), at(5));
         let answer = match verdict {
-            Some(verdict) => node::Input::Answer(proven(9), Answer { number, verdict }),
+            Some(verdict) => node::Input::Answer(proven(9), Answer { number, verdict, gift: None }),
             None => orders(9, number, &self::twin(), twin),
         };
         node.step(answer, at(5));

@@ -4,6 +4,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
+    enrol::{DER_MAX, Der, Gift, Holds, Request, SSH_MAX, Secret, Window},
     guid::Guid,
     identity::KeyId,
     join::{
@@ -63,8 +64,9 @@ fn report() -> impl Strategy<Value = Report> {
         Phase::Formed,
     ];
     let rest = (any::<u64>(), select(phases.to_vec()), any::<i64>(), option::of(formation()));
-    (hardware(), option::of(held()), edition(), rest).prop_map(
-        |(hardware, held, edition, (number, phase, wall, promise))| Report {
+    let enrol = option::of(any::<(u8, bool)>());
+    (hardware(), option::of(held()), edition(), rest, enrol).prop_map(
+        |(hardware, held, edition, (number, phase, wall, promise), enrol)| Report {
             number,
             hardware,
             held,
@@ -72,6 +74,7 @@ fn report() -> impl Strategy<Value = Report> {
             phase,
             wall,
             promise,
+            enrol: enrol.map(|(key, holds)| Box::new(request(key, holds))),
         },
     )
 }
@@ -102,7 +105,34 @@ fn answer() -> impl Strategy<Value = Answer> {
         select(refusals.to_vec()).prop_map(Verdict::Refused),
         orders.prop_map(Verdict::Member),
     ];
-    (any::<u64>(), verdict).prop_map(|(number, verdict)| Answer { number, verdict })
+    (any::<u64>(), verdict, option::of(0..=DER_MAX)).prop_map(|(number, verdict, length)| {
+        let gift = length.map(|length| Box::new(gift(length)));
+        Answer { number, verdict, gift }
+    })
+}
+
+fn request(key: u8, holds: bool) -> Request {
+    let (tls, ssh) = (Secret::from_seed(&[key; 32]), Secret::from_seed(&[1; 32]).public());
+    let valid = Window { from: i64::MIN, until: i64::MAX };
+    let holds = holds.then_some(Holds { authority: [0xaa; 32], valid });
+    Request::new(Guid::literal(1), NodeKey([1; 32]), &tls, ssh, holds)
+}
+
+/// With certificates of so many bytes.
+fn gift(length: usize) -> Gift {
+    let public = Secret::from_seed(&[2; 32]).public();
+    let kind = "ssh-ed25519-cert-v01@openssh.com ";
+    let ssh = "A".repeat((SSH_MAX - kind.len()).min(length) / 4 * 4);
+    Gift {
+        ca: Der::new(vec![1; length]).unwrap(),
+        certificate: Der::new(vec![2; length]).unwrap(),
+        ssh_hosts: public,
+        ssh_users: public,
+        ssh_certificate: format!("{kind}{}", if ssh.is_empty() { "AAAA" } else { &ssh })
+            .try_into()
+            .unwrap(),
+        valid: Window { from: i64::MIN, until: i64::MAX },
+    }
 }
 
 fn a_report() -> Report {
@@ -119,6 +149,7 @@ fn a_report() -> Report {
         phase: Phase::TimeSynced,
         wall: i64::MIN,
         promise: None,
+        enrol: None,
     }
 }
 
@@ -135,7 +166,7 @@ fn member(roster: usize) -> Answer {
             seed: NodeKey([0xcc; 32]),
         }),
     };
-    Answer { number: u64::MAX, verdict: Verdict::Member(orders) }
+    Answer { number: u64::MAX, verdict: Verdict::Member(orders), gift: None }
 }
 
 /// The bytes with some of them replaced.
@@ -237,6 +268,11 @@ fn what_a_report_may_not_be() {
     assert!(decode_report(macs(MACS_MAX).as_bytes()).is_ok());
     let serial = |length: usize| json.replace("\"A1\"", &format!("\"{}\"", "x".repeat(length)));
     assert!(decode_report(serial(SERIAL_MAX).as_bytes()).is_ok());
+    let most = decode_report(macs(MACS_MAX).replace("\"A1\"", "\"\\u0001\"").as_bytes()).unwrap();
+    let mut hardware = most.hardware.clone();
+    hardware.serial = Some("\u{1}".repeat(SERIAL_MAX));
+    let most = Report { hardware, enrol: Some(Box::new(request(3, true))), ..most };
+    assert_eq!(decode_report(&encode_report(&most).unwrap()), Ok(most), "the longest");
     let change = |from: &str, to: &str| {
         assert!(json.contains(from), "{from}");
         json.replacen(from, to, 1)
@@ -263,6 +299,7 @@ fn what_a_report_may_not_be() {
         (change(&"dd".repeat(32), &"dd".repeat(31)), "the report is none"),
         (change(&"dd".repeat(32), &"dg".repeat(32)), "the report is none"),
         (change("\"a\"", "\"A\""), "the report is none"),
+        (change("\"wall\"", "\"enrol\":{},\"wall\""), "the report is none"),
     ] {
         let error = decode_report(bad.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(want), "{error}, not {want}: {}", &bad[..bad.len().min(300)]);
@@ -271,8 +308,8 @@ fn what_a_report_may_not_be() {
 
 #[test]
 fn what_an_answer_may_not_be() {
-    let longest = encode_answer(&member(ROSTER_MAX)).unwrap();
-    assert_eq!(decode_answer(&longest), Ok(member(ROSTER_MAX)));
+    let longest = Answer { gift: Some(Box::new(gift(DER_MAX))), ..member(ROSTER_MAX) };
+    assert_eq!(decode_answer(&encode_answer(&longest).unwrap()), Ok(longest));
     let error = encode_answer(&member(ROSTER_MAX + 1)).unwrap_err().to_string();
     assert!(error.contains("bytes of a roster, where"), "{error}");
     let json = String::from_utf8(encode_answer(&member(3)).unwrap()).unwrap();

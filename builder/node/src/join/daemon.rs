@@ -30,6 +30,7 @@ use rustix::{
 
 use super::{
     beacons::Beacons,
+    certificates::Certificates,
     clock::{Clock, real},
     driver::{Driver, Notes},
     hardware, keys, links,
@@ -101,7 +102,8 @@ impl Daemon {
             clock,
             leaves_clock: options.leaves_clock,
             store,
-            state: options.state.clone(),
+            certificates: Certificates::new(options.root.clone(), document.cluster),
+            deployment: Default::default(),
             own,
             beacons,
             seats: None,
@@ -208,6 +210,8 @@ impl Daemon {
             .with_context(|| format!("listening at TCP port {port}"))?;
         self.driver.seats = Some(Seats::new(listener, Arc::clone(&self.driver.own)));
         self.driver.seed = Some(seed);
+        self.driver.certificates.open_authority()?;
+        self.driver.furnish();
         self.driver.do_seed(actions, None)
     }
 
@@ -258,7 +262,8 @@ impl Daemon {
             let wait = clock.until(mono, now).as_millis();
             now.wall.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
         });
-        let problems = [&notes.work, &notes.roster, &notes.health, &notes.clock];
+        let problems =
+            [&notes.work, &notes.roster, &notes.health, &notes.certificates, &notes.clock];
         let problems: Vec<_> = problems.into_iter().flatten().map(String::as_str).collect();
         let other = self.driver.beacons.other_version.map(|version| {
             let own = wire::VERSION;

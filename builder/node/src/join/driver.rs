@@ -1,12 +1,12 @@
 //! Gives the two state machines what happens, and does what they ask for, in their order.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use coremax_channel::Credentials;
 use coremax_node_api::{
     join::{
-        Formation, NodeKey, Peer, Report,
+        Answer, Formation, NodeKey, Peer, Report, Verdict,
         node::{self, Node, Work},
         seed::{self, Seed},
     },
@@ -16,14 +16,17 @@ use coremax_node_api::{
 use super::{
     beacons::Beacons,
     call::Call,
+    certificates::{Asked, Certificates},
     clock::{self, Clock, real},
-    prepare::{self, Enrolled},
+    prepare::{self, Deployment},
     seats::Seats,
     store::Store,
 };
 
 /// How long work that failed waits, in milliseconds.
 const RETRY_AFTER: u64 = 5_000;
+/// How often work that goes on beside is looked at, in milliseconds.
+const LOOK_AFTER: u64 = 1_000;
 
 /// The state machines, and all that they act upon.
 pub(super) struct Driver {
@@ -32,7 +35,8 @@ pub(super) struct Driver {
     pub clock: Clock,
     pub leaves_clock: bool,
     pub store: Store,
-    pub state: std::path::PathBuf,
+    pub certificates: Certificates,
+    pub deployment: Deployment,
     pub own: Arc<Credentials>,
     pub beacons: Beacons,
     pub seats: Option<Seats>,
@@ -50,6 +54,8 @@ pub(super) struct Driver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Node(Work),
+    /// Writes what new certificates change.
+    Renew,
     Deploy(Formation),
 }
 
@@ -64,6 +70,7 @@ pub(super) struct Notes {
     pub work: Option<String>,
     pub roster: Option<String>,
     pub health: Option<String>,
+    pub certificates: Option<String>,
     pub clock: Option<String>,
 }
 
@@ -74,17 +81,17 @@ impl Driver {
     }
 
     /// Steps the seed, if this machine is one. What it answers goes to `to`.
-    pub(super) fn step_seed(&mut self, input: seed::Input, to: Option<u64>) -> Result<()> {
+    pub(super) fn step_seed(&mut self, input: seed::Input, to: Option<Asked>) -> Result<()> {
         let Some(seed) = &mut self.seed else { return Ok(()) };
         let actions = seed.step(input, self.clock.now())?;
-        self.do_seed(actions, to)
+        self.do_seed(actions, to.as_ref())
     }
 
     pub(super) fn do_node(&mut self, actions: Vec<node::Action>) -> Result<()> {
         for action in actions {
             match action {
                 node::Action::Save(saved) => self.store.save_node(&saved)?,
-                node::Action::Send(to, report) => self.report(to, &report),
+                node::Action::Send(to, report) => self.report(to, *report),
                 node::Action::SetClock(wall) => self.set_clock(wall),
                 node::Action::Do(work) => self.tasks.push_back(Task::Node(work)),
                 node::Action::Wake(mono) => self.node_wakes = Some(mono),
@@ -93,14 +100,13 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn do_seed(&mut self, actions: Vec<seed::Action>, to: Option<u64>) -> Result<()> {
+    pub(super) fn do_seed(&mut self, actions: Vec<seed::Action>, to: Option<&Asked>) -> Result<()> {
         for action in actions {
             match action {
                 seed::Action::Save(saved) => self.store.save_seed(&saved)?,
                 seed::Action::Answer(answer) => {
-                    let answer = wire::encode_answer(&answer).context("writing an answer")?;
-                    if let (Some(seats), Some(to)) = (&mut self.seats, to) {
-                        seats.send(to, &answer);
+                    if let Some(to) = to {
+                        self.answer(*answer, to)?;
                     }
                 }
                 seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
@@ -111,6 +117,20 @@ impl Driver {
         Ok(())
     }
 
+    /// Answers a report, with the certificates that it asks for where they are due.
+    fn answer(&mut self, mut answer: Answer, to: &Asked) -> Result<()> {
+        let now = self.clock.now().wall;
+        if let Some(seed) = &self.seed {
+            match self.certificates.give(seed, to, &answer, now) {
+                Ok(gift) => answer.gift = gift.map(Box::new),
+                Err(error) => self.notes.certificates = Some(format!("{error:#}")),
+            }
+        }
+        let answer = wire::encode_answer(&answer).context("writing an answer")?;
+        self.seats.iter_mut().for_each(|seats| seats.send(to.seat, &answer));
+        Ok(())
+    }
+
     /// Does what waits to be done.
     pub(super) fn work(&mut self) -> Result<()> {
         while let Some(task) = self.tasks.front().copied() {
@@ -118,7 +138,11 @@ impl Driver {
                 break;
             }
             match self.perform(task) {
-                Ok(()) => self.notes.work = None,
+                Ok(true) => self.notes.work = None,
+                Ok(false) => {
+                    self.tasks_after = real() + LOOK_AFTER;
+                    break;
+                }
                 Err(error) => {
                     self.notes.work = Some(format!("{error:#}"));
                     self.tasks_after = real() + RETRY_AFTER;
@@ -128,22 +152,27 @@ impl Driver {
             self.tasks.pop_front();
             match task {
                 Task::Node(work) => self.step_node(node::Input::Done(work))?,
+                Task::Renew => {}
                 Task::Deploy(_) => self.step_seed(seed::Input::Deployed, None)?,
             }
         }
         Ok(())
     }
 
-    fn perform(&self, task: Task) -> Result<()> {
+    /// Whether it is done.
+    fn perform(&mut self, task: Task) -> Result<bool> {
         match task {
             // Who starts this program has brought it up; an interface that comes later is found then.
-            Task::Node(Work::Network) => Ok(()),
-            Task::Node(Work::Prepare(_)) => {
+            Task::Node(Work::Network) => Ok(true),
+            Task::Node(Work::Prepare(_)) | Task::Renew => {
                 let (roster, row) = self.enrolled().context("preparing without a row")?;
-                prepare::prepare(&Enrolled { row, roster, state: &self.state })
-                    .context("preparing this node")
+                let gift = self.certificates.gift();
+                prepare::prepare(self.certificates.root(), roster, row, gift.as_ref())
+                    .context("preparing this node")?;
+                Ok(true)
             }
-            Task::Deploy(formation) => prepare::deploy(formation).context("deploying"),
+            Task::Deploy(_) if self.certificates.root() != Path::new("/") => Ok(true),
+            Task::Deploy(formation) => self.deployment.go_on(formation).context("deploying"),
         }
     }
 
@@ -167,9 +196,20 @@ impl Driver {
             self.step_node(node::Input::Wake)?;
         }
         if self.seed_wakes.take_if(|at| *at <= now).is_some() {
+            self.furnish();
             self.step_seed(seed::Input::Wake, None)?;
         }
         Ok(())
+    }
+
+    /// Sees to the key that the seed deploys with.
+    pub(super) fn furnish(&mut self) {
+        let now = self.clock.now().wall;
+        let Some(seed) = &self.seed else { return };
+        let Some(row) = seed.roster().node(&seed.roster().seed) else { return };
+        if let Err(error) = self.certificates.furnish(row, now) {
+            self.notes.certificates = Some(format!("{error:#}"));
+        }
     }
 
     // What comes.
@@ -187,9 +227,10 @@ impl Driver {
         let Some((peer, reports)) = seats.receive(id) else { return Ok(()) };
         for report in reports {
             match wire::decode_report(&report) {
-                Ok(report) => {
+                Ok(mut report) => {
+                    let asked = Asked { seat: id, node: peer, enrol: report.enrol.take() };
                     let report = seed::Input::Report(proven(peer), Box::new(report));
-                    self.step_seed(report, Some(id))?;
+                    self.step_seed(report, Some(asked))?;
                 }
                 Err(_) => self.seats.iter_mut().for_each(|seats| seats.close(id)),
             }
@@ -207,7 +248,7 @@ impl Driver {
                     match wire::decode_answer(&answer) {
                         Ok(answer) => {
                             self.notes.hint = None;
-                            self.step_node(node::Input::Answer(proven(peer), answer))?;
+                            self.hear_answer(peer, answer)?;
                         }
                         Err(error) => self.hang_up(&error),
                     }
@@ -218,9 +259,29 @@ impl Driver {
         Ok(())
     }
 
-    fn report(&mut self, to: SocketAddr, report: &Report) {
+    /// The node first: whether it follows these orders decides whose certificates it takes.
+    fn hear_answer(&mut self, from: NodeKey, mut answer: Answer) -> Result<()> {
+        let gift = answer.gift.take();
+        let orders = match &answer.verdict {
+            Verdict::Member(orders) if gift.is_some() => Some(orders.clone()),
+            _ => None,
+        };
+        self.step_node(node::Input::Answer(proven(from), answer))?;
+        let saved = self.node.saved();
+        match self.certificates.take(from, orders.as_ref(), gift.as_deref(), saved) {
+            Ok(true) => self.tasks.push_back(Task::Renew),
+            Ok(false) => {}
+            Err(error) => self.notes.certificates = Some(format!("{error:#}")),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, to: SocketAddr, mut report: Report) {
         self.notes.asked = Some(to);
-        let report = match wire::encode_report(report) {
+        let request = self.certificates.request(self.own.secret.public());
+        self.notes.certificates = request.as_ref().err().map(|error| format!("{error:#}"));
+        report.enrol = request.ok().map(Box::new);
+        let report = match wire::encode_report(&report) {
             Ok(report) => report,
             Err(error) => return self.notes.work = Some(error.to_string()),
         };

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use coremax_node_api::{update::key, wire};
 
-/// The flags, for people. `--faster N` is for tests, and not among them.
+/// The flags, for people. `--faster N` and `--root FOLDER` are for tests, and not among them.
 pub(crate) const USAGE: &str = "\
 flags of join:
   --state FOLDER            what outlives a power cut              [/var/lib/coremax/join]
@@ -41,6 +41,8 @@ pub(super) struct Options {
     pub interfaces: Vec<String>,
     pub dmi: PathBuf,
     pub leaves_clock: bool,
+    /// Where the files of the machine begin: `/`, but in tests. Below another one nothing is deployed.
+    pub root: PathBuf,
     /// The join's own seconds in one of the clock's: 1, but in tests.
     pub faster: u64,
 }
@@ -59,6 +61,7 @@ impl Default for Options {
             interfaces: Vec::new(),
             dmi: "/sys/class/dmi/id".into(),
             leaves_clock: false,
+            root: "/".into(),
             faster: 1,
         }
     }
@@ -87,6 +90,7 @@ impl Options {
                 "--seed" => seeds.push(*value),
                 "--interface" => options.interfaces.push((*value).to_owned()),
                 "--dmi" => options.dmi = value.into(),
+                "--root" => options.root = value.into(),
                 "--faster" => options.faster = faster(value)?,
                 _ => bail!("no such flag: {flag}\n{USAGE}"),
             }

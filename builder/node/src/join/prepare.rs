@@ -1,31 +1,39 @@
-//! What is written on a machine that has become a node, and what is done on the seed once all are ready.
-//!
-//! This is the place for it, and nothing is written yet: hosts, trust, time and network come here, each a pure rendering
-//! of [`Enrolled`] and a file that is replaced.
+//! What is done on a machine that has become a node: its files are written, and on the seed the cluster is deployed once
+//! all are ready.
 
-use std::path::Path;
+use std::{fs, net::Ipv4Addr, path::Path, thread::JoinHandle};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use coremax_node_api::{
+    enrol::Gift,
     join::Formation,
-    roster::{Node, Roster},
+    roster::{Mac, Node, Roster},
 };
 
-/// A node: which row is its own, and the roster that says what all are.
-#[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "what is rendered from it is still to come")]
-pub(super) struct Enrolled<'a> {
-    pub row: &'a Node,
-    pub roster: &'a Roster,
-    /// The daemon's own folder.
-    pub state: &'a Path,
-}
+use super::links::{self, Link};
+use crate::{
+    deploy::{self, Outcome},
+    events::{Event, tell},
+    prepare::{self, Facts},
+};
 
-/// Writes what a node has by its row. Called once it is enrolled, for each newer roster, and again where a crash came before
-/// it was done: it makes the same of whatever is there.
-#[expect(clippy::unnecessary_wraps, reason = "what is written may fail")]
-pub(super) fn prepare(_: &Enrolled<'_>) -> Result<()> {
-    Ok(())
+/// The kernel's table of routes, as text: proc_pid_net(5).
+const ROUTES: &str = "/proc/self/net/route";
+
+/// Writes what a node has by its row. Called once it is enrolled, for each newer roster and for new certificates, and
+/// again where a crash came before it was done: it makes the same of whatever is there.
+pub(super) fn prepare(root: &Path, roster: &Roster, row: &Node, gift: Option<&Gift>) -> Result<()> {
+    let gift = gift.context("the seed has given no certificates yet")?;
+    let reached_by = card_towards(roster.vip)?;
+    let prepared = prepare::prepare(root, &Facts { roster, own: row, reached_by, gift });
+    match &prepared {
+        Ok(warnings) => {
+            tell(Event::Prepared, "the files of the roster are written", &[]);
+            warnings.iter().for_each(|warning| tell(Event::Prepared, warning, &[]));
+        }
+        Err(error) => tell(Event::NotPrepared, &format!("{error:#}"), &[]),
+    }
+    prepared.map(drop)
 }
 
 /// Whether the machine is as its row says: the cluster waits for a node that is not.
@@ -36,8 +44,81 @@ pub(super) fn check(row: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Deploys, on the seed; again after a crash. A cluster has no steps yet: it is formed when all promised.
-#[expect(clippy::unnecessary_wraps, reason = "what is deployed may fail")]
-pub(super) fn deploy(_: Formation) -> Result<()> {
-    Ok(())
+/// A deployment under way, beside the join: others are answered meanwhile.
+#[derive(Default)]
+pub(super) struct Deployment(Option<JoinHandle<Result<Outcome>>>);
+
+impl Deployment {
+    /// Begins it, or goes on; whether it is done. Again after a crash, and after a step that failed.
+    ///
+    /// # Errors
+    /// A step failed, or its journal cannot be used.
+    pub(super) fn go_on(&mut self, formation: Formation) -> Result<bool> {
+        let thread = match self.0.take() {
+            None => std::thread::Builder::new()
+                .name("deploy".into())
+                .spawn(move || deploy::deploy(&formation))
+                .context("starting the deployment")?,
+            Some(thread) => thread,
+        };
+        if !thread.is_finished() {
+            self.0 = Some(thread);
+            return Ok(false);
+        }
+        match thread.join().map_err(|_| anyhow!("the deployment broke off"))?? {
+            Outcome::Deployed => Ok(true),
+            Outcome::Failed { step, why } => bail!("the step {step}: {why}"),
+        }
+    }
+}
+
+/// The card that the kernel would reach an address by.
+fn card_towards(address: Ipv4Addr) -> Result<Mac> {
+    let routes = fs::read_to_string(ROUTES).with_context(|| format!("reading {ROUTES}"))?;
+    let name = route(&routes, address).with_context(|| format!("no card leads to {address}"))?;
+    let links = links::links().context("asking the kernel for the machine's cards")?;
+    let card = links.iter().find(|link| link.name == name).and_then(mac);
+    card.with_context(|| format!("{name}, which leads to {address}, has no MAC"))
+}
+
+fn mac(link: &Link) -> Option<Mac> {
+    link.permanent.or(link.address)
+}
+
+/// The interface of the narrowest route that an address is in.
+fn route(routes: &str, address: Ipv4Addr) -> Option<&str> {
+    let narrowest = routes.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        // Both as the machine has them in memory, which is the order of the network.
+        let number = |at: usize| Some(u32::from_str_radix(fields.get(at)?, 16).ok()?.to_ne_bytes());
+        let [to, mask] = [number(1)?, number(7)?].map(u32::from_be_bytes);
+        (u32::from(address) & mask == to).then_some((mask, *fields.first()?))
+    });
+    narrowest.max_by_key(|(mask, _)| *mask).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_reached_by_the_narrowest_route() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                      ens3\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                      ens4\t00004D0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                      ens5\t0001\n";
+        let at = |text: &str| route(routes, text.parse().unwrap());
+        assert_eq!(at("10.77.3.4"), Some("ens4"));
+        assert_eq!(at("10.78.0.1"), Some("ens3"));
+        assert_eq!(route("head\n", Ipv4Addr::LOCALHOST), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_table_is_read(text in "\\PC*\n(\\PC|\n)*", address: u32) {
+            let _ = route(&text, address.into());
+        }
+    }
 }

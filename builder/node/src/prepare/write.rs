@@ -144,6 +144,7 @@ fn left_over(root: &Path, files: &[File], family: &Family) -> Vec<(PathBuf, Read
     left.into_iter().map(|path| (path, family.reader)).collect()
 }
 
-pub(super) fn within(root: &Path, path: &str) -> PathBuf {
+/// Where a file is below a root.
+pub(crate) fn within(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
