@@ -69,6 +69,14 @@ impl Cluster {
         Self { roster, operator, key_id: KeyId(random()), key: new_key() }
     }
 
+    /// Of machines that are alike: no row names one.
+    pub(crate) fn pool(nodes: u8) -> Self {
+        let mut cluster = Self::of(nodes);
+        cluster.roster.mode = Mode::Pool;
+        cluster.roster.nodes.iter_mut().for_each(|row| row.matches = None);
+        cluster
+    }
+
     pub(crate) fn address(&self, number: u8) -> Ipv4Addr {
         self.roster.nodes[usize::from(number) - 1].address
     }

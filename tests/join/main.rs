@@ -18,8 +18,10 @@ use cluster::{Cluster, Keys};
 use site::{Site, until};
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 7] = [
+const STORY: [Sentence<Stage>; 9] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
+    ("a newer roster reaches all of them when it is put on the seed", newer_roster),
+    ("machines that are alike have their rows by their MACs", pool),
     ("a seed that is killed at each of its writes forms the same one", killed_seed),
     ("without its key, and with another cluster's, nobody gets in or learns a name", outsiders),
     ("a copy of a disk does nothing in another machine", copied_disk),
@@ -74,6 +76,41 @@ fn form(stage: &Stage) -> Outcome {
     expect(machine::mode(&status) == 0o644, || "the status is not for everybody".into())?;
     let state = fs::metadata(site.machine(2).path("state")).map_err(|e| e.to_string())?;
     expect(machine::mode(&state) == 0o700, || "the state is not for root alone".into())
+}
+
+fn newer_roster(stage: &Stage) -> Outcome {
+    let mut site = stage.site("newer", Cluster::of(3))?;
+    let identity = site.cluster.identity(&[site.cluster.address(1)]);
+    site.add_seed()?;
+    site.add(2, &identity)?;
+    site.add(3, &identity)?;
+    site.is_formed()?;
+    site.cluster.roster.epoch = 2;
+    site.cluster.roster.vip = cluster::address(253);
+    site.put_in_roster()?;
+    until("all have the roster of epoch 2", || {
+        let epochs = (1..=3).map(|number| site.machine(number).status().map(|status| status.epoch));
+        Ok(epochs.collect::<Vec<_>>() == [Some(2); 3])
+    })?;
+    // An older one again is refused, and that is said.
+    site.cluster.roster.epoch = 1;
+    site.put_in_roster()?;
+    until("the seed refuses it", || {
+        let problem = site.machine(1).status().and_then(|status| status.problem);
+        Ok(problem.is_some_and(|problem| problem.contains("the roster is of epoch 1")))
+    })?;
+    site.agree()
+}
+
+fn pool(stage: &Stage) -> Outcome {
+    let mut site = stage.site("pool", Cluster::pool(5))?;
+    let identity = site.cluster.identity(&[site.cluster.address(1)]);
+    for number in [5, 3, 2, 4] {
+        site.add(number, &identity)?;
+    }
+    site.add_seed()?;
+    site.is_formed()?;
+    site.agree()
 }
 
 fn killed_seed(stage: &Stage) -> Outcome {

@@ -70,9 +70,16 @@ impl Site {
             fs::write(keys.join("medium.identity.json"), identity)
         };
         identity.map_or(Ok(()), write).map_err(|error| format!("{}: {error}", keys.display()))?;
-        let roster = self.machine(1).path("roster");
-        fs::write(&roster, self.cluster.signed()?).map_err(|error| error.to_string())?;
+        self.put_in_roster()?;
         self.machine(1).start()
+    }
+
+    /// Puts the roster, as it is now, where the seed looks for it.
+    pub(crate) fn put_in_roster(&mut self) -> Outcome {
+        let roster = self.machine(1).path("roster");
+        let new = roster.with_extension("new");
+        let put = |signed| fs::write(&new, signed).and_then(|()| fs::rename(&new, &roster));
+        put(self.cluster.signed()?).map_err(|error| format!("{}: {error}", roster.display()))
     }
 
     pub(crate) fn machine(&mut self, number: u8) -> &mut Machine {

@@ -106,7 +106,7 @@ impl Channel {
             }
         };
         if taken.is_err() {
-            (self.state, self.input) = (State::Over, Vec::new());
+            self.input = Vec::new(); // the state is over already
         }
         taken
     }

@@ -184,3 +184,86 @@ impl Seats {
         *count += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use coremax_channel::Secret;
+    use coremax_node_api::{
+        guid::Guid,
+        identity::{Key, KeyId},
+    };
+    use rustix::event::{PollFd, PollFlags, poll};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn credentials(machine: u8) -> Arc<Credentials> {
+        let secret = Secret::new(Zeroizing::new([machine; 32]));
+        let keys = vec![(KeyId([1; 8]), Key::new([1; 32]))];
+        Arc::new(Credentials { cluster: Guid::literal(1), secret, keys })
+    }
+
+    fn seats() -> Seats {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Seats::new(listener, credentials(9))
+    }
+
+    /// A machine that has connected, and who the seed thinks it is with all that it has said.
+    fn come(seats: &mut Seats, machine: u8) -> (TcpStream, Vec<Said>) {
+        let mut stream = TcpStream::connect(seats.listener().local_addr().unwrap()).unwrap();
+        let mut channel = Channel::of_node(credentials(machine)).unwrap();
+        let mut said = Vec::new();
+        seats.accept();
+        let id = seats.last;
+        while channel.peer().is_none() {
+            stream.write_all(&std::mem::take(channel.output())).unwrap();
+            said.extend(wait(seats, id));
+            let mut buffer = [0; 1000];
+            let read = stream.read(&mut buffer).unwrap();
+            channel.take(&buffer[..read]).unwrap();
+        }
+        assert_eq!(said, [], "it knows somebody before the third message");
+        channel.send(b"report").unwrap();
+        stream.write_all(&std::mem::take(channel.output())).unwrap();
+        said.extend(wait(seats, id));
+        (stream, said)
+    }
+
+    /// Reads from a seat when something has arrived.
+    fn wait(seats: &mut Seats, id: u64) -> Option<Said> {
+        poll(&mut [PollFd::new(&seats.lines[&id].line.stream, PollFlags::IN)], None).unwrap();
+        seats.receive(id)
+    }
+
+    #[test]
+    fn a_machine_has_one_seat() {
+        let mut seats = seats();
+        let key = |machine| credentials(machine).secret.public();
+        let (mut first, said) = come(&mut seats, 1);
+        assert_eq!(said, [(key(1), vec![b"report".to_vec()])]);
+        let (_other, _) = come(&mut seats, 2);
+        let (_second, _) = come(&mut seats, 1);
+        let open: Vec<_> = seats.lines.values().filter_map(|seat| seat.line.peer()).collect();
+        assert_eq!(open, [key(2), key(1)]);
+        assert_eq!(first.read(&mut [0; 10]).unwrap(), 0, "the first one is closed");
+    }
+
+    #[test]
+    fn who_proves_nothing_is_counted_and_closed() {
+        let mut seats = seats();
+        let at = seats.listener().local_addr().unwrap();
+        let mut garbage = TcpStream::connect(at).unwrap();
+        garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        seats.accept();
+        assert_eq!(wait(&mut seats, 1), None);
+        let silent: Vec<_> = (0..20).map(|_| TcpStream::connect(at).unwrap()).collect();
+        seats.accept();
+        assert_eq!(seats.lines.len(), super::super::halves::HALF_OPEN_PER_ADDRESS);
+        let count = TurnedAway { garbage: 1, given_up: 16, ..TurnedAway::default() };
+        assert_eq!(seats.turned_away, count);
+        drop(silent);
+    }
+}
