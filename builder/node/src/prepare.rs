@@ -7,6 +7,7 @@
 //! |---|---|
 //! | /etc/hosts, /etc/hostname | everybody |
 //! | /etc/systemd/network/10-coremax-*.network, .link | systemd-networkd, udev |
+//! | /etc/systemd/system/systemd-networkd-wait-online.service.d/10-coremax.conf | systemd, at the next boot |
 //! | /etc/chrony/chrony.conf | chrony |
 //! | /etc/ssh/ssh_known_hosts, coremax-user-ca.pub, the host key's certificate, sshd_config.d/05-coremax.conf | ssh, sshd |
 //! | /var/lib/coremax/tls/ | the node program, and who speaks TLS within the cluster |

@@ -4,6 +4,9 @@
 //! names; the lease follows the MAC and not the machine-id, which is new with every installation. The other cards have
 //! the roster's names from the next boot on (udev renames no card that is in use), and addresses by DHCP alone.
 //!
+//! While nobody answers the first card's question, networkd calls it unfinished, though it has its address (tried with
+//! 252), and network-online.target would wait two minutes at each boot of a cluster without DHCP: it waits ten seconds.
+//!
 //! # Beside netplan
 //! The images have no netplan. Where a machine has files of it, they become `10-netplan-*` in /run, which sort after
 //! `10-coremax-*`, and networkd takes the first file that matches: on the roster's cards netplan says nothing any
@@ -22,6 +25,13 @@ pub(super) const FAMILY: Family =
     Family { folder: FOLDER, prefix: PREFIX, reader: Reader::Network };
 /// Where netplan(5) reads, `*.yaml` each.
 const NETPLAN: [&str; 3] = ["etc/netplan", "lib/netplan", "run/netplan"];
+/// A failure of it is none of the machine's: the first card has its address.
+const WAIT: &str = "\
+[Service]
+ExecStart=
+ExecStart=-/lib/systemd/systemd-networkd-wait-online --timeout=10
+";
+const WAIT_AT: &str = "/etc/systemd/system/systemd-networkd-wait-online.service.d/10-coremax.conf";
 const HEAD: &str = "# Written by coremax-node from the cluster's roster; changes are lost.\n";
 
 pub(super) fn files(facts: &Facts<'_>) -> Vec<File> {
@@ -33,7 +43,8 @@ pub(super) fn files(facts: &Facts<'_>) -> Vec<File> {
             file(&format!("{name}.network"), &plain(nic.mac)),
         ]
     });
-    [first].into_iter().chain(others).collect()
+    let wait = File::new(WAIT_AT, format!("{HEAD}{WAIT}"), Reader::Nobody); // at the next boot
+    [first, wait].into_iter().chain(others).collect()
 }
 
 fn file(name: &str, text: &str) -> File {

@@ -135,7 +135,25 @@ fn networkd_gives_the_card_its_address() {
     no_complaint(&log);
 }
 
-/// The same of udev, which renames a card by its .link file.
+#[test]
+fn systemd_takes_the_wait_for_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    made(1, folder.path());
+    if said("systemd-analyze", &["--version"]).is_none() {
+        return;
+    }
+    let unit = "systemd-networkd-wait-online.service";
+    let drop_in = format!("etc/systemd/system/{unit}.d/10-coremax.conf");
+    let script = format!(
+        "mount --bind $1/etc/systemd/system /etc/systemd/system; systemd-analyze verify {unit} 2>&1
+        echo Bogus=1 >>/{drop_in}; systemd-analyze verify {unit} 2>&1"
+    );
+    let Some(text) = said_within(folder.path(), &script) else { return };
+    let complaints: Vec<_> = text.lines().filter(|line| line.contains("10-coremax.conf")).collect();
+    assert!(matches!(complaints[..], [one] if one.contains("Bogus")), "{text}");
+}
+
+/// What [`networkd_gives_the_card_its_address`] does, with udev, which renames a card by its .link file.
 #[test]
 fn udev_takes_the_name_of_a_card() {
     let folder = tempfile::tempdir().unwrap();
