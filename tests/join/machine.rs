@@ -88,19 +88,28 @@ impl Machine {
 
     /// The most memory that its daemon had since it was started, in KiB.
     pub(crate) fn memory(&self) -> Result<u64, String> {
+        let text = fs::read_to_string(self.process()?.join("status")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| format!("no VmHWM in {text}"))
+    }
+
+    /// How many files and connections its daemon has open.
+    pub(crate) fn descriptors(&self) -> Result<usize, String> {
+        let open = fs::read_dir(self.process()?.join("fd")).map_err(|error| error.to_string())?;
+        Ok(open.count())
+    }
+
+    /// What the kernel shows of its daemon.
+    fn process(&self) -> Result<PathBuf, String> {
         let state = self.path("state").display().to_string();
         let processes = fs::read_dir("/proc").map_err(|error| error.to_string())?;
-        for process in processes.flatten() {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let mut words = line.split(|byte| *byte == 0);
-            if words.any(|word| word == state.as_bytes()) {
-                let text = fs::read_to_string(process.path().join("status")).unwrap_or_default();
-                let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-                let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-                return number.ok_or_else(|| format!("no VmHWM in {text}"));
-            }
-        }
-        Err(format!("no process has {state}"))
+        let is_it = |path: &PathBuf| {
+            let line = fs::read(path.join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == state.as_bytes())
+        };
+        let found = processes.flatten().map(|process| process.path()).find(is_it);
+        found.ok_or_else(|| format!("no process has {state}"))
     }
 }
 

@@ -32,6 +32,8 @@ const STORY: [Sentence<Stage>; 9] = [
 
 /// What a daemon may keep in memory, in KiB.
 const MEMORY_MAX: u64 = 8 << 10;
+/// What a seed of three machines may keep open: 128 connections that proved nothing, and a few of its own.
+const DESCRIPTORS_MAX: usize = 160;
 
 /// Where the story plays.
 struct Stage {
@@ -206,6 +208,12 @@ fn strangers_at_the_door(stage: &Stage) -> Outcome {
     })?;
     let came = strangers.so_far();
     expect(came < count, || format!("all {count} strangers had gone before it came"))?;
+    let mut most = 0;
+    until("the last stranger has come", || {
+        most = most.max(site.machine(1).descriptors()?);
+        Ok(strangers.so_far() >= count)
+    })?;
+    expect((20..DESCRIPTORS_MAX).contains(&most), || format!("the seed had {most} descriptors"))?;
     strangers.have_gone()?;
     site.is_formed()?;
     site.agree()?;

@@ -34,7 +34,7 @@ use crate::{
 
 /// Addresses that they come from: more than a seed takes half-open connections of one.
 const ADDRESSES: usize = 60;
-/// Connections that are held at a time: more than a program has file descriptors for, if it kept them all.
+/// Connections that are held at a time, half of them in silence: many more than a seed keeps.
 const HELD: usize = 2000;
 /// Threads that open connections.
 const THREADS: usize = 4;
