@@ -15,7 +15,7 @@ use coremax_node_api::join::{Phase, node::Waits};
 use coremax_tests::{Outcome, Sentence, expect, full, skip_all, tell};
 
 use cluster::{Cluster, Keys};
-use site::{Site, until};
+use site::Site;
 use strangers::Strangers;
 
 const STORY: [Sentence<Stage>; 9] = [
@@ -90,14 +90,14 @@ fn newer_roster(stage: &Stage) -> Outcome {
     site.cluster.roster.epoch = 2;
     site.cluster.roster.vip = cluster::address(253);
     site.put_in_roster()?;
-    until("all have the roster of epoch 2", || {
+    site.until("all have the roster of epoch 2", |site| {
         let epochs = (1..=3).map(|number| site.machine(number).status().map(|status| status.epoch));
         Ok(epochs.collect::<Vec<_>>() == [Some(2); 3])
     })?;
     // An older one again is refused, and that is said.
     site.cluster.roster.epoch = 1;
     site.put_in_roster()?;
-    until("the seed refuses it", || {
+    site.until("the seed refuses it", |site| {
         let problem = site.machine(1).status().and_then(|status| status.problem);
         Ok(problem.is_some_and(|problem| problem.contains("the roster is of epoch 1")))
     })?;
@@ -126,7 +126,7 @@ fn killed_seed(stage: &Stage) -> Outcome {
     }
     while members.len() < 5 {
         let before = site.machine(1).read("state/seed.json");
-        until("the seed writes something", || {
+        site.until("the seed writes something", |site| {
             Ok(site.machine(1).read("state/seed.json") != before)
         })?;
         site.machine(1).kill()?;
@@ -153,7 +153,7 @@ fn outsiders(stage: &Stage) -> Outcome {
         (4, other.identity(&[seed]), "other-cluster"),
     ] {
         site.add(number, &identity)?;
-        until(&format!("machine {number} is told {hint}"), || {
+        site.until(&format!("machine {number} is told {hint}"), |site| {
             Ok(site.machine(number).status().is_some_and(|status| {
                 status.hint.is_some_and(|said| said.contains("unproven") && said.contains(hint))
             }))
@@ -186,7 +186,7 @@ fn copied_disk(stage: &Stage) -> Outcome {
     site.prepare(4, &identity)?;
     machine::copy(&site.machine(2).path("state"), &site.machine(4).path("state"))?;
     site.machine(4).start()?;
-    until("the copy says that its disk is another machine's", || {
+    site.until("the copy says that its disk is another machine's", |site| {
         let status = site.machine(4).status();
         Ok(status.is_some_and(|status| status.waits_for == Waits::ForeignDisk))
     })?;
@@ -203,13 +203,13 @@ fn strangers_at_the_door(stage: &Stage) -> Outcome {
     strangers.are_under_way()?;
     // Whoever floods beacons leads machines astray that were not told where the seed is.
     site.add(3, &site.cluster.identity(&[seed]))?;
-    until("the machine has its name", || {
+    site.until("the machine has its name", |site| {
         Ok(site.machine(3).status().is_some_and(|status| status.name.is_some()))
     })?;
     let came = strangers.so_far();
     expect(came < count, || format!("all {count} strangers had gone before it came"))?;
     let mut most = 0;
-    until("the last stranger has come", || {
+    site.until("the last stranger has come", |site| {
         most = most.max(site.machine(1).descriptors()?);
         Ok(strangers.so_far() >= count)
     })?;

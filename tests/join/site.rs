@@ -90,12 +90,10 @@ impl Site {
     pub(crate) fn is_formed(&mut self) -> Outcome {
         let rows = self.cluster.roster.nodes.len();
         let mut said = String::new();
-        let formed = until("all say that they are formed", || {
-            let mut phases = Vec::new();
-            for (number, machine) in self.machines.iter_mut().take(rows) {
-                machine.is_on().map_err(|why| format!("machine {number}: {why}"))?;
-                phases.push(machine.status().map(|status| status.phase));
-            }
+        let formed = self.until("all say that they are formed", |site| {
+            let machines = site.machines.values().take(rows);
+            let phases: Vec<_> =
+                machines.map(|machine| machine.status().map(|status| status.phase)).collect();
             said = format!("{phases:?}");
             Ok(phases.iter().all(|phase| *phase == Some(Phase::Formed)))
         });
@@ -118,10 +116,24 @@ impl Site {
         expect(is_one, || format!("they promised {promises:?}"))
     }
 
+    /// Waits until something is so; not when a daemon has ended by itself.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        mut is_so: impl FnMut(&mut Self) -> Result<bool, String>,
+    ) -> Outcome {
+        until(what, || {
+            for (number, machine) in &mut self.machines {
+                machine.is_on().map_err(|why| format!("machine {number}: {why}"))?;
+            }
+            is_so(self)
+        })
+    }
+
     /// The rows of the seed's that have their machines, and which.
     pub(crate) fn members(&mut self) -> Result<Vec<(String, String)>, String> {
         let path = "state/seed.json";
-        until("the seed has begun", || Ok(!self.machine(1).read(path).is_empty()))?;
+        self.until("the seed has begun", |site| Ok(!site.machine(1).read(path).is_empty()))?;
         let kept: serde_json::Value =
             serde_json::from_str(&self.machine(1).read(path)).map_err(|error| error.to_string())?;
         let saved: seed::Saved =

@@ -48,7 +48,7 @@
 //! A frame is a length of 2 bytes, 1 to [`FRAME_MAX`], and as many bytes.
 //!
 //! ## The handshake
-//! [`PATTERN`](crate::wire::PATTERN) (<https://noiseprotocol.org/noise.html>, revision 34), the node is the initiator. The psk is the key of that
+//! [`PATTERN`] (<https://noiseprotocol.org/noise.html>, revision 34), the node is the initiator. The psk is the key of that
 //! id, 32 bytes. The prologue is the 50 bytes of the hello and the 16 bytes of the cluster's UUID. Payloads are empty, so
 //! that the messages have [`HANDSHAKE`] bytes. Static keys are X25519; the public one is the node's name in all that
 //! follows ([`NodeKey`](crate::join::NodeKey)).
