@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_node_api::join::status::Status;
+use coremax_node_api::cluster_status::ClusterStatus;
 use coremax_sandbox::{Child, Cmd, Sandbox};
 use coremax_tests::{Outcome, coremax_node};
 
@@ -82,7 +82,7 @@ impl Machine {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    pub(crate) fn status(&self) -> Option<Status> {
+    pub(crate) fn status(&self) -> Option<ClusterStatus> {
         serde_json::from_str(&self.read("join.json")).ok()
     }
 

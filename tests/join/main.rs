@@ -11,7 +11,7 @@ mod strangers;
 
 use std::{fs, path::Path, process::ExitCode};
 
-use coremax_node_api::join::{Phase, node::Waits};
+use coremax_node_api::{cluster_status::Wait, join::Phase};
 use coremax_tests::{Outcome, Sentence, expect, full, skip_all, tell};
 
 use cluster::{Cluster, Keys};
@@ -160,16 +160,16 @@ fn outsiders(stage: &Stage) -> Outcome {
         })?;
         let status = site.machine(number).status().ok_or("no status")?;
         let knows = status.phase > Phase::Networked || status.name.is_some() || status.epoch > 0;
-        expect(!knows && status.waits_for == Waits::Seed, || {
-            format!("it acted on it: {status:?}")
-        })?;
+        expect(!knows && status.waits == Wait::Seed, || format!("it acted on it: {status:?}"))?;
         let folder = site.machine(number).path("");
         let learnt = files_with(&folder, &[b"control-", b"Y29yZW1heC1yb3N0ZXI".as_slice()])?;
         expect(learnt.is_empty(), || format!("machine {number} has learnt a name: {learnt:?}"))?;
     }
     let seed = site.machine(1).status().and_then(|status| status.seed).ok_or("no status")?;
-    let members: Vec<_> = seed.members.iter().map(ToString::to_string).collect();
-    expect(members == ["control-1"] && seed.waiting.is_empty(), || format!("{seed:?}"))?;
+    let members: Vec<_> = site.members()?.into_iter().map(|(name, _)| name).collect();
+    expect(members == ["control-1"] && seed.waiting.is_empty(), || {
+        format!("{members:?}: {seed:?}")
+    })?;
     for why in ["bad-key", "unknown-key", "other-cluster"] {
         expect(seed.turned_away.contains_key(why), || format!("the seed counted no {why}"))?;
     }
@@ -188,7 +188,7 @@ fn copied_disk(stage: &Stage) -> Outcome {
     site.machine(4).start()?;
     site.until("the copy says that its disk is another machine's", |site| {
         let status = site.machine(4).status();
-        Ok(status.is_some_and(|status| status.waits_for == Waits::ForeignDisk))
+        Ok(status.is_some_and(|status| status.waits == Wait::ForeignDisk))
     })?;
     site.is_formed()
 }

@@ -9,7 +9,7 @@
 mod of;
 mod screen;
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,7 @@ use crate::{
     join::{NodeKey, Phase},
     roster::{Mac, Name},
 };
-pub use screen::{COLUMNS, LINES, screen};
+pub use screen::{COLUMNS, LINES, screen, word};
 
 /// The version of this form.
 pub const FORMAT: u32 = 1;
@@ -45,6 +45,8 @@ pub struct ClusterStatus {
     pub waits: Wait,
     /// What went wrong, of its own: a medium that cannot be read, a file that cannot be written.
     pub problem: Option<String>,
+    /// What somebody said in clear who proved nothing. Nobody acts on it.
+    pub hint: Option<String>,
     /// Its cluster; nothing before it was told.
     pub cluster: Option<Guid>,
     /// Which of the cluster's keys it has.
@@ -102,6 +104,8 @@ pub struct SeedStatus {
     pub waiting: Vec<Waiting>,
     /// What the cluster is not formed for; nothing when all is well.
     pub obstacle: Option<String>,
+    /// Connections that came to nothing since the program's start, by why.
+    pub turned_away: BTreeMap<String, u64>,
 }
 
 /// One row, as its seed sees it.

@@ -38,7 +38,6 @@ mod hardware;
 mod message;
 pub mod node;
 pub mod seed;
-pub mod status;
 
 pub use guard::{Guard, Guards};
 pub use hardware::{Hardware, is_serial};

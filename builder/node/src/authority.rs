@@ -28,10 +28,7 @@ use coremax_node_api::{
 use zeroize::Zeroizing;
 
 use self::keys::Keys;
-use crate::{
-    paths,
-    prepare::{whole, within},
-};
+use crate::{durable::replace, paths, prepare::within};
 
 /// What certificates are given by.
 pub(crate) struct Authority {
@@ -108,7 +105,7 @@ impl Authority {
         let key = ssh::private(&self.keys.deploy).context("writing the key to deploy with")?;
         let put = |path: &Path, mode, text: &str| match std::fs::read(path).map(Zeroizing::new) {
             Ok(found) if *found == text.as_bytes() => Ok(()),
-            _ => whole(path, mode, text.as_bytes())
+            _ => replace(path, text.as_bytes(), mode)
                 .with_context(|| format!("writing {}", path.display())),
         };
         put(path, 0o600, &key)?;

@@ -14,7 +14,9 @@ use coremax_node_api::{
     join::Now,
 };
 
-use crate::{paths, prepare::whole};
+use crate::{durable::replace_quickly, paths};
+
+pub(crate) use coremax_node_api::cluster_status::word;
 
 /// How soon a change is seen, and how often the wait is counted down.
 const STEP: Duration = Duration::from_secs(1);
@@ -28,12 +30,8 @@ const CLEAR_REST: &str = "\x1b[J";
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(crate) fn publish(status: &ClusterStatus) -> Result<()> {
-    publish_at(Path::new(paths::STATUS), status)
-}
-
-fn publish_at(path: &Path, status: &ClusterStatus) -> Result<()> {
-    whole(path, 0o644, status.to_text().as_bytes())
+pub(crate) fn publish(path: &Path, status: &ClusterStatus) -> Result<()> {
+    replace_quickly(path, status.to_text().as_bytes(), 0o644)
         .with_context(|| format!("writing {}", path.display()))
 }
 
@@ -114,11 +112,11 @@ mod tests {
         assert!(page(&path, Some(0)).contains("has not said"));
         let told = Now { mono: 0, wall: 5000 };
         let mut status = ClusterStatus::blank(told, Some("nobody told it".into()));
-        publish_at(&path, &status).unwrap();
+        publish(&path, &status).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
         assert!(page(&path, None).contains("nobody told it"));
         status.next_try = Some(9000);
-        publish_at(&path, &status).unwrap();
+        publish(&path, &status).unwrap();
         assert!(page(&path, None).contains("in 4 s") && page(&path, Some(6000)).contains("in 3 s"));
         fs::write(&path, status.to_text().replace("\"format\":1", "\"format\":9")).unwrap();
         assert!(page(&path, None).contains("of format 9"));

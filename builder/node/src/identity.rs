@@ -105,12 +105,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("coremax/identity.json");
         fs::create_dir(path.parent().unwrap()).unwrap();
-        fs::write(path.with_extension("new"), "left by a power cut").unwrap();
+        fs::write(path.with_file_name(".identity.json.new"), "left by a power cut").unwrap();
         keep(&document(), &path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         let kept = Reading::of(Place::Kept, "kept", &fs::read(&path).unwrap());
         assert_eq!(kept.document, Ok(document()));
-        assert!(!path.with_extension("new").exists());
+        assert!(!path.with_file_name(".identity.json.new").exists());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod authority;
 mod boot_test;
-#[allow(dead_code, reason = "the join calls the rest of it")]
 mod cluster_status;
 mod deploy;
 mod download;

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    durable::{once, replace},
     paths,
-    prepare::{once, whole, within},
+    prepare::within,
 };
 
 /// PKCS#8 of an Ed25519 key up to its 32 bytes: RFC 8410, 7.
@@ -87,7 +88,7 @@ impl Own {
     pub(crate) fn keep(&self, gift: &Gift) -> Result<()> {
         let kept = Kept { tls: self.tls.public(), ssh: self.ssh, gift: gift.clone() };
         let text = serde_json::to_string(&kept).context("writing the certificates")?;
-        whole(&self.gift, 0o644, text.as_bytes())
+        replace(&self.gift, text.as_bytes(), 0o644)
             .with_context(|| format!("keeping the certificates in {}", self.gift.display()))
     }
 }
@@ -95,7 +96,7 @@ impl Own {
 fn key(path: &Path) -> Result<Secret> {
     match fs::File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            match once(path, 0o600, new()?.as_bytes()) {
+            match once(path, new()?.as_bytes(), 0o600) {
                 // Another one was quicker.
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     Err(error).context("keeping a new one")

@@ -36,7 +36,7 @@ use coremax_node_api::{
 };
 
 use self::write::Family;
-pub(crate) use self::write::{once, whole, within};
+pub(crate) use self::write::within;
 
 /// What a machine of this name has of its cluster.
 #[derive(Debug, Clone, Copy)]

@@ -22,6 +22,7 @@ impl ClusterStatus {
             phase: Phase::Blank,
             waits: Wait::Identity,
             problem,
+            hint: None,
             cluster: None,
             key_id: None,
             fingerprint: None,
@@ -67,7 +68,7 @@ fn waits(node: &Node) -> Wait {
 }
 
 impl SeedStatus {
-    /// That of a seed, with what it heard from each row: how far it is, and when that was by the wall.
+    /// That of a seed but for whom it turned away, which knows whoever drives it; with what it heard from each row: how far it is, and when that was by the wall.
     pub fn of(seed: &Seed, heard: &BTreeMap<Name, (Phase, i64)>, now: Now) -> Self {
         let peer = |name: &Name| {
             let (phase, at) = heard.get(name).copied().unzip();
@@ -83,6 +84,7 @@ impl SeedStatus {
             peers: seed.roster().nodes.iter().map(|row| peer(&row.name)).collect(),
             waiting: waiting.take(super::WAITING_MAX).collect(),
             obstacle: obstacle.map(|obstacle| obstacle.to_string()),
+            turned_away: BTreeMap::new(),
         }
     }
 }

@@ -78,6 +78,9 @@ impl Page {
         if let Some(problem) = &status.problem {
             self.say("problem", problem);
         }
+        if let Some(hint) = &status.hint {
+            self.say("unproven", hint);
+        }
     }
 
     fn cluster(&mut self, seed: &SeedStatus, now: i64) {
@@ -136,7 +139,8 @@ fn row(peer: &PeerStatus, now: i64) -> String {
     format!("{name:<NAME$}  {phase:<10}  {ago}")
 }
 
-fn word(phase: Phase) -> &'static str {
+/// What a phase is called.
+pub fn word(phase: Phase) -> &'static str {
     PHASES.iter().find(|(other, _)| *other == phase).map_or("", |(_, word)| word)
 }
 

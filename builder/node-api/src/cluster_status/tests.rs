@@ -40,6 +40,7 @@ fn seed(rows: usize, waiting: usize) -> SeedStatus {
         peers: (0..rows).map(peer).collect(),
         waiting: (0..waiting).map(|number| machine(u8::try_from(number % 200).unwrap())).collect(),
         obstacle: Some("node-1 is not ready".into()),
+        turned_away: [("garbage".to_owned(), 3)].into(),
     }
 }
 

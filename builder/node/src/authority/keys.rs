@@ -18,7 +18,7 @@ use coremax_node_api::{enrol::Secret, guid::Guid};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::prepare::once;
+use crate::durable::once;
 
 const KIND: &str = "coremax-authority-1";
 const KEYS: usize = 4;
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path, cluster: Guid) -> Result<Keys> {
     match read(path) {
         Ok(text) => parse(&text, cluster),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let made = once(path, 0o600, new(cluster)?.as_bytes());
+            let made = once(path, new(cluster)?.as_bytes(), 0o600);
             match made {
                 // Another one was quicker.
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -149,8 +149,8 @@ mod tests {
     fn who_comes_second_takes_what_the_first_one_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        once(&path, 0o600, b"first").unwrap();
-        let error = once(&path, 0o600, b"second").unwrap_err();
+        once(&path, b"first", 0o600).unwrap();
+        let error = once(&path, b"second", 0o600).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"first");
     }

@@ -301,7 +301,7 @@ fn ssh_stage(folder: &Path) -> String {
     let authority = authority(folder);
     authority.furnish_at(&folder.join("deploy"), &roster.nodes[0], now).unwrap();
     let host = ssh::private(&secret(2)).unwrap();
-    whole(&folder.join("ssh_host_ed25519_key"), 0o600, host.as_bytes()).unwrap();
+    replace(&folder.join("ssh_host_ed25519_key"), host.as_bytes(), 0o600).unwrap();
     let gift = authority.gift(&roster.nodes[0], NODE, &request(), now).unwrap().unwrap();
     let reached_by = coremax_node_api::roster::Mac::example(1);
     let own = &roster.nodes[0];

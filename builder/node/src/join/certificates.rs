@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use coremax_node_api::{
     enrol::{Gift, Request},
     guid::Guid,
-    join::{Answer, NodeKey, Orders, Verdict, node, seed::Seed},
+    join::{Answer, NodeKey, Orders, Phase, Verdict, node, seed::Seed},
     roster::Node,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Certificates {
 pub(super) struct Asked {
     pub seat: u64,
     pub node: NodeKey,
+    pub phase: Phase,
     pub enrol: Option<Box<Request>>,
 }
 
@@ -149,7 +150,7 @@ fn follows(from: NodeKey, orders: &Orders, saved: &node::Saved) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use coremax_node_api::join::{Edition, Formation, Hardware, Held, Phase, Stage};
+    use coremax_node_api::join::{Edition, Formation, Hardware, Held, Stage};
 
     use super::*;
 

@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use coremax_channel::Credentials;
 use coremax_node_api::{
+    cluster_status::{ClusterStatus, SeedStatus},
     identity::Document,
     join::{
-        Hardware, NodeKey,
+        Hardware, NodeKey, Now,
         node::{self, Node, Waits},
         seed::{self, Seed},
-        status::{self, SeedStatus, Status},
     },
     roster::signed,
     update::key::{self, PublicKey},
@@ -113,6 +113,7 @@ impl Daemon {
             tasks: VecDeque::new(),
             tasks_after: 0,
             notes: Notes::default(),
+            heard: Default::default(),
         };
         let roster = RosterFile::new(options.roster.clone());
         let teller = Teller::default();
@@ -255,7 +256,7 @@ impl Daemon {
 
     // Telling.
 
-    fn status(&self) -> Status {
+    fn status(&self) -> ClusterStatus {
         let Driver { node, notes, clock, .. } = &self.driver;
         let now = clock.now();
         let next_try = self.driver.node_wakes.map(|mono| {
@@ -269,42 +270,23 @@ impl Daemon {
             let own = wire::VERSION;
             format!("a beacon is of version {version} of the protocol, and this program speaks version {own}")
         });
-        let saved = node.saved();
-        Status {
-            format: status::FORMAT,
-            cluster: self.document.cluster,
-            key_id: self.document.key_id,
-            key: saved.key,
-            phase: node.phase(),
-            name: saved.held.as_ref().map(|held| held.name.clone()),
-            epoch: saved.edition.epoch,
-            waits_for: node.waits(),
-            asked: notes.asked,
+        ClusterStatus {
+            key_id: Some(self.document.key_id),
+            asks: notes.asked.map(|asked| asked.to_string()),
             // To the second: what is written is read by people, and not more often than it changes for them.
             next_try: next_try.map(|wall| wall - wall.rem_euclid(1000)),
             hint: notes.hint.clone().or(other),
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
-            seed: self.driver.seed.as_ref().map(|seed| self.seed_status(seed)),
+            seed: self.driver.seed.as_ref().map(|seed| self.seed_status(seed, now)),
+            ..ClusterStatus::of(node, self.document.cluster, now)
         }
     }
 
-    fn seed_status(&self, seed: &Seed) -> SeedStatus {
-        let (saved, roster) = (seed.saved(), seed.roster());
-        let obstacles = match saved.fired {
-            Some(_) => Vec::new(),
-            None => seed.obstacles(self.driver.clock.now()),
-        };
-        let waiting = seed.waiting().iter().take(roster.nodes.len());
+    fn seed_status(&self, seed: &Seed, now: Now) -> SeedStatus {
         let seats = self.driver.seats.as_ref();
         SeedStatus {
-            epoch: roster.epoch,
-            rows: roster.nodes.len(),
-            members: saved.members.keys().cloned().collect(),
-            waiting: waiting.map(|(key, candidate)| (*key, candidate.hardware.clone())).collect(),
-            obstacles: obstacles.iter().map(ToString::to_string).collect(),
-            is_fired: saved.fired.is_some(),
-            is_formed: saved.is_formed,
             turned_away: seats.map(|seats| counts(&seats.turned_away)).unwrap_or_default(),
+            ..SeedStatus::of(seed, &self.driver.heard, now)
         }
     }
 }

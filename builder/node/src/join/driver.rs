@@ -1,15 +1,21 @@
 //! Gives the two state machines what happens, and does what they ask for, in their order.
 
-use std::{collections::VecDeque, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use coremax_channel::Credentials;
 use coremax_node_api::{
     join::{
-        Answer, Formation, NodeKey, Peer, Report, Verdict,
+        Answer, Formation, NodeKey, Peer, Phase, Report, Verdict,
         node::{self, Node, Work},
         seed::{self, Seed},
     },
+    roster::Name,
     wire,
 };
 
@@ -27,6 +33,8 @@ use super::{
 const RETRY_AFTER: u64 = 5_000;
 /// How often work that goes on beside is looked at, in milliseconds.
 const LOOK_AFTER: u64 = 1_000;
+/// To which it is told when a row was heard, in milliseconds.
+const HEARD_TO: i64 = 5_000;
 
 /// The state machines, and all that they act upon.
 pub(super) struct Driver {
@@ -48,6 +56,8 @@ pub(super) struct Driver {
     /// Not before this, by the machine's clock.
     pub tasks_after: u64,
     pub notes: Notes,
+    /// How far the rows said that they are, and when, for people: to a few seconds.
+    pub heard: BTreeMap<Name, (Phase, i64)>,
 }
 
 /// What is done when what was asked for before it is done.
@@ -120,6 +130,9 @@ impl Driver {
     /// Answers a report, with the certificates that it asks for where they are due.
     fn answer(&mut self, mut answer: Answer, to: &Asked) -> Result<()> {
         let now = self.clock.now().wall;
+        if let Verdict::Member(orders) = &answer.verdict {
+            self.heard.insert(orders.held.name.clone(), (to.phase, now - now.rem_euclid(HEARD_TO)));
+        }
         if let Some(seed) = &self.seed {
             match self.certificates.give(seed, to, &answer, now) {
                 Ok(gift) => answer.gift = gift.map(Box::new),
@@ -228,7 +241,8 @@ impl Driver {
         for report in reports {
             match wire::decode_report(&report) {
                 Ok(mut report) => {
-                    let asked = Asked { seat: id, node: peer, enrol: report.enrol.take() };
+                    let enrol = report.enrol.take();
+                    let asked = Asked { seat: id, node: peer, phase: report.phase, enrol };
                     let report = seed::Input::Report(proven(peer), Box::new(report));
                     self.step_seed(report, Some(asked))?;
                 }

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use coremax_node_api::{update::key, wire};
 
+use crate::paths;
+
 /// The flags, for people. `--faster N` and `--root FOLDER` are for tests, and not among them.
 pub(crate) const USAGE: &str = "\
 flags of join:
@@ -16,7 +18,7 @@ flags of join:
   --keys FOLDER             identities of media that have keys of their own, on the seed  [/var/lib/coremax/join-keys]
   --operators FILE          public keys that sign rosters          [/usr/lib/coremax/update-keys]
   --roster FILE             the signed roster, on the seed         [/var/lib/coremax/cluster.coremax-roster]
-  --status FILE             what anybody may know                  [/run/coremax/join.json]
+  --status FILE             what anybody may know                  [/run/coremax/cluster-status.json]
   --port N                  TCP of the seed, UDP of its beacons    [7433]
   --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
   --interface NAME          where beacons go and come from; again for more [all]
@@ -55,7 +57,7 @@ impl Default for Options {
             keys: "/var/lib/coremax/join-keys".into(),
             operators: key::ON_NODE.into(),
             roster: "/var/lib/coremax/cluster.coremax-roster".into(),
-            status: "/run/coremax/join.json".into(),
+            status: paths::STATUS.into(),
             port: wire::PORT,
             seeds: Vec::new(),
             interfaces: Vec::new(),

@@ -1,69 +1,70 @@
-//! The file that says how far this machine is.
+//! What this machine says of itself: the file that anybody may read, and its events in the journal.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context as _, Result};
-use coremax_node_api::join::status::{SeedStatus, Status};
+use anyhow::Result;
+use coremax_node_api::cluster_status::{ClusterStatus, Wait};
 
-use crate::durable;
+use crate::{
+    cluster_status,
+    events::{Event, tell},
+};
 
-/// Writes the file when something has changed, and what people want to know to standard error.
+/// Writes the file when something has changed, and says what a log should have.
 #[derive(Debug, Default)]
 pub(super) struct Teller {
-    last: Option<Status>,
+    last: Option<ClusterStatus>,
 }
 
 impl Teller {
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn tell(&mut self, status: Status, path: &Path) -> Result<()> {
-        let failed = || format!("writing {}", path.display());
-        if self.last.as_ref() == Some(&status) {
-            return Ok(());
+    pub(super) fn tell(&mut self, status: ClusterStatus, path: &Path) -> Result<()> {
+        let is_news = self
+            .last
+            .as_ref()
+            .is_none_or(|last| ClusterStatus { written: status.written, ..last.clone() } != status);
+        if is_news {
+            news(self.last.as_ref(), &status);
+            cluster_status::publish(path, &status)?;
+            self.last = Some(status);
         }
-        for line in news(self.last.as_ref(), &status) {
-            eprintln!("{line}");
-        }
-        let mut text = serde_json::to_vec(&status).with_context(failed)?;
-        text.push(b'\n');
-        let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder)
-            .and_then(|()| durable::replace_quickly(path, &text, 0o644))
-            .with_context(failed)?;
-        self.last = Some(status);
         Ok(())
     }
 }
 
-/// What a log should have: what comes and goes by itself is not among it.
-fn news(last: Option<&Status>, status: &Status) -> Vec<String> {
-    let mut news = Vec::new();
-    let is_new = |of: fn(&Status) -> String| last.map(of) != Some(of(status));
-    if is_new(|status| format!("{:?}{:?}", status.phase, status.name)) {
-        let name = status.name.as_ref().map_or("no name yet", AsRef::as_ref);
-        news.push(format!("{:?}: {name}, epoch {}", status.phase, status.epoch));
+/// What comes and goes by itself is not among it.
+fn news(last: Option<&ClusterStatus>, status: &ClusterStatus) {
+    let name = status.name.as_ref().map_or("this machine", AsRef::as_ref);
+    if last.is_none_or(|last| (last.phase, &last.name) != (status.phase, &status.name)) {
+        let phase = cluster_status::word(status.phase);
+        let fields = [("COREMAX_PHASE", phase)];
+        tell(Event::Phase, &format!("{name} is {phase}, roster {}", status.epoch), &fields);
     }
-    if is_new(|status| format!("{:?}", status.waits_for)) {
-        news.push(format!("waits for {:?}", status.waits_for));
+    if last.is_none_or(|last| last.waits != status.waits) {
+        let event = match &status.waits {
+            Wait::Approval => Some((Event::Pending, "waits for a place in its cluster".to_owned())),
+            Wait::Refused { why } => Some((Event::Refused, format!("is refused: {why}"))),
+            Wait::ForeignDisk => Some((Event::ForeignDisk, "has another machine's disk".into())),
+            Wait::BadOrders => {
+                Some((Event::BadOrders, "was given orders that it may not follow".into()))
+            }
+            _ => None,
+        };
+        if let Some((event, what)) = event {
+            tell(event, &format!("{name} {what}"), &[]);
+        }
     }
-    let said = |of: fn(&Status) -> &Option<String>| {
-        of(status).clone().filter(|said| last.and_then(|last| of(last).as_ref()) != Some(said))
-    };
-    news.extend(said(|status| &status.hint).map(|hint| format!("hint, unproven: {hint}")));
-    news.extend(said(|status| &status.problem).map(|problem| format!("problem: {problem}")));
-    news.extend(status.seed.iter().flat_map(|seed| joined(last, seed)));
-    news
-}
-
-fn joined(last: Option<&Status>, seed: &SeedStatus) -> Vec<String> {
-    let before = last.and_then(|last| last.seed.as_ref());
-    let is_new = |name: &&_| before.is_none_or(|before| !before.members.contains(*name));
-    let mut news: Vec<_> =
-        seed.members.iter().filter(is_new).map(|name| format!("seed: {name} has joined")).collect();
-    if seed.is_formed && before.is_none_or(|before| !before.is_formed) {
-        news.push("seed: the cluster is formed".into());
+    type Said = fn(&ClusterStatus) -> &Option<String>;
+    let said: [(&str, Said); 2] =
+        [("problem", |status| &status.problem), ("hint, unproven", |status| &status.hint)];
+    for (kind, of) in said {
+        if let Some(text) = of(status)
+            && last.is_none_or(|last| of(last).as_ref() != Some(text))
+        {
+            eprintln!("{kind}: {text}");
+        }
     }
-    news
 }
 
 /// How many of each, by name.

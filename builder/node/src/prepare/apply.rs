@@ -10,8 +10,9 @@ use coremax_sandbox::{Cmd, Sandbox};
 
 use super::{
     FAMILIES, Facts, Reader, files, network,
-    write::{Plan, remove, whole, within},
+    write::{Plan, within},
 };
+use crate::durable::{remove, replace};
 
 const PENDING: &str = "/run/coremax/prepare";
 const ALL: [(Reader, &str); 4] = [
@@ -88,7 +89,7 @@ fn note(pending: &Path, readers: &BTreeSet<Reader>) -> Result<()> {
     let text: String = words.map(|(_, word)| format!("{word}\n")).collect();
     let noted = match text.is_empty() {
         true => remove(pending),
-        false => whole(pending, 0o600, text.as_bytes()),
+        false => replace(pending, text.as_bytes(), 0o600),
     };
     noted.with_context(|| format!("writing {}", pending.display()))
 }

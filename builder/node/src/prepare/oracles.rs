@@ -36,8 +36,12 @@ fn said_within(folder: &Path, script: &str) -> Option<String> {
 
 fn write(folder: &Path, files: &[File]) {
     for file in files {
-        super::whole(&super::write::within(folder, &file.path), file.mode, file.text.as_bytes())
-            .unwrap();
+        crate::durable::replace(
+            &super::write::within(folder, &file.path),
+            file.text.as_bytes(),
+            file.mode,
+        )
+        .unwrap();
     }
 }
 

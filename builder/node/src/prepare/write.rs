@@ -1,15 +1,15 @@
 //! Writes files whole, on the disk when it returns, and only those that are not so already.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
-    io::{self, ErrorKind, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{File, Reader};
+use crate::durable::{remove, replace};
 
 /// Files that nobody else makes: those that begin so in a folder.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ impl<'a> Plan<'a> {
     pub(super) fn carry_out(&self, root: &Path) -> Result<()> {
         for file in &self.write {
             let path = within(root, &file.path);
-            whole(&path, file.mode, file.text.as_bytes())
+            replace(&path, file.text.as_bytes(), file.mode)
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         for (path, _) in &self.remove {
@@ -56,72 +56,6 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
-}
-
-/// Puts a file there at once, in place of what was, with folders above it where there are none; it outlives a cut of
-/// power when this returns. The text is nowhere else but in a file beside it, with the same mode, which a cut may leave.
-///
-/// # Errors
-/// Where the disk says so.
-pub(crate) fn whole(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
-    let new = beside(path, mode, text)?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), sync)
-}
-
-/// The same for what is made once: what is there stays.
-///
-/// # Errors
-/// [`ErrorKind::AlreadyExists`], and where the disk says so.
-pub(crate) fn once(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
-    let new = beside(path, mode, text)?;
-    let linked = fs::hard_link(&new, path);
-    remove(&new)?;
-    linked?;
-    path.parent().map_or(Ok(()), sync)
-}
-
-/// The file that is to take a place, next to it and on the disk.
-fn beside(path: &Path, mode: u32, text: &[u8]) -> io::Result<PathBuf> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(ErrorKind::InvalidInput.into());
-    };
-    folders(folder)?;
-    // Begins and ends as nothing that a program looks for in its folder of settings.
-    let new = folder.join(format!(".{}.new", name.to_string_lossy()));
-    remove(&new)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-    file.set_permissions(Permissions::from_mode(mode))?; // whatever the umask
-    file.write_all(text)?;
-    file.sync_all()?;
-    Ok(new)
-}
-
-/// Folders that were not there are in their parents for good.
-fn folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().ok_or(ErrorKind::NotFound)?;
-    folders(parent)?;
-    match DirBuilder::new().mode(0o755).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    sync(parent)
-}
-
-/// Nothing where it is not there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
 }
 
 /// A link is not it, wherever it leads.
