@@ -508,7 +508,7 @@ impl World {
             _ => Stage::Formed(formation),
         };
         let orders = Orders { held, edition, roster: Some(roster), wall: 0, stage };
-        let answer = Answer { number: report.number, verdict: Verdict::Member(orders) };
+        let answer = Answer { number: report.number, verdict: Verdict::Member(orders), gift: None };
         self.send(liar, to, Packet::Answer(Peer { key, is_proven }, Box::new(answer)));
     }
 

@@ -91,10 +91,10 @@ impl Driver {
     }
 
     /// Steps the seed, if this machine is one. What it answers goes to `to`.
-    pub(super) fn step_seed(&mut self, input: seed::Input, to: Option<Asked>) -> Result<()> {
+    pub(super) fn step_seed(&mut self, input: seed::Input, to: Option<&Asked>) -> Result<()> {
         let Some(seed) = &mut self.seed else { return Ok(()) };
         let actions = seed.step(input, self.clock.now())?;
-        self.do_seed(actions, to.as_ref())
+        self.do_seed(actions, to)
     }
 
     pub(super) fn do_node(&mut self, actions: Vec<node::Action>) -> Result<()> {
@@ -244,7 +244,7 @@ impl Driver {
                     let enrol = report.enrol.take();
                     let asked = Asked { seat: id, node: peer, phase: report.phase, enrol };
                     let report = seed::Input::Report(proven(peer), Box::new(report));
-                    self.step_seed(report, Some(asked))?;
+                    self.step_seed(report, Some(&asked))?;
                 }
                 Err(_) => self.seats.iter_mut().for_each(|seats| seats.close(id)),
             }
