@@ -18,7 +18,10 @@ use coremax_node_api::{enrol::Secret, guid::Guid};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::durable::once;
+use crate::{
+    durable::once,
+    events::{Event, tell},
+};
 
 const KIND: &str = "coremax-authority-1";
 const KEYS: usize = 4;
@@ -48,7 +51,12 @@ pub(super) fn open(path: &Path, cluster: Guid) -> Result<Keys> {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     Err(error).context("keeping new keys")
                 }
-                _ => parse(&read(path).context("reading it back")?, cluster),
+                made => {
+                    if made.is_ok() {
+                        tell(Event::AuthorityMade, "made the cluster's authority", &[]);
+                    }
+                    parse(&read(path).context("reading it back")?, cluster)
+                }
             }
         }
         Err(error) => Err(error).context("reading it"),

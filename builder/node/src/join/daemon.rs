@@ -40,7 +40,10 @@ use super::{
     status::{Teller, counts},
     store::Store,
 };
-use crate::identity;
+use crate::{
+    events::{Event, tell},
+    identity,
+};
 
 /// How long nothing may happen before it looks around by itself.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
@@ -68,7 +71,8 @@ enum Source {
 impl Daemon {
     /// Begins where the last one was ended, by whatever.
     pub(super) fn start(options: Options) -> Result<Self> {
-        let document = identity::load(options.identity.as_deref())?;
+        let document = identity::load(options.identity.as_deref())
+            .inspect_err(|error| tell(Event::Identity, &format!("{error:#}"), &[]))?;
         let operators = read_operators(&options)?;
         let store = Store::open(&options.state)?;
         let secret = store.secret()?;
@@ -114,6 +118,7 @@ impl Daemon {
             tasks_after: 0,
             notes: Notes::default(),
             heard: Default::default(),
+            admitted: Default::default(),
         };
         let roster = RosterFile::new(options.roster.clone());
         let teller = Teller::default();
@@ -175,7 +180,9 @@ impl Daemon {
             return if is_in {
                 Ok(())
             } else {
-                self.driver.step_seed(seed::Input::Roster(bytes), None)
+                self.driver.step_seed(seed::Input::Roster(bytes), None)?;
+                tell(Event::RosterPutIn, "took in a newer roster", &[]);
+                Ok(())
             };
         }
         let roster = signed::open(&bytes, &self.operators)?;

@@ -28,6 +28,7 @@ use super::{
     seats::Seats,
     store::Store,
 };
+use crate::events::{Event, tell};
 
 /// How long work that failed waits, in milliseconds.
 const RETRY_AFTER: u64 = 5_000;
@@ -58,6 +59,8 @@ pub(super) struct Driver {
     pub notes: Notes,
     /// How far the rows said that they are, and when, for people: to a few seconds.
     pub heard: BTreeMap<Name, (Phase, i64)>,
+    /// Whose admission was said.
+    pub admitted: BTreeMap<Name, NodeKey>,
 }
 
 /// What is done when what was asked for before it is done.
@@ -113,7 +116,10 @@ impl Driver {
     pub(super) fn do_seed(&mut self, actions: Vec<seed::Action>, to: Option<&Asked>) -> Result<()> {
         for action in actions {
             match action {
-                seed::Action::Save(saved) => self.store.save_seed(&saved)?,
+                seed::Action::Save(saved) => {
+                    self.store.save_seed(&saved)?;
+                    self.admit(&saved);
+                }
                 seed::Action::Answer(answer) => {
                     if let Some(to) = to {
                         self.answer(*answer, to)?;
@@ -121,10 +127,27 @@ impl Driver {
                 }
                 seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
                 seed::Action::Wake(mono) => self.seed_wakes = Some(mono),
-                seed::Action::Deploy(formation) => self.tasks.push_back(Task::Deploy(formation)),
+                seed::Action::Deploy(formation) => {
+                    self.tasks.retain(|task| !matches!(task, Task::Deploy(_)));
+                    self.tasks.push_back(Task::Deploy(formation));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Says which rows have their machines now.
+    fn admit(&mut self, saved: &seed::Saved) {
+        for (name, member) in &saved.members {
+            if self.admitted.insert(name.clone(), member.key) != Some(member.key) {
+                let name = name.to_string();
+                tell(
+                    Event::Admitted,
+                    &format!("{name} has its machine"),
+                    &[("COREMAX_NODE", &name)],
+                );
+            }
+        }
     }
 
     /// Answers a report, with the certificates that it asks for where they are due.
@@ -146,19 +169,18 @@ impl Driver {
 
     /// Does what waits to be done.
     pub(super) fn work(&mut self) -> Result<()> {
-        while let Some(task) = self.tasks.front().copied() {
-            if real() < self.tasks_after {
-                break;
-            }
+        while let Some(task) = self.tasks.front().copied()
+            && real() >= self.tasks_after
+        {
             match self.perform(task) {
                 Ok(true) => self.notes.work = None,
                 Ok(false) => {
-                    self.tasks_after = real() + LOOK_AFTER;
+                    self.later(LOOK_AFTER);
                     break;
                 }
                 Err(error) => {
                     self.notes.work = Some(format!("{error:#}"));
-                    self.tasks_after = real() + RETRY_AFTER;
+                    self.later(RETRY_AFTER);
                     break;
                 }
             }
@@ -170,6 +192,12 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Tries again after a while, another task first: a deployment that fails keeps no newer roster from being prepared.
+    fn later(&mut self, after: u64) {
+        self.tasks.rotate_left(1);
+        self.tasks_after = real() + after;
     }
 
     /// Whether it is done.
@@ -323,7 +351,11 @@ impl Driver {
         if self.leaves_clock {
             return;
         }
-        self.notes.clock = clock::set(wall).err().map(|error| format!("{error:#}"));
+        let set = clock::set(wall);
+        if set.is_ok() {
+            tell(Event::ClockSet, "set the clock to the seed's", &[]);
+        }
+        self.notes.clock = set.err().map(|error| format!("{error:#}"));
     }
 }
 

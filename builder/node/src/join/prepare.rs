@@ -46,7 +46,7 @@ pub(super) fn check(row: &Node) -> Result<()> {
 
 /// A deployment under way, beside the join: others are answered meanwhile.
 #[derive(Default)]
-pub(super) struct Deployment(Option<JoinHandle<Result<Outcome>>>);
+pub(super) struct Deployment(Option<(Formation, JoinHandle<Result<Outcome>>)>);
 
 impl Deployment {
     /// Begins it, or goes on; whether it is done. Again after a crash, and after a step that failed.
@@ -54,15 +54,20 @@ impl Deployment {
     /// # Errors
     /// A step failed, or its journal cannot be used.
     pub(super) fn go_on(&mut self, formation: Formation) -> Result<bool> {
-        let thread = match self.0.take() {
-            None => std::thread::Builder::new()
-                .name("deploy".into())
-                .spawn(move || deploy::deploy(&formation))
-                .context("starting the deployment")?,
-            Some(thread) => thread,
+        let (begun, thread) = match self.0.take() {
+            None => {
+                let thread = std::thread::Builder::new().name("deploy".into());
+                let thread = thread.spawn(move || deploy::deploy(&formation));
+                (formation, thread.context("starting the deployment")?)
+            }
+            Some(running) => running,
         };
         if !thread.is_finished() {
-            self.0 = Some(thread);
+            self.0 = Some((begun, thread));
+            return Ok(false);
+        }
+        if begun != formation {
+            // Whatever became of an older one.
             return Ok(false);
         }
         match thread.join().map_err(|_| anyhow!("the deployment broke off"))?? {
