@@ -140,8 +140,19 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(all)
 }
 
-/// The texts of all machines' own secrets.
+/// Where a machine has secrets of its own.
+pub(crate) const SECRETS: [&str; 3] = ["/state/secret", "/tls/node.key", "/authority/keys"];
+
+/// All machines' own secrets, as their files have them.
 pub(crate) fn secrets(folder: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let files = files(folder)?.into_iter().filter(|path| path.ends_with("state/secret"));
-    files.map(|path| Ok(fs::read(path).map_err(|e| e.to_string())?.trim_ascii().to_vec())).collect()
+    let mut secrets = Vec::new();
+    for path in files(folder)? {
+        if SECRETS.iter().any(|name| path.display().to_string().ends_with(name)) {
+            let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
+            // Keys are the longest words in their files: hex digits, or base64.
+            let words = text.split_whitespace().filter(|word| word.len() >= 60);
+            secrets.extend(words.map(|word| word.as_bytes().to_vec()));
+        }
+    }
+    Ok(secrets)
 }

@@ -247,12 +247,17 @@ fn no_key_is_written(stage: &Stage) -> Outcome {
         found.into_iter().partition(|path| path.ends_with(".identity.json"));
     expect(!media.is_empty(), || "the search finds not even the media".into())?;
     expect(others.is_empty(), || format!("the key is in {others:?}"))?;
-    // Nor is a machine's own secret in any other file than its own.
+    // Nor is a machine's own secret, or the authority's, in any other file than its own.
     let own = machine::secrets(stage.folder.path())?;
     let own: Vec<&[u8]> = own.iter().map(Vec::as_slice).collect();
     let found = files_with(stage.folder.path(), &own)?;
-    let found: Vec<_> = found.into_iter().filter(|path| !path.ends_with("/secret")).collect();
-    expect(!own.is_empty() && found.is_empty(), || format!("a machine's secret is in {found:?}"))
+    let is_own = |path: &String| machine::SECRETS.iter().any(|name| path.ends_with(name));
+    let (places, found): (Vec<_>, Vec<_>) = found.into_iter().partition(is_own);
+    let kinds =
+        machine::SECRETS.iter().filter(|name| places.iter().any(|path| path.ends_with(**name)));
+    expect(kinds.count() == machine::SECRETS.len() && found.is_empty(), || {
+        format!("a machine's secret is in {found:?}")
+    })
 }
 
 /// The files below a folder in which one of these is.

@@ -6,7 +6,7 @@
 //! when its cluster begins. What holds for a time only are the certificates it gives ([`Window`]).
 //!
 //! Nobody is revoked here. A machine that was replaced gets nothing more, and what it has ends within 30 days; in
-//! between it is known by its own name alone, which the seed's list of keys does not let it use.
+//! between it passes for the row's name and address wherever it can answer at that address.
 
 mod keys;
 mod ssh;

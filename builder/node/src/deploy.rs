@@ -35,6 +35,7 @@ use self::{
     steps::{Check, STEPS, Step},
 };
 use crate::{
+    durable::folders,
     events::{Event, tell},
     paths,
 };
@@ -60,7 +61,7 @@ pub(crate) enum Outcome {
 /// Where the journal cannot be read or written or is another formation's, or another deployment runs.
 pub(crate) fn deploy(formation: &Formation) -> Result<Outcome> {
     let folder = Path::new(paths::DEPLOY);
-    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    folders(folder, 0o755).with_context(|| format!("making {}", folder.display()))?;
     let _lock = lock(folder)?;
     let path = folder.join("journal");
     let medium = OnDisk::open(&path).with_context(|| format!("opening {}", path.display()))?;

@@ -50,7 +50,7 @@ fn beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<(PathBuf, File)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ErrorKind::InvalidInput.into());
     };
-    folders(folder)?;
+    folders(folder, 0o755)?;
     // Begins and ends as nothing that a program looks for in its folder of settings.
     let new = folder.join(format!(".{}.new", name.to_string_lossy()));
     match fs::remove_file(&new) {
@@ -63,14 +63,15 @@ fn beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<(PathBuf, File)> {
     Ok((new, file))
 }
 
-/// Folders that were not there are in their parents for good.
-fn folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
+/// Makes a folder with this mode where there is none; it and those above it that were not there are in their parents for
+/// good.
+pub(crate) fn folders(folder: &Path, mode: u32) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     let parent = folder.parent().ok_or(ErrorKind::NotFound)?;
-    folders(parent)?;
-    match DirBuilder::new().mode(0o755).create(folder) {
+    folders(parent, 0o755)?;
+    match DirBuilder::new().mode(mode).create(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
@@ -78,7 +79,9 @@ fn folders(folder: &Path) -> io::Result<()> {
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    // The parent of a path without a folder.
+    let here = Path::new(".");
+    File::open(if folder.as_os_str().is_empty() { here } else { folder })?.sync_all()
 }
 
 #[cfg(test)]

@@ -82,8 +82,6 @@ fn json(choice: &Choice) -> String {
 /// Writes it for root alone, whole or not at all, on the disk when it returns.
 fn keep(document: &Document, path: &Path) -> Result<()> {
     let failed = || format!("keeping the identity in {}", path.display());
-    let folder = path.parent().context("a folder").with_context(failed)?;
-    fs::create_dir_all(folder).with_context(failed)?;
     durable::replace(path, document.to_text().as_bytes(), 0o600).with_context(failed)
 }
 

@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coremax_node_api::{
     enrol::{Gift, Public, Request, Secret},
     guid::Guid,
-    join::NodeKey,
+    join::{Held, NodeKey},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub(crate) struct Own {
 struct Kept {
     tls: Public,
     ssh: Public,
+    /// The seed's row, as the roster has it.
+    seed: Held,
     gift: Gift,
 }
 
@@ -75,21 +77,34 @@ impl Own {
 
     /// What the seed gave last for these keys. One that cannot be read is none: the next report asks for another.
     pub(crate) fn gift(&self) -> Option<Gift> {
-        let mut text = Vec::new();
-        fs::File::open(&self.gift).ok()?.take(GIFT_MAX).read_to_end(&mut text).ok()?;
-        let kept: Kept = serde_json::from_slice(&text).ok()?;
-        (kept.tls == self.tls.public() && kept.ssh == self.ssh).then_some(kept.gift)
+        let kept = self.kept().filter(|kept| kept.tls == self.tls.public() && kept.ssh == self.ssh);
+        kept.map(|kept| kept.gift)
     }
 
-    /// Keeps what the seed gave.
+    /// Keeps what the seed gave that has this row.
     ///
     /// # Errors
-    /// Where the disk says so.
-    pub(crate) fn keep(&self, gift: &Gift) -> Result<()> {
-        let kept = Kept { tls: self.tls.public(), ssh: self.ssh, gift: gift.clone() };
+    /// Where the disk says so, and where it is by another authority than what the same seed gave before: that is another
+    /// machine, and an operator who has replaced the seed has raised its generation.
+    pub(crate) fn keep(&self, gift: &Gift, seed: &Held) -> Result<()> {
+        let is_another =
+            |kept: &Kept| kept.seed == *seed && kept.gift.authority() != gift.authority();
+        ensure!(
+            !self.kept().is_some_and(|kept| is_another(&kept)),
+            "certificates by another authority than this node's, of the same seed {}, are not taken",
+            seed.name
+        );
+        let kept =
+            Kept { tls: self.tls.public(), ssh: self.ssh, seed: seed.clone(), gift: gift.clone() };
         let text = serde_json::to_string(&kept).context("writing the certificates")?;
         replace(&self.gift, text.as_bytes(), 0o644)
             .with_context(|| format!("keeping the certificates in {}", self.gift.display()))
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        let mut text = Vec::new();
+        fs::File::open(&self.gift).ok()?.take(GIFT_MAX).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 }
 
@@ -167,6 +182,10 @@ mod tests {
         }
     }
 
+    fn seed(generation: u32) -> Held {
+        Held { name: "control-1".parse().unwrap(), generation }
+    }
+
     #[test]
     fn a_key_is_made_once_and_openssl_reads_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -206,7 +225,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = own(folder.path(), 1).unwrap();
         assert_eq!(first.request(CLUSTER, NODE).holds, None);
-        first.keep(&gift()).unwrap();
+        first.keep(&gift(), &seed(0)).unwrap();
+        let other = Gift { ca: Der::new(vec![9]).unwrap(), ..gift() };
+        let error = first.keep(&other, &seed(0)).unwrap_err().to_string();
+        assert!(error.contains("by another authority"), "{error}");
+        first.keep(&other, &seed(1)).unwrap();
+        first.keep(&gift(), &seed(2)).unwrap();
         let again = own(folder.path(), 1).unwrap();
         assert_eq!(again.gift(), Some(gift()));
         assert_eq!(again.request(CLUSTER, NODE).holds, Some(gift().held()));

@@ -133,6 +133,8 @@ pub struct Node {
     /// When it was sent, by [`Now::mono`].
     sent: u64,
     is_answered: bool,
+    /// The last answer was orders that it took.
+    has_obeyed: bool,
     /// How many reports were not answered by orders that it obeyed.
     unanswered: u32,
     /// A beacon has put the next report forward.
@@ -169,6 +171,7 @@ impl Node {
             number: config.random,
             sent: 0,
             is_answered: false,
+            has_obeyed: false,
             unanswered: 0,
             is_hurried: false,
             is_synced: false,
@@ -229,6 +232,11 @@ impl Node {
         self.waits
     }
 
+    /// Whether the last [`Input::Answer`] was orders that it took: who else gives it something is not to be heard.
+    pub const fn has_obeyed(&self) -> bool {
+        self.has_obeyed
+    }
+
     /// What is on its disk, if all that was asked for was done.
     pub fn saved(&self) -> &Saved {
         &self.saved
@@ -262,6 +270,7 @@ impl Node {
     }
 
     fn take(&mut self, from: Peer, answer: Answer, now: Now, out: &mut Vec<Action>) {
+        self.has_obeyed = false;
         let is_believed = from.is_proven || !self.config.guards.on(Guard::Proof);
         // An answer to another report is late or doubled: the clock in it is not the seed's now.
         if !is_believed || answer.number != self.number || self.is_answered {
@@ -276,6 +285,7 @@ impl Node {
         match obeyed {
             Ok(obeyed) => {
                 self.waits = Waits::Others;
+                self.has_obeyed = true;
                 self.unanswered = 0;
                 self.seeds.keep();
                 if obeyed.has_promised {

@@ -456,11 +456,15 @@ fn a_node_goes_its_way_and_a_copy_of_its_disk_does_not() {
     let unproven = Peer { is_proven: false, ..proven(1) };
     assert_eq!(node.step(node::Input::Answer(unproven, verdict(number)), at(1)), []);
     assert_eq!(node.step(node::Input::Answer(proven(1), verdict(number - 1)), at(1)), []);
+    assert!(!node.has_obeyed());
     let actions = node.step(node::Input::Answer(proven(1), verdict(number)), at(1));
     let work = node::Action::Do(node::Work::Prepare(1));
     assert!(
         matches!(&actions[..], [node::Action::Save(_), node::Action::SetClock(4_000_000), last] if *last == work)
     );
+    assert!(node.has_obeyed());
+    node.step(node::Input::Answer(proven(9), verdict(number)), at(1));
+    assert!(!node.has_obeyed(), "a second answer to one report");
     node.step(node::Input::Done(node::Work::Prepare(1)), at(3));
     node.step(node::Input::Health(true), at(3));
     assert_eq!(node.phase(), Phase::Ready);
@@ -620,6 +624,7 @@ fn a_node_that_is_not_obeyed_asks_the_next_seed() {
             None => orders(9, number, &self::twin(), twin),
         };
         node.step(answer, at(5));
+        assert!(!node.has_obeyed());
         let actions = node.step(node::Input::Wake, at(20));
         assert_eq!(sent(&actions).unwrap().0, other, "{:?}", node.waits());
     }

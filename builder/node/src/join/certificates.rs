@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use coremax_node_api::{
     enrol::{Gift, Request},
     guid::Guid,
-    join::{Answer, NodeKey, Orders, Phase, Verdict, node, seed::Seed},
-    roster::Node,
+    join::{Answer, Held, NodeKey, Phase, Verdict, node::Node, seed::Seed},
+    roster::Node as Row,
 };
 
 use crate::{
@@ -59,25 +59,24 @@ impl Certificates {
     }
 
     /// What this node was given.
-    pub(super) fn gift(&self) -> Option<Gift> {
-        self.own.as_ref()?.gift()
-    }
-
-    /// Keeps what an answer gives, if the node follows whoever gave it. Whether there was something.
     ///
     /// # Errors
-    /// It cannot be kept.
-    pub(super) fn take(
-        &mut self,
-        from: NodeKey,
-        orders: Option<&Orders>,
-        gift: Option<&Gift>,
-        saved: &node::Saved,
-    ) -> Result<bool> {
-        let Some(gift) = gift.filter(|_| orders.is_some_and(|it| follows(from, it, saved))) else {
-            return Ok(false);
-        };
-        self.own()?.keep(gift)?;
+    /// Nothing yet, or its keys are not there.
+    pub(super) fn gift(&mut self) -> Result<Gift> {
+        self.own()?.gift().context("the seed has given no certificates yet")
+    }
+
+    /// Keeps what an answer gives, if the node has obeyed the orders in it. Whether there was something.
+    ///
+    /// # Errors
+    /// It cannot be kept, or is by another authority than the one that this node has, of the same seed: whoever has the
+    /// cluster's key could else make itself everybody's.
+    pub(super) fn take(&mut self, gift: Option<&Gift>, node: &Node) -> Result<bool> {
+        let roster = node.roster().filter(|_| node.has_obeyed());
+        let row = roster.and_then(|roster| roster.node(&roster.seed));
+        let (Some(gift), Some(row)) = (gift, row) else { return Ok(false) };
+        let seed = Held { name: row.name.clone(), generation: row.generation };
+        self.own()?.keep(gift, &seed)?;
         Ok(true)
     }
 
@@ -103,7 +102,7 @@ impl Certificates {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn furnish(&mut self, row: &Node, now: i64) -> Result<()> {
+    pub(super) fn furnish(&mut self, row: &Row, now: i64) -> Result<()> {
         let Some(authority) = &self.authority else { return Ok(()) };
         let is_due =
             self.furnished.is_none_or(|at| now.abs_diff(at) >= FURNISH_EVERY.unsigned_abs());
@@ -137,59 +136,5 @@ impl Certificates {
             tell(Event::Certified, &format!("certified {name}"), &[("COREMAX_NODE", &name)]);
         }
         Ok(gift)
-    }
-}
-
-/// Whether a node's certificates may come from who gave it these orders: it has taken them, and where it has promised
-/// a formation it is that one's seed. Whoever has the cluster's key could else make itself everybody's authority.
-fn follows(from: NodeKey, orders: &Orders, saved: &node::Saved) -> bool {
-    saved.held.as_ref() == Some(&orders.held)
-        && saved.edition == orders.edition
-        && saved.promise.is_none_or(|promise| promise.seed == from)
-}
-
-#[cfg(test)]
-mod tests {
-    use coremax_node_api::join::{Edition, Formation, Hardware, Held, Stage};
-
-    use super::*;
-
-    #[test]
-    fn certificates_come_from_whom_the_node_follows() {
-        let held = |name: &str| Held { name: name.parse().unwrap(), generation: 0 };
-        let edition = |epoch| Edition { epoch, digest: [0; 32] };
-        let promise = |seed| Formation {
-            cluster: Guid::literal(1),
-            edition: edition(1),
-            generation: 0,
-            seed: NodeKey([seed; 32]),
-        };
-        let saved = |name: Option<&str>, promise| node::Saved {
-            key: NodeKey([9; 32]),
-            hardware: Hardware::default(),
-            phase: Phase::Enrolled,
-            held: name.map(held),
-            roster: None,
-            edition: edition(1),
-            prepared: 0,
-            promise,
-        };
-        let orders = |name, epoch| Orders {
-            held: held(name),
-            edition: edition(epoch),
-            roster: None,
-            wall: 0,
-            stage: Stage::Gathering,
-        };
-        for (what, orders, saved, want) in [
-            ("its orders were taken", orders("a", 1), saved(Some("a"), None), true),
-            ("it promised its formation", orders("a", 1), saved(Some("a"), Some(promise(1))), true),
-            ("they name another row", orders("b", 1), saved(Some("a"), None), false),
-            ("they are of another roster", orders("a", 2), saved(Some("a"), None), false),
-            ("they were not taken", orders("a", 1), saved(None, None), false),
-            ("it promised another's", orders("a", 1), saved(Some("a"), Some(promise(2))), false),
-        ] {
-            assert_eq!(follows(NodeKey([1; 32]), &orders, &saved), want, "{what}");
-        }
     }
 }

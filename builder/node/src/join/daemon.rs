@@ -32,7 +32,7 @@ use super::{
     beacons::Beacons,
     certificates::Certificates,
     clock::{Clock, real},
-    driver::{Driver, Notes},
+    driver::{DEPLOY_PAUSE, Driver, Notes, Task},
     hardware, keys, links,
     options::Options,
     roster_file::{RosterFile, makes_seed},
@@ -90,11 +90,12 @@ impl Daemon {
             operators: operators.clone(),
             hardware: hardware.clone(),
             new_key: key,
-            seeds: match store.seed()?.is_some()
-                || RosterFile::new(options.roster.clone()).makes_seed(&operators, &hardware)
-            {
-                true => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))],
-                false => seeds(&options, &document, &operators, saved.as_ref()),
+            seeds: {
+                let may_be_seed = store.seed()?.is_some()
+                    || RosterFile::new(options.roster.clone()).makes_seed(&operators, &hardware);
+                let own = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+                let others = seeds(&options, &document, &operators, saved.as_ref());
+                may_be_seed.then_some(own).into_iter().chain(others).collect()
             },
             random: random()?,
             guards: Default::default(),
@@ -119,6 +120,9 @@ impl Daemon {
             notes: Notes::default(),
             heard: Default::default(),
             admitted: Default::default(),
+            deploys: None,
+            deploys_after: 0,
+            deploy_pause: DEPLOY_PAUSE.0,
         };
         let roster = RosterFile::new(options.roster.clone());
         let teller = Teller::default();
@@ -128,6 +132,11 @@ impl Daemon {
         daemon.resume_seed(key)?;
         daemon.look_at_roster()?;
         daemon.driver.do_node(actions)?;
+        // What a cut came into the middle of: certificates that were kept and not written, or a reset that left the join alone.
+        let saved = daemon.driver.node.saved();
+        if saved.held.is_some() && saved.prepared == saved.edition.epoch {
+            daemon.driver.tasks.push_back(Task::Renew);
+        }
         Ok(daemon)
     }
 
@@ -138,7 +147,7 @@ impl Daemon {
             self.driver.work()?;
             self.driver.wake()?;
             self.driver.work()?;
-            self.teller.tell(self.status(), &self.options.status)?;
+            self.teller.tell(self.status(), &self.options.status);
             for source in self.wait()? {
                 match source {
                     Source::Beacons => self.driver.hear_beacons()?,
@@ -158,6 +167,9 @@ impl Daemon {
     fn resume_seed(&mut self, key: NodeKey) -> Result<()> {
         match self.driver.store.seed()? {
             Some(saved) => {
+                let admitted =
+                    saved.members.iter().map(|(name, member)| (name.clone(), member.key));
+                self.driver.admitted = admitted.collect();
                 let roster = Arc::clone(&saved.roster);
                 self.start_seed(key, &roster, Some(saved))
             }
@@ -169,8 +181,14 @@ impl Daemon {
     fn look_at_roster(&mut self) -> Result<()> {
         let Some(read) = self.roster.changed() else { return Ok(()) };
         let path = self.roster.path.display().to_string();
-        let taken = read.context("reading it").and_then(|bytes| self.take_roster(bytes.into()));
-        self.driver.notes.roster = taken.err().map(|error| format!("{path}: {error:#}"));
+        let taken = match read.context("reading it") {
+            Ok(bytes) => self.take_roster(bytes.into()),
+            Err(error) => Err(error.context(NotTaken)),
+        };
+        self.driver.notes.roster = match taken {
+            Err(error) if !is_of_roster(&error) => return Err(error),
+            taken => taken.err().map(|error| format!("{path}: {error:#}")),
+        };
         Ok(())
     }
 
@@ -186,7 +204,8 @@ impl Daemon {
             };
         }
         let roster = signed::open(&bytes, &self.operators)?;
-        anyhow::ensure!(roster.cluster == self.document.cluster, "it is of another cluster");
+        let is_ours = roster.cluster == self.document.cluster;
+        anyhow::ensure!(is_ours, anyhow::anyhow!("it is of another cluster").context(NotTaken));
         match makes_seed(&roster, &self.hardware) {
             true => self.start_seed(self.driver.own.secret.public(), &bytes, None),
             false => Ok(()),
@@ -205,6 +224,8 @@ impl Daemon {
         let port = self.options.port;
         let operators = self.operators.clone();
         let config = seed::Config { operators, key, port, guards: Default::default() };
+        // Whatever fails before it is a seed is no half of one.
+        self.driver.certificates.open_authority()?;
         let (seed, actions) = match Seed::start(config, roster, saved, self.driver.clock.now()) {
             Ok(started) => started,
             Err(error) => {
@@ -218,7 +239,6 @@ impl Daemon {
             .with_context(|| format!("listening at TCP port {port}"))?;
         self.driver.seats = Some(Seats::new(listener, Arc::clone(&self.driver.own)));
         self.driver.seed = Some(seed);
-        self.driver.certificates.open_authority()?;
         self.driver.furnish();
         self.driver.do_seed(actions, None)
     }
@@ -270,9 +290,16 @@ impl Daemon {
             let wait = clock.until(mono, now).as_millis();
             now.wall.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
         });
-        let problems =
-            [&notes.work, &notes.roster, &notes.health, &notes.certificates, &notes.clock];
-        let problems: Vec<_> = problems.into_iter().flatten().map(String::as_str).collect();
+        let problems = [
+            &notes.work,
+            &notes.roster,
+            &notes.health,
+            &notes.request,
+            &notes.gift,
+            &notes.authority,
+        ];
+        let problems = problems.into_iter().chain([&notes.deployment, &notes.clock]);
+        let problems: Vec<_> = problems.flatten().map(String::as_str).collect();
         let other = self.driver.beacons.other_version.map(|version| {
             let own = wire::VERSION;
             format!("a beacon is of version {version} of the protocol, and this program speaks version {own}")
@@ -296,6 +323,15 @@ impl Daemon {
             ..SeedStatus::of(seed, &self.driver.heard, now)
         }
     }
+}
+
+/// A roster that is none for this machine: a note for the operator, where any other failure ends the program.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not taken")]
+struct NotTaken;
+
+fn is_of_roster(error: &anyhow::Error) -> bool {
+    error.is::<NotTaken>() || error.is::<seed::Error>() || error.is::<signed::Error>()
 }
 
 fn read_operators(options: &Options) -> Result<Vec<PublicKey>> {

@@ -34,6 +34,8 @@ use crate::events::{Event, tell};
 const RETRY_AFTER: u64 = 5_000;
 /// How often work that goes on beside is looked at, in milliseconds.
 const LOOK_AFTER: u64 = 1_000;
+/// The shortest and the longest wait of a deployment that failed, in milliseconds.
+pub(super) const DEPLOY_PAUSE: (u64, u64) = (5_000, 600_000);
 /// To which it is told when a row was heard, in milliseconds.
 const HEARD_TO: i64 = 5_000;
 
@@ -56,6 +58,10 @@ pub(super) struct Driver {
     pub tasks: VecDeque<Task>,
     /// Not before this, by the machine's clock.
     pub tasks_after: u64,
+    /// What this seed is to deploy, not before when by the machine's clock, and how long it waits after it fails.
+    pub deploys: Option<Formation>,
+    pub deploys_after: u64,
+    pub deploy_pause: u64,
     pub notes: Notes,
     /// How far the rows said that they are, and when, for people: to a few seconds.
     pub heard: BTreeMap<Name, (Phase, i64)>,
@@ -63,13 +69,12 @@ pub(super) struct Driver {
     pub admitted: BTreeMap<Name, NodeKey>,
 }
 
-/// What is done when what was asked for before it is done.
+/// What is done when what was asked for before it is done; a deployment goes its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Node(Work),
     /// Writes what new certificates change.
     Renew,
-    Deploy(Formation),
 }
 
 /// What people may want to know.
@@ -83,7 +88,10 @@ pub(super) struct Notes {
     pub work: Option<String>,
     pub roster: Option<String>,
     pub health: Option<String>,
-    pub certificates: Option<String>,
+    pub request: Option<String>,
+    pub gift: Option<String>,
+    pub authority: Option<String>,
+    pub deployment: Option<String>,
     pub clock: Option<String>,
 }
 
@@ -127,10 +135,7 @@ impl Driver {
                 }
                 seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
                 seed::Action::Wake(mono) => self.seed_wakes = Some(mono),
-                seed::Action::Deploy(formation) => {
-                    self.tasks.retain(|task| !matches!(task, Task::Deploy(_)));
-                    self.tasks.push_back(Task::Deploy(formation));
-                }
+                seed::Action::Deploy(formation) => self.deploys = Some(formation),
             }
         }
         Ok(())
@@ -159,7 +164,7 @@ impl Driver {
         if let Some(seed) = &self.seed {
             match self.certificates.give(seed, to, &answer, now) {
                 Ok(gift) => answer.gift = gift.map(Box::new),
-                Err(error) => self.notes.certificates = Some(format!("{error:#}")),
+                Err(error) => self.notes.authority = Some(format!("{error:#}")),
             }
         }
         let answer = wire::encode_answer(&answer).context("writing an answer")?;
@@ -173,14 +178,10 @@ impl Driver {
             && real() >= self.tasks_after
         {
             match self.perform(task) {
-                Ok(true) => self.notes.work = None,
-                Ok(false) => {
-                    self.later(LOOK_AFTER);
-                    break;
-                }
+                Ok(()) => self.notes.work = None,
                 Err(error) => {
                     self.notes.work = Some(format!("{error:#}"));
-                    self.later(RETRY_AFTER);
+                    self.tasks_after = real() + RETRY_AFTER;
                     break;
                 }
             }
@@ -188,32 +189,46 @@ impl Driver {
             match task {
                 Task::Node(work) => self.step_node(node::Input::Done(work))?,
                 Task::Renew => {}
-                Task::Deploy(_) => self.step_seed(seed::Input::Deployed, None)?,
+            }
+        }
+        self.deploy()
+    }
+
+    /// Goes on with the deployment, which runs beside: what fails waits longer each time.
+    fn deploy(&mut self) -> Result<()> {
+        let Some(formation) = self.deploys.filter(|_| real() >= self.deploys_after) else {
+            return Ok(());
+        };
+        // Below another root there is no machine to deploy from.
+        let done = match self.certificates.root() == Path::new("/") {
+            true => self.deployment.go_on(formation),
+            false => Ok(true),
+        };
+        match done {
+            Ok(true) => {
+                (self.deploys, self.notes.deployment) = (None, None);
+                self.step_seed(seed::Input::Deployed, None)?;
+            }
+            Ok(false) => self.deploys_after = real() + LOOK_AFTER,
+            Err(error) => {
+                self.notes.deployment = Some(format!("deploying: {error:#}"));
+                self.deploys_after = real() + self.deploy_pause;
+                self.deploy_pause = (self.deploy_pause * 2).min(DEPLOY_PAUSE.1);
             }
         }
         Ok(())
     }
 
-    /// Tries again after a while, another task first: a deployment that fails keeps no newer roster from being prepared.
-    fn later(&mut self, after: u64) {
-        self.tasks.rotate_left(1);
-        self.tasks_after = real() + after;
-    }
-
-    /// Whether it is done.
-    fn perform(&mut self, task: Task) -> Result<bool> {
+    fn perform(&mut self, task: Task) -> Result<()> {
         match task {
             // Who starts this program has brought it up; an interface that comes later is found then.
-            Task::Node(Work::Network) => Ok(true),
+            Task::Node(Work::Network) => Ok(()),
             Task::Node(Work::Prepare(_)) | Task::Renew => {
+                let gift = self.certificates.gift()?;
                 let (roster, row) = self.enrolled().context("preparing without a row")?;
-                let gift = self.certificates.gift();
-                prepare::prepare(self.certificates.root(), roster, row, gift.as_ref())
-                    .context("preparing this node")?;
-                Ok(true)
+                prepare::prepare(self.certificates.root(), roster, row, &gift)
+                    .context("preparing this node")
             }
-            Task::Deploy(_) if self.certificates.root() != Path::new("/") => Ok(true),
-            Task::Deploy(formation) => self.deployment.go_on(formation).context("deploying"),
         }
     }
 
@@ -248,9 +263,8 @@ impl Driver {
         let now = self.clock.now().wall;
         let Some(seed) = &self.seed else { return };
         let Some(row) = seed.roster().node(&seed.roster().seed) else { return };
-        if let Err(error) = self.certificates.furnish(row, now) {
-            self.notes.certificates = Some(format!("{error:#}"));
-        }
+        let furnished = self.certificates.furnish(row, now);
+        self.notes.authority = furnished.err().map(|error| format!("{error:#}"));
     }
 
     // What comes.
@@ -274,7 +288,10 @@ impl Driver {
                     let report = seed::Input::Report(proven(peer), Box::new(report));
                     self.step_seed(report, Some(&asked))?;
                 }
-                Err(_) => self.seats.iter_mut().for_each(|seats| seats.close(id)),
+                Err(_) => {
+                    self.seats.iter_mut().for_each(|seats| seats.close(id));
+                    break;
+                }
             }
         }
         Ok(())
@@ -292,7 +309,10 @@ impl Driver {
                             self.notes.hint = None;
                             self.hear_answer(peer, answer)?;
                         }
-                        Err(error) => self.hang_up(&error),
+                        Err(error) => {
+                            self.hang_up(&error);
+                            break;
+                        }
                     }
                 }
             }
@@ -301,19 +321,17 @@ impl Driver {
         Ok(())
     }
 
-    /// The node first: whether it follows these orders decides whose certificates it takes.
+    /// The node first: whether it obeys these orders decides whether it takes the certificates beside them.
     fn hear_answer(&mut self, from: NodeKey, mut answer: Answer) -> Result<()> {
         let gift = answer.gift.take();
-        let orders = match &answer.verdict {
-            Verdict::Member(orders) if gift.is_some() => Some(orders.clone()),
-            _ => None,
-        };
         self.step_node(node::Input::Answer(proven(from), answer))?;
-        let saved = self.node.saved();
-        match self.certificates.take(from, orders.as_ref(), gift.as_deref(), saved) {
-            Ok(true) => self.tasks.push_back(Task::Renew),
+        match self.certificates.take(gift.as_deref(), &self.node) {
+            Ok(true) => {
+                self.notes.gift = None;
+                self.tasks.push_back(Task::Renew);
+            }
             Ok(false) => {}
-            Err(error) => self.notes.certificates = Some(format!("{error:#}")),
+            Err(error) => self.notes.gift = Some(format!("{error:#}")),
         }
         Ok(())
     }
@@ -321,7 +339,7 @@ impl Driver {
     fn report(&mut self, to: SocketAddr, mut report: Report) {
         self.notes.asked = Some(to);
         let request = self.certificates.request(self.own.secret.public());
-        self.notes.certificates = request.as_ref().err().map(|error| format!("{error:#}"));
+        self.notes.request = request.as_ref().err().map(|error| format!("{error:#}"));
         report.enrol = request.ok().map(Box::new);
         let report = match wire::encode_report(&report) {
             Ok(report) => report,

@@ -1,8 +1,11 @@
 //! What this machine says of itself: the file that anybody may read, and its events in the journal.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
 use coremax_node_api::cluster_status::{ClusterStatus, Wait};
 
 use crate::{
@@ -10,26 +13,38 @@ use crate::{
     events::{Event, tell},
 };
 
+/// How soon a change that nobody waits for is written, so that strangers do not make a disk write.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Writes the file when something has changed, and says what a log should have.
 #[derive(Debug, Default)]
 pub(super) struct Teller {
-    last: Option<ClusterStatus>,
+    last: Option<(ClusterStatus, Instant)>,
+    failed: Option<String>,
 }
 
 impl Teller {
-    /// # Errors
-    /// The file cannot be written.
-    pub(super) fn tell(&mut self, status: ClusterStatus, path: &Path) -> Result<()> {
-        let is_news = self
-            .last
-            .as_ref()
-            .is_none_or(|last| ClusterStatus { written: status.written, ..last.clone() } != status);
-        if is_news {
-            news(self.last.as_ref(), &status);
-            cluster_status::publish(path, &status)?;
-            self.last = Some(status);
+    /// A file that cannot be written is said once: the join goes on without.
+    pub(super) fn tell(&mut self, status: ClusterStatus, path: &Path) {
+        if !self.is_news(&status) {
+            return;
         }
-        Ok(())
+        news(self.last.as_ref().map(|(last, _)| last), &status);
+        let failed = cluster_status::publish(path, &status).err().map(|error| format!("{error:#}"));
+        if let Some(why) = failed.as_ref().filter(|_| self.failed != failed) {
+            eprintln!("{why}");
+        }
+        self.failed = failed;
+        self.last = Some((status, Instant::now()));
+    }
+
+    fn is_news(&self, status: &ClusterStatus) -> bool {
+        let Some((last, at)) = &self.last else { return true };
+        let is_other = ClusterStatus { written: status.written, ..last.clone() } != *status;
+        let is_urgent = last.phase != status.phase
+            || last.waits != status.waits
+            || last.problem != status.problem;
+        is_other && (is_urgent || at.elapsed() >= SOON)
     }
 }
 
@@ -55,15 +70,11 @@ fn news(last: Option<&ClusterStatus>, status: &ClusterStatus) {
             tell(event, &format!("{name} {what}"), &[]);
         }
     }
-    type Said = fn(&ClusterStatus) -> &Option<String>;
-    let said: [(&str, Said); 2] =
-        [("problem", |status| &status.problem), ("hint, unproven", |status| &status.hint)];
-    for (kind, of) in said {
-        if let Some(text) = of(status)
-            && last.is_none_or(|last| of(last).as_ref() != Some(text))
-        {
-            eprintln!("{kind}: {text}");
-        }
+    // A hint is not among it: anybody on the network writes those.
+    if let Some(problem) = &status.problem
+        && last.is_none_or(|last| last.problem.as_ref() != Some(problem))
+    {
+        eprintln!("problem: {problem}");
     }
 }
 

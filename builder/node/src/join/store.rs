@@ -8,9 +8,9 @@
 //! ```
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -51,7 +51,7 @@ impl Store {
     /// Another daemon has it.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let failed = || format!("opening the state in {}", folder.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(failed)?;
+        durable::folders(folder, 0o700).with_context(failed)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(folder.join(LOCK)).with_context(failed)?;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::durable::{remove, replace};
 
+const NETWORKD: &str = "systemd-networkd.service";
 const PENDING: &str = "/run/coremax/prepare";
 const ALL: [(Reader, &str); 4] = [
     (Reader::Hostname, "hostname"),
@@ -54,7 +55,7 @@ fn warnings(root: &Path) -> Vec<String> {
     if netplan.is_empty() { Vec::new() } else { vec![warning] }
 }
 
-/// Tells one of them. A service that does not run reads its files when it starts.
+/// Tells one of them, and waits for none: who calls answers a cluster meanwhile. A service that does not run reads its files when it starts.
 pub(super) fn tell(reader: Reader, facts: &Facts<'_>) -> Result<()> {
     let name = facts.own.name.to_string();
     match reader {
@@ -62,10 +63,16 @@ pub(super) fn tell(reader: Reader, facts: &Facts<'_>) -> Result<()> {
         Reader::Hostname => {
             rustix::system::sethostname(name.as_bytes()).context("setting the host name")
         }
+        Reader::Network if !is_active(NETWORKD) => Ok(()),
         Reader::Network => run("networkctl", &["reload"]),
-        Reader::Clock => run("systemctl", &["try-restart", "chrony.service"]),
-        Reader::Ssh => run("systemctl", &["try-reload-or-restart", "ssh.service"]),
+        Reader::Clock => run("systemctl", &["--no-block", "try-restart", "chrony.service"]),
+        Reader::Ssh => run("systemctl", &["--no-block", "try-reload-or-restart", "ssh.service"]),
     }
+}
+
+fn is_active(unit: &str) -> bool {
+    let asked = ["is-active", "--quiet", unit];
+    Cmd::new("systemctl", &Sandbox::host()).args(asked).run().is_ok()
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
