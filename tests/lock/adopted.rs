@@ -15,6 +15,21 @@ pub(crate) fn is_stored(stage: &Stage) -> Outcome {
     expect(system["stored"] == true, || format!("it would be made again: {system}"))
 }
 
+/// What earlier stories in this cache left under the names of locks: this one is to see them made.
+pub(crate) fn forget(stage: &Stage) -> Outcome {
+    let store = stage.cache.join("store");
+    let is_of_lock = |path: &Path| {
+        let text = fs::read_to_string(path.join("step.json")).unwrap_or_default();
+        text.contains("same_as")
+    };
+    for entry in fs::read_dir(&store).into_iter().flatten().flatten() {
+        if is_of_lock(&entry.path()) {
+            fs::remove_dir_all(entry.path()).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// The build before this one had nothing of what locking has made.
 pub(crate) fn is_the_same(stage: &Stage) -> Outcome {
     let fingerprint = planned_system(stage)?["fingerprint"].clone();
@@ -37,9 +52,13 @@ fn planned_system(stage: &Stage) -> Result<Value, String> {
 
 /// The tree of an entry, or of the one that it is an alias of.
 fn tree(store: &Path, fingerprint: &str) -> Result<PathBuf, String> {
-    let record = store.join(fingerprint).join("step.json");
-    let text = fs::read(&record).map_err(|e| format!("{}: {e}", record.display()))?;
-    let record: Value = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    let record = record(store, fingerprint)?;
     let made_as = record["same_as"].as_str().unwrap_or(fingerprint);
     Ok(store.join(made_as).join("out/tree"))
+}
+
+fn record(store: &Path, fingerprint: &str) -> Result<Value, String> {
+    let record = store.join(fingerprint).join("step.json");
+    let text = fs::read(&record).map_err(|e| format!("{}: {e}", record.display()))?;
+    serde_json::from_slice(&text).map_err(|e| e.to_string())
 }

@@ -142,7 +142,11 @@ impl Replayed {
                 Ok(Blocks { blessed, copy, trial: block(TRIAL) }.state())
             }
             Loader::SystemdBoot => {
-                let names = self.names(ENTRIES).unwrap_or_default();
+                let mut names = self.names(ENTRIES).unwrap_or_default();
+                // See `entries::names`: a rename on FAT that was cut.
+                names.retain(|name| {
+                    !self.read(&format!("{ENTRIES}/{name}")).unwrap_or_default().is_empty()
+                });
                 names.iter().try_for_each(|name| self.starts_its_slot(name))?;
                 let state = entries::state(names.iter().map(String::as_str));
                 state.ok_or_else(|| format!("no entry boots: {names:?}"))

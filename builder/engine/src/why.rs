@@ -118,7 +118,10 @@ impl Last {
         if changes.is_empty() {
             return say(
                 depth,
-                format!("{} runs again: it reads the same in another order", step.id()),
+                format!(
+                    "{} runs again: it reads the same by name, with other bytes or in another order",
+                    step.id()
+                ),
             );
         }
         let changes: Vec<_> =

@@ -179,7 +179,7 @@ impl State {
             None => Ok(Self::NEW),
             Some(Loader::Grub) => Ok(grub::Blocks::read(esp)?.state()),
             Some(Loader::SystemdBoot) => {
-                let names = esp.names(entries::ENTRIES)?;
+                let names = entries::names(esp)?;
                 Ok(entries::state(names.iter().map(String::as_str)).unwrap_or(Self::NEW))
             }
         }

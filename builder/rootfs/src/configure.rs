@@ -91,10 +91,10 @@ pub fn configure(
     progress: &dyn Fn(Configuring<'_>),
 ) -> Result<(), Error> {
     let opened = Tree::open(tree)?;
+    let packages = order::read(&opened)?;
     let stubs = Stubs::place(&opened, &options.skip, log)?;
     let bytecode = Bytecode::place(&opened, log)?;
     let units = Units::place(&opened, log)?;
-    let packages = order::read(&opened)?;
     let plain = stubs.cover(Sandbox::tree(tree));
     let job = Job {
         tree: opened,
@@ -107,9 +107,9 @@ pub fn configure(
         dpkg: packages.iter().find(|p| p.name == "dpkg").map_or("", |p| &p.version).to_owned(),
     };
     let configured = job.run(&packages, progress);
-    stubs.remove(&job.tree)?;
     units.iter().for_each(Units::remove);
     job.bytecode.iter().for_each(Bytecode::remove);
+    stubs.remove(&job.tree)?;
     configured.and_then(|()| job.check_finished())
 }
 

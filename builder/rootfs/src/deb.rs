@@ -35,7 +35,7 @@ pub struct Deb {
     pub version: String,
     /// Its architecture, such as `amd64` or `all`.
     pub architecture: String,
-    /// The file.
+    /// The file, which has been compared with its digest: a checksum within it may not be.
     pub path: PathBuf,
 }
 
@@ -134,7 +134,7 @@ fn read_control(mut deb: impl Read + Seek + Send + 'static) -> io::Result<Contro
             _ => files.push(file),
         }
     }
-    // The rest is padding, and the checksum of all.
+    // The rest is padding, and for some compressions the checksum of all.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     let stanza = stanza.ok_or_else(|| invalid("there is no control file in it"))?;
     Ok(Control { stanza, files })

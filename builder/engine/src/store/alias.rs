@@ -37,8 +37,6 @@ impl Store {
             Begun::Ours(making) => {
                 fs::remove_dir(making.out()).context("making an alias")?;
                 making.appear(&Alias { same_as: entry.fingerprint })?;
-                // An alias is never newer than its entry, and so does not outlive it.
-                self.clock.stamp(&entry.used);
                 Ok(())
             }
         }
@@ -53,10 +51,10 @@ impl Store {
         Some(Entry { _alias: Some(Arc::new(held)), ..entry })
     }
 
-    /// Whether this is an alias that leads to an entry.
-    pub(super) fn is_alias(&self, fingerprint: &Digest) -> bool {
+    /// The entry that this leads to, if it is an alias and that is there.
+    pub(super) fn leads_to(&self, fingerprint: &Digest) -> Option<Digest> {
         let alias = File::open(self.entry(fingerprint).join(RECORD)).ok().and_then(|it| read(&it));
-        alias.is_some_and(|it| self.entry(&it.same_as).join(RECORD).exists())
+        alias.map(|it| it.same_as).filter(|entry| self.entry(entry).join(RECORD).exists())
     }
 }
 
@@ -132,6 +130,18 @@ mod tests {
         assert_eq!(store.collect(0).unwrap().in_use, 2);
         assert!(used.out.join("file").exists() && store.get(&b).is_some());
         drop(used);
+        // An alias is as old as its entry, and takes no room: it stays for as long as that.
+        drop(make(&store, "c"));
+        drop(make(&store, "c"));
+        drop(store.get(&a));
+        let bytes = store.collect(u64::MAX).unwrap().left.bytes;
+        assert_eq!(store.collect(bytes - 1).unwrap().removed.entries, 1);
+        assert!(store.get(&Digest::of("c")).is_none());
+        assert!(store.get(&b).is_some());
+        assert_eq!(store.collect(0).unwrap().removed.entries, 2);
+        assert!(!store.entry(&a).exists() && !store.entry(&b).exists());
+
+        store.alias(&b, &make(&store, "a")).unwrap();
         store.remove_entry(&a).unwrap();
         // What leads nowhere goes in any case.
         assert_eq!(store.collect(u64::MAX).unwrap().removed.entries, 1);

@@ -43,7 +43,8 @@ impl Store {
     /// The first thing that cannot be removed; whatever else can has gone then.
     pub fn collect(&self, limit: u64) -> Result<Collected> {
         let mut candidates: Vec<_> = self.candidates();
-        candidates.sort_by_key(|candidate| (candidate.used, candidate.fingerprint));
+        // Those of one time are an entry and its aliases: these go first.
+        candidates.sort_by_key(|it| (it.used, it.bytes != 0, it.fingerprint));
         let bytes = candidates.iter().map(|candidate| candidate.bytes).sum();
         let left = Removed { entries: candidates.len(), bytes };
         let mut collected = Collected { left, ..Collected::default() };
@@ -99,7 +100,8 @@ impl Store {
             (Some(kept), Some(used)) => {
                 Candidate { fingerprint, used, bytes: kept.contents.bytes, broken: false }
             }
-            (None, Some(used)) if self.is_alias(&fingerprint) => {
+            (None, Some(_)) if let Some(entry) = self.leads_to(&fingerprint) => {
+                let used = stamp::of(&self.entry(&entry).join(RECORD)).unwrap_or_default();
                 Candidate { fingerprint, used, bytes: 0, broken: false }
             }
             _ => Candidate { fingerprint, used: stamp::Stamp::default(), bytes: 0, broken: true },

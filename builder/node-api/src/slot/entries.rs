@@ -16,7 +16,7 @@
 
 use std::{cmp::Reverse, fmt, str::FromStr};
 
-use super::{FOLDER, KERNEL, Slot, State, Trial};
+use super::{Esp, FOLDER, KERNEL, Slot, State, Trial};
 
 /// The folder of entries on the ESP.
 pub const ENTRIES: &str = "loader/entries";
@@ -26,6 +26,21 @@ pub const SETTINGS: &str = "loader/loader.conf";
 /// What an entry holds: its title, and what it starts.
 pub fn content(slot: Slot, title: &str) -> String {
     format!("title {title}\nefi /{FOLDER}/{slot}/{KERNEL}\n")
+}
+
+/// The names in [`ENTRIES`], but for files that are empty: FAT gives a file that is renamed its new name before it has its
+/// length there, and power may go in between. systemd-boot passes over an entry that starts nothing.
+///
+/// # Errors
+/// The ESP's.
+pub fn names<E: Esp>(esp: &E) -> Result<Vec<String>, E::Error> {
+    let mut names = Vec::new();
+    for name in esp.names(ENTRIES)? {
+        if !esp.read(&format!("{ENTRIES}/{name}"))?.is_empty() {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// One step from a state to another.

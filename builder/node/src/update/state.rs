@@ -55,7 +55,11 @@ pub(crate) fn save(medium: &mut dyn Medium, to: &State) -> Result<()> {
 
 /// Keeps the loader away from a slot that is to be written.
 pub(super) fn leave(medium: &mut dyn Medium, slot: Slot) -> Result<()> {
-    let names = names(medium)?.unwrap_or_default();
+    // Those that are empty, too.
+    let names = match loader(medium)? {
+        Loader::Grub => return Ok(()),
+        Loader::SystemdBoot => Files(medium).names(ENTRIES)?,
+    };
     let entries = entries::entries_of(names.iter().map(String::as_str), slot);
     entries.into_iter().try_for_each(|entry| enact(medium, Change::Remove(entry)))
 }
@@ -71,7 +75,7 @@ pub(super) fn loader(medium: &dyn Medium) -> Result<Loader> {
 fn names(medium: &dyn Medium) -> Result<Option<Vec<String>>> {
     match loader(medium)? {
         Loader::Grub => Ok(None),
-        Loader::SystemdBoot => Files(medium).names(ENTRIES).map(Some),
+        Loader::SystemdBoot => entries::names(&Files(medium)).map(Some),
     }
 }
 
@@ -155,6 +159,22 @@ mod tests {
         assert_eq!(load(&medium).unwrap(), State { blessed: Slot::B, trial: None });
         leave(&mut medium, Slot::A).unwrap();
         assert_eq!(names(&medium).unwrap().unwrap(), ["coremax-2-b.conf"]);
+    }
+
+    /// As a cut in the middle of a rename leaves it on FAT.
+    #[test]
+    fn an_empty_entry_is_none() {
+        let mut medium = sealed();
+        let entry = Place::File(format!("{ENTRIES}/coremax-2-b+3-0.conf"));
+        medium.now.places.insert(entry.clone(), Vec::new());
+        assert_eq!(load(&medium).unwrap(), State::NEW);
+        let to = State::NEW.begin_trial(Slot::B).unwrap();
+        save(&mut medium, &to).unwrap();
+        assert_eq!(load(&medium).unwrap(), to);
+        assert!(!medium.now.places[&entry].is_empty());
+        medium.now.places.insert(entry.clone(), Vec::new());
+        leave(&mut medium, Slot::B).unwrap();
+        assert!(!medium.now.places.contains_key(&entry));
     }
 
     #[test]

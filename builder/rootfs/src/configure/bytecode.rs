@@ -2,8 +2,8 @@
 //!
 //! The script of every package with Python in it calls py3compile, which starts four interpreters: that is most of
 //! what it costs. Here such a call is recorded, and once all scripts have run the program itself carries out all of
-//! them in one interpreter, with one compiler. No script needs the bytecode, and none may write other in the
-//! meantime, for py3compile keeps what is there.
+//! them in one interpreter, with one compiler. No script needs the bytecode. A call that a script lets fail fails the
+//! build here.
 
 use std::{
     fs::{self, OpenOptions},
@@ -89,7 +89,8 @@ mod tests {
         WORKERS[3] = subprocess.Popen(['cat'], stdin=subprocess.PIPE, bufsize=0)\n    \
         WORKERS[3].stdin.write(repr(sys.argv[1:]).encode() + b'\\n')\n    \
         for worker in WORKERS.values():\n        worker.communicate()\n    \
-        sys.exit(sys.argv[1] == '-p' and sys.argv[2] == 'broken')\n";
+        if 'raises' in sys.argv:\n        raise Exception('no such package')\n    \
+        sys.exit('broken' in sys.argv)\n";
 
     #[test]
     fn what_scripts_call_is_done_by_one_compiler() {
@@ -110,14 +111,23 @@ mod tests {
 
         call(&["-p", "python3-x", "/usr/share/a b", ""]);
         call(&["-V", "3.11"]);
-        let done = "['-p', 'python3-x', '/usr/share/a b', '']\n['-V', '3.11']\n";
+        let done =
+            "['--force', '-p', 'python3-x', '/usr/share/a b', '']\n['--force', '-V', '3.11']\n";
         assert_eq!(carry_out(), (true, done.to_owned(), String::new()));
 
+        call(&["-O", "optimized"]);
         call(&["-p", "broken"]);
+        call(&["-p", "raises"]);
         call(&["last"]);
         let (succeeded, output, complaints) = carry_out();
-        assert!(!succeeded && output.ends_with("['-p', 'broken']\n['last']\n"), "{output}");
-        assert_eq!(complaints, "py3compile failed: -p broken\n");
+        let last = "['--force', 'last']\n['--force', '-O', 'optimized']\n";
+        assert!(!succeeded && output.ends_with(last), "{output}");
+        let want =
+            "py3compile failed: -p broken (True)\npy3compile failed: -p raises (no such package)\n";
+        assert_eq!(complaints, want);
+
+        fs::write(path("program"), PROGRAM.replace("['cat']", "['false']")).unwrap();
+        assert!(!carry_out().0, "a compiler that fails");
     }
 
     fn run(program: &str, arguments: &[&str]) -> (bool, String, String) {
