@@ -222,7 +222,7 @@ mod tests {
             ),
             (
                 "system: ids=1; site: system name=a; image: site system line=x",
-                "image runs again: it reads the same in another order",
+                "image runs again: it reads the same by name, with other bytes or in another order",
             ),
             (
                 "system: ids=1; site: system name=a; image: system site line=x version=2",

@@ -98,8 +98,9 @@ mod tests {
         assert!(found.is_on_trial(Slot::B) && !found.is_on_trial(Slot::A));
         fs::create_dir_all(esp.path().join(ENTRIES)).unwrap();
         for name in ["coremax-1-b.conf", "coremax-2-a+2-1.conf"] {
-            fs::write(esp.path().join(ENTRIES).join(name), "").unwrap();
+            fs::write(esp.path().join(ENTRIES).join(name), "efi /kernel\n").unwrap();
         }
+        fs::write(esp.path().join(ENTRIES).join("coremax-3-b+3-0.conf"), "").unwrap(); // by a cut
         assert!(state(esp.path()).is_on_trial(Slot::B), "entries are nothing beside GRUB's blocks");
         fs::write(esp.path().join(entries::SETTINGS), "").unwrap();
         fs::remove_file(folder.join("blessed.env")).unwrap();
