@@ -4,6 +4,7 @@ use std::fmt;
 
 use coremax_node_api::{
     guid::Guid,
+    hex,
     identity::{Key, KeyId},
     join::NodeKey,
 };
@@ -71,12 +72,7 @@ impl Secret {
 
     /// Its text, for the machine's own disk: 64 lower-case hex digits and a line feed.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-        let mut text = Zeroizing::new(String::with_capacity(65));
-        for byte in *self.private {
-            text.push(digit(byte >> 4));
-            text.push(digit(byte & 15));
-        }
+        let mut text = hex::encode_secret(&*self.private);
         text.push('\n');
         text
     }
@@ -86,21 +82,8 @@ impl Secret {
     /// # Errors
     /// [`NotASecret`] for any other text.
     pub fn parse(text: &[u8]) -> Result<Self, NotASecret> {
-        let digits = text.strip_suffix(b"\n").filter(|digits| digits.len() == 64);
-        let mut private = Zeroizing::new([0; 32]);
-        let pairs = digits.ok_or(NotASecret)?.as_chunks::<2>().0;
-        for (byte, [high, low]) in private.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Ok(Self::new(private))
-    }
-}
-
-fn digit(byte: u8) -> Result<u8, NotASecret> {
-    match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(NotASecret),
+        let digits = text.strip_suffix(b"\n").and_then(|digits| std::str::from_utf8(digits).ok());
+        digits.and_then(hex::decode_secret).map(Self::new).ok_or(NotASecret)
     }
 }
 

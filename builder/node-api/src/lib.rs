@@ -10,7 +10,7 @@ pub mod early_boot;
 pub mod enrol;
 pub mod env;
 pub mod guid;
-mod hex;
+pub mod hex;
 pub mod identity;
 pub mod join;
 mod line;

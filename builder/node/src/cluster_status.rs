@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::Path,
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -14,7 +14,7 @@ use coremax_node_api::{
     join::Now,
 };
 
-use crate::{durable::replace_quickly, paths};
+use crate::{clock, durable::replace_quickly, paths};
 
 pub(crate) use coremax_node_api::cluster_status::word;
 
@@ -44,7 +44,7 @@ pub(crate) fn watch() -> Result<()> {
     let is_terminal = io::stdout().is_terminal();
     let mut before = String::new();
     loop {
-        let page = page(Path::new(paths::STATUS), is_terminal.then(now));
+        let page = page(Path::new(paths::STATUS), is_terminal.then(clock::wall));
         if page != before {
             let text = if is_terminal { over(&page) } else { page.clone() };
             let mut out = io::stdout().lock();
@@ -83,11 +83,6 @@ fn read(path: &Path) -> Result<ClusterStatus> {
     let file = fs::File::open(path).with_context(about)?;
     file.take(LENGTH_MAX as u64 + 1).read_to_end(&mut text).with_context(about)?;
     ClusterStatus::parse(&text).with_context(about)
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

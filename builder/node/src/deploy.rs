@@ -18,16 +18,11 @@ use std::{
     os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::Path,
     process::ExitStatus,
-    time::SystemTime,
 };
 
 use anyhow::{Context as _, Result, bail};
 use coremax_node_api::join::Formation;
 use coremax_sandbox::{Cmd, Sandbox};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 
 use self::{
     decide::{Next, next},
@@ -35,9 +30,10 @@ use self::{
     steps::{Check, STEPS, Step},
 };
 use crate::{
+    clock,
     durable::folders,
     events::{Event, tell},
-    paths,
+    lock, paths,
 };
 
 /// What came of it.
@@ -175,8 +171,7 @@ impl Executor for OnHost {
     }
 
     fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        clock::wall()
     }
 }
 
@@ -188,12 +183,6 @@ fn code(status: ExitStatus) -> i32 {
 /// Gone with the program that holds it.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.with_context(|| format!("opening {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => bail!("another deployment is at work"),
-        Err(error) => Err(error).with_context(|| format!("locking {}", path.display())),
-    }
+    let held = lock::now(&path).with_context(|| format!("locking {}", path.display()))?;
+    held.context("another deployment is at work")
 }

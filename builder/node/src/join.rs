@@ -21,7 +21,6 @@
 mod beacons;
 mod call;
 mod certificates;
-mod clock;
 mod daemon;
 mod driver;
 mod halves;
@@ -38,6 +37,7 @@ mod store;
 
 use anyhow::Result;
 
+use crate::clock;
 use options::Options;
 
 /// What the command line may say.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod boot_test;
+mod clock;
 mod cluster_status;
 mod deploy;
 mod download;
@@ -11,9 +12,11 @@ mod gpt;
 mod identity;
 mod init;
 mod join;
+mod lock;
 mod own;
 mod paths;
 mod prepare;
+mod random;
 mod update;
 mod verbs;
 

@@ -14,7 +14,6 @@ use coremax_node_api::{
     guid::Guid,
     join::{Held, NodeKey},
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -22,6 +21,7 @@ use crate::{
     durable::{once, replace},
     paths,
     prepare::within,
+    random,
 };
 
 /// PKCS#8 of an Ed25519 key up to its 32 bytes: RFC 8410, 7.
@@ -127,8 +127,7 @@ fn new() -> Result<Zeroizing<String>> {
     let mut pkcs8 = Zeroizing::new([0; 48]);
     let (head, seed) = pkcs8.split_at_mut(PKCS8.len());
     head.copy_from_slice(&PKCS8);
-    // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
-    getrandom(seed, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
+    random::fill(seed)?;
     let mut text = Zeroizing::new(String::with_capacity(KEY_MAX));
     text.push_str(BEGIN);
     STANDARD.encode_string(pkcs8.as_slice(), &mut text);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
+use crate::hex;
+
 /// A text that is not so many hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not {0} hex digits")]
@@ -68,44 +70,24 @@ impl FromStr for KeyId {
     type Err = NotHex;
 
     fn from_str(text: &str) -> Result<Self, NotHex> {
-        hex(text).map(Self)
+        decode(text).map(Self)
     }
 }
 
-/// The bytes of as many pairs of lower-case hex digits.
-fn hex<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
-    let wrong = NotHex(2 * N);
-    let mut bytes = [0; N];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return Err(wrong);
-    }
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(wrong),
-    };
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Ok(bytes)
+fn decode<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
+    hex::decode_secret(text).map(|bytes| *bytes).ok_or(NotHex(2 * N))
 }
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
-        let mut text = zeroize::Zeroizing::new([0; 64]);
-        for (pair, byte) in text.chunks_exact_mut(2).zip(&self.0) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-        }
-        to.serialize_str(std::str::from_utf8(&*text).map_err(serde::ser::Error::custom)?)
+        to.serialize_str(&hex::encode_secret(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = zeroize::Zeroizing::new(String::deserialize(from)?);
-        hex(&text).map(Self).map_err(de::Error::custom)
+        decode(&text).map(Self).map_err(de::Error::custom)
     }
 }
 

@@ -15,12 +15,12 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coremax_node_api::{enrol::Secret, guid::Guid};
-use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
 use crate::{
     durable::once,
     events::{Event, tell},
+    random,
 };
 
 const KIND: &str = "coremax-authority-1";
@@ -72,9 +72,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 fn new(cluster: Guid) -> Result<Zeroizing<String>> {
     let mut seeds = Zeroizing::new([0; 32 * KEYS]);
-    // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
-    getrandom(&mut *seeds, GetRandomFlags::empty())
-        .context("asking the kernel for random bytes")?;
+    random::fill(&mut *seeds)?;
     let mut text = Zeroizing::new(String::with_capacity(LONGEST));
     text.push_str(&format!("{KIND} {cluster} "));
     STANDARD.encode_string(seeds.as_slice(), &mut text);
@@ -96,8 +94,9 @@ fn parse(bytes: &[u8], cluster: Guid) -> Result<Keys> {
     }
     let mut seeds = Zeroizing::new([0; 32 * KEYS + 2]); // as much room as decoding asks for
     let length = STANDARD.decode_slice(keys, &mut *seeds).map_err(|_| damaged())?;
-    let (seeds, _) = seeds[..length].as_chunks::<32>();
-    let [ca, hosts, users, deploy] = seeds else { return Err(damaged()) };
+    let ([ca, hosts, users, deploy], []) = seeds[..length].as_chunks::<32>() else {
+        return Err(damaged());
+    };
     let [ca, hosts, users, deploy] = [ca, hosts, users, deploy].map(Secret::from_seed);
     Ok(Keys { ca, hosts, users, deploy })
 }

@@ -1,12 +1,11 @@
 //! SSH certificates: <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.certkeys>.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use coremax_node_api::{
     enrol::{Public, Secret, SshCertificate, Window},
     guid::Guid,
     roster::Node,
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 use ssh_key::{
     Algorithm, Certificate, LineEnding, PrivateKey, Signature,
     certificate::{Builder, CertType},
@@ -14,6 +13,8 @@ use ssh_key::{
     public::{Ed25519PublicKey, KeyData},
 };
 use zeroize::Zeroizing;
+
+use crate::random;
 
 /// Whom the deployment logs in as.
 const LOGIN: &str = "root";
@@ -87,8 +88,7 @@ pub(super) fn private(key: &Secret) -> Result<Zeroizing<String>> {
 
 fn builder(key: Public, valid: Window) -> Result<Builder> {
     let mut random = [0; 24];
-    getrandom(&mut random, GetRandomFlags::empty())
-        .context("asking the kernel for random bytes")?;
+    random::fill(&mut random)?;
     let (nonce, serial) = random.split_at(16);
     let seconds = |time: i64| u64::try_from(time / 1000).unwrap_or(0);
     let (after, before) = (seconds(valid.from), seconds(valid.until));

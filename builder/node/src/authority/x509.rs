@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use coremax_node_api::{
     enrol::{Der, Public, Secret, Window},
     guid::Guid,
@@ -16,7 +16,6 @@ use der::{
     },
     oid::AssociatedOid,
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 use x509_cert::{
     Certificate, TbsCertificate, Version,
@@ -33,6 +32,8 @@ use x509_cert::{
     spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
     time::{Time, Validity},
 };
+
+use crate::random;
 
 /// RFC 8410, 3.
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -97,8 +98,7 @@ pub(super) fn node(
         extension(&by, false)?,
     ];
     let mut serial = vec![0; 16];
-    getrandom(&mut serial, GetRandomFlags::empty())
-        .context("asking the kernel for random bytes")?;
+    random::fill(&mut serial)?;
     let name = common_name(row.name.as_ref())?;
     let serial = SerialNumber::new(&positive(serial))?;
     sign(key, tbs(serial, issuer(cluster)?, name, validity(valid)?, public, extensions)?)

@@ -25,7 +25,6 @@ use coremax_node_api::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    rand::{GetRandomFlags, getrandom},
 };
 
 use super::{
@@ -42,7 +41,7 @@ use super::{
 };
 use crate::{
     events::{Event, tell},
-    identity,
+    identity, random,
 };
 
 /// How long nothing may happen before it looks around by itself.
@@ -97,7 +96,7 @@ impl Daemon {
                 let others = seeds(&options, &document, &operators, saved.as_ref());
                 may_be_seed.then_some(own).into_iter().chain(others).collect()
             },
-            random: random()?,
+            random: seed_of_chance()?,
             guards: Default::default(),
         };
         let (node, actions) = Node::start(config, saved, clock.now());
@@ -361,9 +360,8 @@ fn seeds(
     seeds
 }
 
-fn random() -> Result<u64> {
+fn seed_of_chance() -> Result<u64> {
     let mut bytes = [0; 8];
-    // As many bytes come whole or not at all: getrandom(2) promises it up to 256.
-    getrandom(&mut bytes, GetRandomFlags::empty()).context("asking the kernel for random bytes")?;
+    random::fill(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
 }

@@ -8,20 +8,18 @@
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use coremax_channel::Secret;
 use coremax_node_api::join::{node, seed};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use crate::durable;
+use crate::{durable, lock};
 
 /// The version of these files.
 const FORMAT: u32 = 1;
@@ -52,12 +50,9 @@ impl Store {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let failed = || format!("opening the state in {}", folder.display());
         durable::folders(folder, 0o700).with_context(failed)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(folder.join(LOCK)).with_context(failed)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("another daemon has the state in {}", folder.display());
-        }
+        let lock = lock::now(&folder.join(LOCK)).with_context(failed)?;
+        let lock =
+            lock.with_context(|| format!("another daemon has the state in {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 

@@ -1,21 +1,13 @@
 //! One verb at a time changes the slots.
 
-use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
-};
+use std::{fs::File, path::Path};
 
-use anyhow::{Context, Result, bail};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
+use anyhow::{Context as _, Result};
+
+use crate::lock;
 
 /// Gone with the boot, and with the program that holds it.
 const LOCK: &str = "/run/coremax/slots.lock";
-/// Root's alone: whoever can open the file can lock it, and so hold up every update.
-const MODE: u32 = 0o600;
 
 /// Held by the verb that changes the slots.
 #[derive(Debug)]
@@ -34,37 +26,24 @@ impl Lock {
 
     /// As soon as nobody else holds it.
     pub(super) fn wait() -> Result<Self> {
-        let file = open(Path::new(LOCK))?;
-        flock(&file, FlockOperation::LockExclusive).with_context(|| format!("locking {LOCK}"))?;
+        let file = lock::wait(Path::new(LOCK)).with_context(|| format!("locking {LOCK}"))?;
         Ok(Self { _file: file })
     }
 
     fn at(path: &Path, what: &str) -> Result<Self> {
-        let file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(Errno::WOULDBLOCK) => {
-                bail!("{what} has to wait: another update or rollback is at work")
-            }
-            Err(error) => Err(error).with_context(|| format!("locking {}", path.display())),
-        }
+        let held = lock::now(path).with_context(|| format!("locking {}", path.display()))?;
+        let others = || format!("{what} has to wait: another update or rollback is at work");
+        Ok(Self { _file: held.with_context(others)? })
     }
-}
-
-fn open(path: &Path) -> Result<File> {
-    let folder = path.parent().unwrap_or(path);
-    let open = || {
-        fs::create_dir_all(folder)?;
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(MODE).open(path)?;
-        file.set_permissions(Permissions::from_mode(MODE))?; // one that was there before
-        Ok::<_, std::io::Error>(file)
-    };
-    open().with_context(|| format!("opening {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+
     use super::*;
 
     #[test]

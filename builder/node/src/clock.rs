@@ -1,4 +1,4 @@
-//! The machine's clocks, as the state machines see them.
+//! The machine's clocks, and the join's.
 
 use std::time::Duration;
 
@@ -8,30 +8,34 @@ use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 
 /// Time, perhaps faster than it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// The join's own milliseconds in one of the machine's.
     pub faster: u64,
 }
 
 impl Clock {
-    pub(super) fn now(self) -> Now {
-        let wall = milliseconds(clock_gettime(ClockId::Realtime));
-        Now { mono: real() * self.faster, wall }
+    pub(crate) fn now(self) -> Now {
+        Now { mono: real() * self.faster, wall: wall() }
     }
 
     /// How long it is from `now` until the join's own clock has come to this.
-    pub(super) fn until(self, mono: u64, now: Now) -> Duration {
+    pub(crate) fn until(self, mono: u64, now: Now) -> Duration {
         Duration::from_millis(mono.saturating_sub(now.mono).div_ceil(self.faster))
     }
 }
 
 /// The machine's own milliseconds since its start, in sleep too: what connections are timed by.
-pub(super) fn real() -> u64 {
+pub(crate) fn real() -> u64 {
     milliseconds(clock_gettime(ClockId::Boottime)).unsigned_abs()
 }
 
+/// Milliseconds since 1970, as far as the machine knows.
+pub(crate) fn wall() -> i64 {
+    milliseconds(clock_gettime(ClockId::Realtime))
+}
+
 /// Sets the machine's clock.
-pub(super) fn set(wall: i64) -> Result<()> {
+pub(crate) fn set(wall: i64) -> Result<()> {
     let (seconds, rest) = (wall.div_euclid(1000), wall.rem_euclid(1000));
     let time = Timespec { tv_sec: seconds, tv_nsec: rest * 1_000_000 };
     clock_settime(ClockId::Realtime, time)
