@@ -30,26 +30,23 @@ impl Machine {
             let file = OpenOptions::new().append(true).create(true).open(&path);
             file.map_err(|error| format!("{}: {error}", path.display()))
         };
+        let flags = [
+            ("--state", "state"),
+            ("--identity", "medium.identity.json"),
+            ("--keys", "keys"),
+            ("--operators", "operators"),
+            ("--roster", "roster"),
+            ("--status", "join.json"),
+            ("--root", "root"),
+            ("--dmi", "dmi"),
+        ];
         let command = Cmd::new("ip", &Sandbox::host())
             .args(["netns", "exec", &self.namespace])
             .arg(coremax_node())
-            .args(["join", "--leave-clock", "--faster", "10"])
-            .arg("--state")
-            .arg(folder.join("state"))
-            .arg("--identity")
-            .arg(folder.join("medium.identity.json"))
-            .arg("--keys")
-            .arg(folder.join("keys"))
-            .arg("--operators")
-            .arg(folder.join("operators"))
-            .arg("--roster")
-            .arg(folder.join("roster"))
-            .arg("--status")
-            .arg(folder.join("join.json"))
-            .arg("--root")
-            .arg(folder.join("root"))
-            .arg("--dmi")
-            .arg(folder.join("dmi"))
+            .args(["join", "--leave-clock", "--faster", "10"]);
+        let command = flags
+            .iter()
+            .fold(command, |command, (flag, name)| command.arg(flag).arg(folder.join(name)))
             .stdout_file(out()?)
             .stderr_file(out()?);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
