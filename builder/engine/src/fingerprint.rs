@@ -26,6 +26,9 @@ pub struct Part {
     pub label: String,
     /// The value, as far as it can be shown.
     pub value: Value,
+    /// Of the value that went in, where a list is shown in its place: that may say less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// A value as it is remembered.
@@ -61,7 +64,7 @@ impl Fingerprint {
             Some(text) => Value::Text(text.to_owned()),
             None => Value::Digest(Digest::of(value)),
         };
-        self.parts.push(Part { label: label.to_owned(), value });
+        self.parts.push(Part { label: label.to_owned(), value, digest: None });
         self
     }
 
@@ -78,9 +81,16 @@ impl Fingerprint {
         self.with(label, json)
     }
 
-    /// Remembers the value that went in last as a list of things by name, which says the same.
+    /// Remembers the value that went in last as a list of things by name, which says what of it people can read.
     #[must_use]
-    pub fn listed(self, list: BTreeMap<String, String>) -> Self {
+    pub fn listed(mut self, list: BTreeMap<String, String>) -> Self {
+        if let Some(last) = self.parts.last_mut() {
+            last.digest = match &last.value {
+                Value::Text(text) => Some(Digest::of(text)),
+                Value::Digest(digest) => Some(*digest),
+                Value::List(_) => last.digest,
+            };
+        }
         self.remembered(Value::List(list))
     }
 

@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn texts(text: &str) -> Vec<Part> {
-        let part = |(label, value)| Part { label, value: Value::Text(value) };
+        let part = |(label, value)| Part { label, value: Value::Text(value), digest: None };
         text.split_whitespace()
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(label, value)| part((label.to_owned(), value.to_owned())))
@@ -222,7 +222,8 @@ mod tests {
             ),
             ("ids", Value::Text("[]".into()), other, vec!["the ids"]),
         ] {
-            let [was, now] = [was, now].map(|value| Part { label: label.to_owned(), value });
+            let [was, now] =
+                [was, now].map(|value| Part { label: label.to_owned(), value, digest: None });
             let change = Change { maker: None, was: Some(&was), now: Some(&now) };
             assert_eq!(change.told(), want, "{label}");
         }
