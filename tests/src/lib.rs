@@ -8,6 +8,7 @@ pub mod mirror;
 mod project;
 pub mod standin;
 mod story;
+pub mod switch;
 mod user;
 
 use std::{

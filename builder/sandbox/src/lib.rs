@@ -12,7 +12,7 @@
 //! kernel locks what it had before; so are /proc, with the kernel's settings, and the device nodes;
 //! and no link in a tree leads a mount point out of it. [`Sandbox::host`] has none of this.
 //!
-//! The node program has the rest of what must be unsafe here too: [`dm`], [`block`], [`exec`].
+//! The node program has the rest of what must be unsafe here too: [`dm`], [`block`], [`exec`]; and tests have [`tap`].
 //!
 //! See user_namespaces(7), mount_namespaces(7), pid_namespaces(7).
 
@@ -25,6 +25,7 @@ mod overlay;
 mod root;
 mod signals;
 mod spawn;
+pub mod tap;
 
 pub use cmd::{Child, Cmd, Output, exec};
 pub use error::Error;
