@@ -4,6 +4,7 @@ pub mod deb;
 mod differ;
 mod disk;
 mod firmware;
+pub mod guest;
 pub mod mirror;
 mod project;
 pub mod standin;

@@ -6,10 +6,10 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, Ran, cache, expect, failed, project, run_in};
+use coremax_tests::{Firmware, Outcome, Ran, cache, expect, failed, guest::SHELL, project, run_in};
 use serde_json::Value;
 
-use crate::{Stage, guest::SHELL, says};
+use crate::{Stage, says};
 
 /// A version of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -19,13 +19,15 @@ use coremax_node_api::{
     update::{Manifest, Reader, key},
 };
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Firmware, Outcome, expect, failed, full};
+use coremax_tests::{
+    Firmware, Outcome, expect, failed, full,
+    guest::{Disk, Guest, Machine},
+};
 
 use crate::{
     MOUNT, Stage,
     builds::{ONE, TWO, Version},
     equal,
-    guest::{Disk, Guest, Machine},
     replay::Replayed,
     says, up,
 };
@@ -141,7 +143,7 @@ impl<'a> Cut<'a> {
     }
 
     fn start(&self, disk: Disk<'_>, files: &Path) -> Result<Guest, String> {
-        Guest::start(&Machine { firmware: &self.firmware, disk, files, work: &self.folder })
+        Guest::start(&Machine::alone(&self.firmware, disk, files, &self.folder))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use coremax_tests::{
     Firmware, Outcome, expect,
+    guest::{Disk, Guest, Machine},
     mirror::{Fault, Server},
 };
 use serde_json::Value;
@@ -11,9 +12,7 @@ use serde_json::Value;
 use crate::{
     MOUNT, Stage, blessed,
     builds::{ONE, SICK, TWO},
-    equal, falls_back,
-    guest::{Disk, Guest, Machine},
-    identity, refuses, says, status, up, update,
+    equal, falls_back, identity, refuses, says, status, up, update,
 };
 
 /// Logs into the machine from itself, as somebody with a key from the second disk, and asks for the name.
@@ -29,7 +28,7 @@ pub(crate) fn new_machine(stage: &Stage) -> Outcome {
     let disk = stage.disk(ONE, &work)?;
     let files = stage.files(&[ONE, TWO, SICK], &work)?;
     let disk = Disk::Kept(&disk);
-    let machine = Machine { firmware: &Firmware::Bios, disk, files: &files, work: &work };
+    let machine = Machine::alone(&Firmware::Bios, disk, &files, &work);
     let mut guest = Guest::start_with(&machine, &identity::media(&work)?)?;
     equal(&guest.up()?, &up("a", "1"))?;
     guest.runs(MOUNT)?;

@@ -7,7 +7,6 @@
 
 mod builds;
 mod cuts;
-mod guest;
 mod identity;
 mod life;
 mod others;
@@ -20,11 +19,14 @@ use std::{
     process::ExitCode,
 };
 
-use coremax_tests::{Outcome, Sentence, coremax, expect, tell};
+use coremax_tests::{
+    Outcome, Sentence, coremax, expect,
+    guest::{Guest, Up},
+    tell,
+};
 use serde_json::Value;
 
 use builds::{Builds, Version};
-use guest::{Guest, Up};
 
 const STORY: &[Sentence<Stage>] = &[
     ("a key is made once, and signs the updates of a recipe that names it", Builds::signs),

@@ -1,13 +1,14 @@
 //! Machines of their own: for versions that do not come to anything, and for the other firmware and loader.
 
-use coremax_tests::{Firmware, Outcome, expect, full};
+use coremax_tests::{
+    Firmware, Outcome, expect, full,
+    guest::{Disk, Guest, Machine},
+};
 
 use crate::{
     Stage, blessed,
     builds::{DISSECTING, HANGS, LATE, ONE, PANICS, SICK, TWO, Version},
-    equal, falls_back,
-    guest::{Disk, Guest, Machine},
-    refuses, says, up, update,
+    equal, falls_back, refuses, says, up, update,
 };
 
 /// As often as the loader tries a version.
@@ -107,7 +108,7 @@ fn new(
     let work = stage.work.join(name);
     let disk = stage.disk(version, &work)?;
     let files = stage.files(updates, &work)?;
-    let machine = Machine { firmware, disk: Disk::Kept(&disk), files: &files, work: &work };
+    let machine = Machine::alone(firmware, Disk::Kept(&disk), &files, &work);
     let mut guest = Guest::start(&machine)?;
     equal(&guest.up()?, &up("a", version.number))?;
     Ok(guest)

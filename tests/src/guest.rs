@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Firmware, failed};
 use coremax_sandbox::{Child, Cmd, Sandbox};
-use coremax_tests::{Firmware, failed};
 
 const QEMU: &str = "qemu-system-x86_64";
 /// How long the machine may be silent: three boots that end in a watchdog's timeout, without KVM.
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const CONNECT: Duration = Duration::from_secs(30);
 
 /// The shell's files, for the recipe of an image under test.
-pub(crate) const SHELL: &str = r#"
+pub const SHELL: &str = r#"
 [[file]]
 path = "/usr/lib/coremax-tests/shell"
 mode = "0755"
@@ -61,27 +61,63 @@ SUBSYSTEM=="virtio-ports", ATTR{name}=="coremax.tests", TAG+="systemd", ENV{SYST
 "#;
 
 /// What a machine writes to.
-pub(crate) enum Disk<'a> {
+pub enum Disk<'a> {
     /// A qcow2.
     Kept(&'a Path),
     /// A raw disk.
     Raw(&'a Path),
     /// A raw disk, and a file that gets a record of all writes.
-    Recorded { disk: &'a Path, log: &'a Path },
+    Recorded {
+        /// The disk.
+        disk: &'a Path,
+        /// The record.
+        log: &'a Path,
+    },
 }
 
-/// A machine to be.
-pub(crate) struct Machine<'a> {
-    pub(crate) firmware: &'a Firmware,
-    pub(crate) disk: Disk<'a>,
-    /// A second disk.
-    pub(crate) files: &'a Path,
+/// A machine to be. It has a watchdog.
+pub struct Machine<'a> {
+    /// What it starts by.
+    pub firmware: &'a Firmware,
+    /// Its disk.
+    pub disk: Disk<'a>,
+    /// A second disk, to be read.
+    pub files: Option<&'a Path>,
+    /// How many processors it has.
+    pub processors: u8,
+    /// Its card.
+    pub network: Network<'a>,
     /// Where it has its own files: its console, its shell, its firmware's variables.
-    pub(crate) work: &'a Path,
+    pub work: &'a Path,
+}
+
+impl<'a> Machine<'a> {
+    /// One that has the host alone for company, and files to read.
+    pub const fn alone(
+        firmware: &'a Firmware,
+        disk: Disk<'a>,
+        files: &'a Path,
+        work: &'a Path,
+    ) -> Self {
+        Self { firmware, disk, files: Some(files), processors: 2, network: Network::Host, work }
+    }
+}
+
+/// What a machine's card leads to.
+pub enum Network<'a> {
+    /// The host alone, which answers at 10.0.2.2.
+    Host,
+    /// A switch at this socket, by a card with this address.
+    Switch {
+        /// The socket.
+        socket: &'a Path,
+        /// The card's address.
+        mac: &'a str,
+    },
 }
 
 /// A running machine.
-pub(crate) struct Guest {
+pub struct Guest {
     shell: BufReader<UnixStream>,
     serial: PathBuf,
     qemu: Child,
@@ -91,26 +127,36 @@ pub(crate) struct Guest {
 
 /// What a boot came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Up {
-    pub(crate) slot: String,
-    pub(crate) version: String,
+pub struct Up {
+    /// The slot that runs.
+    pub slot: String,
+    /// What /usr/lib/coremax-tests/version says.
+    pub version: String,
 }
 
 /// What a command came to.
 #[derive(Debug)]
-pub(crate) struct Did {
-    pub(crate) ok: bool,
-    pub(crate) said: String,
+pub struct Did {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// What it said.
+    pub said: String,
 }
 
 impl Guest {
-    /// Starts a machine. It has a watchdog, and a network on which the host alone answers, at 10.0.2.2.
-    pub(crate) fn start(machine: &Machine<'_>) -> Result<Self, String> {
+    /// Starts a machine.
+    ///
+    /// # Errors
+    /// A skip where there is no QEMU; QEMU's own words where it does not start.
+    pub fn start(machine: &Machine<'_>) -> Result<Self, String> {
         Self::start_with(machine, &[])
     }
 
     /// The same, with what else QEMU is to be told.
-    pub(crate) fn start_with(machine: &Machine<'_>, more: &[String]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(machine: &Machine<'_>, more: &[String]) -> Result<Self, String> {
         let Machine { work, .. } = *machine;
         fs::create_dir_all(work).map_err(|e| format!("making {}: {e}", work.display()))?;
         let serial = work.join("serial.log");
@@ -122,23 +168,20 @@ impl Guest {
         };
         let ((shell, to_shell), (monitor, to_monitor)) = (listen("shell")?, listen("monitor")?);
         let log = File::create(work.join("qemu.log")).map_err(|e| format!("making a log: {e}"))?;
-        let files = machine.files.display();
-        let files = format!("if=none,id=files,format=raw,readonly=on,file={files}");
         let mut qemu = Cmd::new(QEMU, &Sandbox::host())
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024M"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024M"])
+            .args(["-smp", &machine.processors.to_string()])
             .args(machine.firmware.arguments(work)?)
             .args(machine.disk.arguments())
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
-            .args(["-drive", &files])
-            .args(["-device", "virtio-blk-pci,drive=files"])
+            .args(machine.files.map(files).into_iter().flatten())
             .args(["-serial", &format!("file:{}", serial.display())])
             .args(["-chardev", &to_monitor, "-mon", "chardev=monitor,mode=control"])
             .args(["-chardev", &to_shell, "-device", "virtio-serial-pci"])
             .args(["-device", "virtserialport,chardev=shell,name=coremax.tests"])
             .args(["-device", "virtio-rng-pci", "-device", "i6300esb"])
-            .args(["-netdev", "user,id=net"])
-            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+            .args(machine.network.arguments())
             .args(more)
             .stderr_file(log)
             .spawn()
@@ -150,13 +193,16 @@ impl Guest {
     }
 
     /// How often the watchdog had to restart the machine.
-    pub(crate) fn watchdogs(&self) -> usize {
+    pub fn watchdogs(&self) -> usize {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.lines().filter(|line| line.contains("\"WATCHDOG\"")).count()
     }
 
     /// Waits until the machine has come up.
-    pub(crate) fn up(&mut self) -> Result<Up, String> {
+    ///
+    /// # Errors
+    /// Where the machine is gone, or silent for too long.
+    pub fn up(&mut self) -> Result<Up, String> {
         loop {
             let line = self.line()?;
             let words: Vec<_> = line.split_whitespace().collect();
@@ -171,7 +217,10 @@ impl Guest {
     }
 
     /// Restarts it in order, and waits until this version is up, whatever boots in between.
-    pub(crate) fn restart_until(&mut self, version: &str) -> Result<Up, String> {
+    ///
+    /// # Errors
+    /// Where the machine is gone, or silent for too long.
+    pub fn restart_until(&mut self, version: &str) -> Result<Up, String> {
         self.send("systemctl reboot")?;
         loop {
             let up = self.up()?;
@@ -182,7 +231,10 @@ impl Guest {
     }
 
     /// Powers it off in order and waits for its end.
-    pub(crate) fn power_off(mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Where the machine is gone, or silent for too long.
+    pub fn power_off(mut self) -> Result<(), String> {
         self.send("systemctl poweroff")?;
         while self.line().is_ok() {}
         let status = self.qemu.wait().map_err(|e| e.to_string())?;
@@ -190,7 +242,10 @@ impl Guest {
     }
 
     /// Runs a line of shell as root.
-    pub(crate) fn run(&mut self, line: &str) -> Result<Did, String> {
+    ///
+    /// # Errors
+    /// Where the machine is gone, or silent for too long.
+    pub fn run(&mut self, line: &str) -> Result<Did, String> {
         self.send(line)?;
         let head = self.line()?;
         let words: Vec<_> = head.split_whitespace().collect();
@@ -203,23 +258,26 @@ impl Guest {
     }
 
     /// The same for one that must succeed; what it says.
-    pub(crate) fn runs(&mut self, line: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// Where the machine is gone, or silent for too long, or the command fails.
+    pub fn runs(&mut self, line: &str) -> Result<String, String> {
         let did = self.run(line)?;
         if did.ok { Ok(did.said) } else { Err(format!("{line:?} failed: {}", did.said)) }
     }
 
     /// What the serial line said so far.
-    pub(crate) fn console(&self) -> String {
+    pub fn console(&self) -> String {
         self.console_after(0)
     }
 
     /// How many bytes the serial line said so far.
-    pub(crate) fn console_length(&self) -> usize {
+    pub fn console_length(&self) -> usize {
         fs::metadata(&self.serial).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0))
     }
 
     /// What it said after the first bytes.
-    pub(crate) fn console_after(&self, before: usize) -> String {
+    pub fn console_after(&self, before: usize) -> String {
         let bytes = fs::read(&self.serial).unwrap_or_default();
         String::from_utf8_lossy(bytes.get(before..).unwrap_or_default()).into_owned()
     }
@@ -244,6 +302,26 @@ impl Guest {
         let lines: Vec<_> = text.lines().rev().take(15).collect();
         let lines: Vec<_> = lines.into_iter().rev().collect();
         format!("its console ({}) says last:\n{}", self.serial.display(), lines.join("\n"))
+    }
+}
+
+fn files(image: &Path) -> [String; 4] {
+    let drive = format!("if=none,id=files,format=raw,readonly=on,file={}", image.display());
+    ["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=files".into()]
+}
+
+impl Network<'_> {
+    fn arguments(&self) -> [String; 4] {
+        let (net, mac) = match self {
+            Self::Host => ("user,id=net".to_owned(), String::new()),
+            Self::Switch { socket, mac } => {
+                let socket = socket.display();
+                let net = format!("stream,id=net,server=off,addr.type=unix,addr.path={socket}");
+                (net, format!(",mac={mac}"))
+            }
+        };
+        let card = format!("virtio-net-pci,netdev=net,romfile={mac}");
+        ["-netdev".into(), net, "-device".into(), card]
     }
 }
 

@@ -1,0 +1,53 @@
+//! Waits until the machine is told its cluster.
+
+use std::{path::Path, thread, time::Duration};
+
+use anyhow::Result;
+use coremax_node_api::{cluster_status::ClusterStatus, identity::Document, join::Now};
+
+use super::options::Options;
+use crate::{
+    clock, cluster_status,
+    events::{Event, tell},
+    identity::{self, Untold},
+};
+
+/// How soon a medium that somebody puts in is seen.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The document in the file that was named; without one that which some place has, however long that takes. What
+/// keeps the machine from it stands on its page meanwhile.
+///
+/// # Errors
+/// Where there is none in the file that was named.
+pub(super) fn document(options: &Options) -> Result<Document> {
+    let mut said = None;
+    loop {
+        let error = match identity::load(options.identity.as_deref()) {
+            Ok(document) => return Ok(document),
+            Err(error) => error,
+        };
+        let why = Some(format!("{error:#}"));
+        if said != why {
+            tell(Event::Identity, why.as_deref().unwrap_or_default(), &[]);
+            say(&error, &options.status);
+            said = why;
+        }
+        if options.identity.is_some() {
+            return Err(error);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Nobody to tell it is no problem: the page says what it waits for.
+fn say(error: &anyhow::Error, path: &Path) {
+    let problem = (!error.is::<Untold>()).then(|| match identity::hint(error) {
+        Some(hint) => format!("{error:#}; {hint}"),
+        None => format!("{error:#}"),
+    });
+    let now = Now { mono: 0, wall: clock::wall() };
+    if let Err(error) = cluster_status::publish(path, &ClusterStatus::blank(now, problem)) {
+        eprintln!("{error:#}");
+    }
+}

