@@ -374,6 +374,9 @@ pub(crate) enum ClusterVerb {
     ///
     /// The key is made once, in ROSTER.identity.json, which is secret: keep it out of version control. The same file is
     /// for QEMU's fw_cfg: -fw_cfg name=opt/coremax/identity,file=FILE. A machine takes it in with coremax-node identify.
+    ///
+    /// Where ROSTER is signed, the signed roster goes onto the volume too: the machine that it names as the seed becomes
+    /// the seed by itself. (In fw_cfg it is opt/coremax/roster.)
     SeedMedium {
         /// The roster, a TOML file
         roster: PathBuf,

@@ -10,7 +10,7 @@ use coremax_disk::{
     fat::{self, File, Volume},
 };
 use coremax_node_api::{
-    identity::{Document, FILE, Key, KeyId, LABEL},
+    identity::{Document, FILE, Key, KeyId, LABEL, ROSTER},
     roster::Roster,
 };
 
@@ -34,16 +34,22 @@ pub fn document(roster: &Roster, key: [u8; 32], key_id: [u8; 8]) -> Document {
     Document::new(roster.cluster, KeyId(key_id), Key::new(key), seed.into_iter().collect())
 }
 
-/// Writes a volume with the document in it, sparse, as a new file at `image`.
+/// Writes a volume with the document in it, and with the signed roster where there is one, sparse, as a new file at `image`.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn make(document: &Document, medium: Medium, image: &Path) -> Result<(), coremax_disk::Error> {
+pub fn make(
+    document: &Document,
+    roster: Option<&[u8]>,
+    medium: Medium,
+    image: &Path,
+) -> Result<(), coremax_disk::Error> {
     let identity = File::bytes(FILE, document.to_text().as_bytes());
-    let (label, files) = match medium {
+    let (label, mut files) = match medium {
         Medium::Seed => (LABEL, vec![identity]),
         Medium::ConfigDrive => ("CONFIG-2", vec![identity, File::bytes(META_DATA, *b"{}\n")]),
     };
+    files.extend(roster.map(|roster| File::bytes(ROSTER, roster)));
     // Its serial number is part of no identity: two media of one key may be told apart.
     let id = u32::from_le_bytes([0, 1, 2, 3].map(|n| document.key_id.0[n]));
     let volume = Volume { label: label.to_owned(), id, size: SIZE, files };
@@ -65,12 +71,13 @@ mod tests {
         for (medium, label) in [(Medium::Seed, "COREMAX    "), (Medium::ConfigDrive, "CONFIG-2   ")]
         {
             let image = folder.path().join("seed.img");
-            make(&document, medium, &image).unwrap();
+            make(&document, Some(b"a signed roster"), medium, &image).unwrap();
             let bytes = std::fs::read(&image).unwrap();
             assert_eq!(&bytes[71..82], label.as_bytes());
             let text = document.to_text();
             let at = bytes.windows(text.len()).position(|window| window == text.as_bytes());
             assert!(at.is_some(), "{label}");
+            assert!(bytes.windows(15).any(|window| window == b"a signed roster"), "{label}");
         }
     }
 }

@@ -16,6 +16,9 @@
 //! | [`Place::Cidata`] | a volume labelled `cidata`, the file [`FILE`] |
 //! | [`Place::ConfigDrive`] | a volume labelled `config-2`, the file [`FILE`] beside OpenStack's own (which Nova does not put there yet) |
 //!
+//! Beside it there may be the cluster's signed roster, in a volume as [`ROSTER`], in fw_cfg as [`FW_CFG_ROSTER`]: the
+//! machine that it names as the seed becomes it, and nobody has to log in for that.
+//!
 //! The kernel's command line is none of them: anyone on the machine reads it, and the document holds a secret. What the
 //! network says is none either: it is believed after a handshake with this key, not before.
 //!
@@ -45,6 +48,10 @@ pub const LABEL: &str = "COREMAX";
 pub const FILE: &str = "coremax/identity.json";
 /// Its name in QEMU's fw_cfg: `-fw_cfg name=opt/coremax/identity,file=...`.
 pub const FW_CFG: &str = "opt/coremax/identity";
+/// The signed roster's path in a volume.
+pub const ROSTER: &str = "coremax/cluster.coremax-roster";
+/// Its name in QEMU's fw_cfg.
+pub const FW_CFG_ROSTER: &str = "opt/coremax/roster";
 /// What its SMBIOS string begins with; the document follows in base64.
 pub const SMBIOS: &str = "coremax-identity:";
 

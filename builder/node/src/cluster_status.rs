@@ -1,5 +1,7 @@
 //! `coremax-node status --watch`, and the file that it shows.
 
+pub(crate) mod console;
+
 use std::{
     fs,
     io::{self, IsTerminal as _, Read as _, Write as _},

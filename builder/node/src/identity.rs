@@ -7,12 +7,12 @@ mod places;
 mod smbios;
 mod volume;
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
-use anyhow::{Context, Result, bail};
-use coremax_node_api::identity::{Broken, Choice, Document, Place, choose};
+use anyhow::{Context, Result};
+use coremax_node_api::identity::{Broken, Choice, Document, Place, Reading, choose};
 
-use crate::durable;
+use crate::{durable, paths};
 
 /// Where it is kept: on the data partition, so that a reset that keeps the identity keeps it too.
 const KEPT: &str = "/var/lib/coremax/identity.json";
@@ -41,15 +41,34 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Document> {
     Document::parse(&bytes).with_context(failed)
 }
 
+/// No place has an identity: somebody will bring one.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody told this machine its cluster: {}", places::TRIED)]
+pub(crate) struct Untold;
+
 fn chosen() -> Result<Choice> {
-    let readings = places::read(Path::new(KEPT))?;
-    let Some(choice) = choose(&readings)? else {
-        bail!("nobody told this machine its cluster: {}", places::TRIED)
-    };
+    let found = places::read(Path::new(KEPT))?;
+    let (readings, rosters): (Vec<_>, Vec<_>) =
+        found.into_iter().map(|found| (found.reading, found.roster)).unzip();
+    let choice = choose(&readings)?.ok_or(Untold)?;
     if choice.place != Place::Kept {
+        let is_it = |reading: &Reading| (reading.place, &reading.at) == (choice.place, &choice.at);
+        let place = readings.iter().position(is_it);
+        // First: once the identity is kept no volume is looked into any more.
+        if let Some(roster) = place.and_then(|at| rosters[at].as_deref()) {
+            keep_roster(roster, Path::new(paths::ROSTER))?;
+        }
         keep(&choice.document, Path::new(KEPT))?;
     }
     Ok(choice)
+}
+
+/// Where the operator would put it on a seed. One that is there already was put there by hand, and stays.
+fn keep_roster(roster: &[u8], path: &Path) -> Result<()> {
+    match durable::once(path, roster, 0o644) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        kept => kept.with_context(|| format!("keeping the roster in {}", path.display())),
+    }
 }
 
 /// What can be done about documents that cannot be followed.
@@ -89,7 +108,7 @@ fn keep(document: &Document, path: &Path) -> Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use coremax_node_api::identity::{Key, KeyId, Reading};
+    use coremax_node_api::identity::{Key, KeyId};
 
     use super::*;
 
@@ -109,6 +128,16 @@ mod tests {
         let kept = Reading::of(Place::Kept, "kept", &fs::read(&path).unwrap());
         assert_eq!(kept.document, Ok(document()));
         assert!(!path.with_file_name(".identity.json.new").exists());
+    }
+
+    #[test]
+    fn a_roster_that_is_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("coremax/roster");
+        for roster in ["of the medium", "of another one"] {
+            keep_roster(roster.as_bytes(), &path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "of the medium");
+        }
     }
 
     #[test]

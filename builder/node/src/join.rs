@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! options    what the command line says
+//! told       waits until the machine is told its cluster
 //! keys       the cluster's keys that a seed knows
 //! store      what has to outlive a power cut
 //! links      the machine's cards, as the kernel tells them; hardware: which machine it is
@@ -34,6 +35,7 @@ mod roster_file;
 mod seats;
 mod status;
 mod store;
+mod told;
 
 use anyhow::Result;
 
@@ -46,8 +48,13 @@ pub(crate) use options::USAGE;
 /// Joins, and does not return unless it cannot go on.
 ///
 /// # Errors
-/// Where the machine was told no cluster, or its state cannot be read or written. It may be started again.
+/// Where the machine's state cannot be read or written, or there is no identity in the file that was named. It may be
+/// started again.
 pub(crate) fn join(arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
-    daemon::Daemon::start(options)?.run()
+    let status = options.status.clone();
+    let document = told::document(&options)?;
+    let ended = daemon::Daemon::start(options, document).and_then(daemon::Daemon::run);
+    // Who stands at the console sees why, until it is started again.
+    ended.inspect_err(|error| told::say(Some(format!("{error:#}")), &status))
 }

@@ -33,6 +33,7 @@ verbs:
   update FILE|URL           write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
   status --watch            show how far this machine is on its way into its cluster, as it changes
+  console                   show the same on a console of its own; Enter there logs in
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
@@ -71,6 +72,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
         ["status", "--watch"] => cluster_status::watch(),
+        ["console"] => cluster_status::console::console(),
         ["identify"] => identity::identify(false),
         ["identify", "--json"] => identity::identify(true),
         ["join", "--help" | "-h"] => {

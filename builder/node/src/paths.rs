@@ -18,5 +18,7 @@ pub(crate) const INVENTORIES: &str = "/var/lib/coremax/inventory";
 pub(crate) const DEPLOY: &str = "/var/lib/coremax/deploy";
 /// What the node says of itself to anybody.
 pub(crate) const STATUS: &str = "/run/coremax/cluster-status.json";
+/// The signed roster, on the seed.
+pub(crate) const ROSTER: &str = "/var/lib/coremax/cluster.coremax-roster";
 /// The public half of the machine's SSH host key.
 pub(crate) const SSH_HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";

@@ -113,6 +113,13 @@ pub fn open(signed: &[u8], keys: &[PublicKey]) -> Result<Roster, Error> {
     Ok(roster)
 }
 
+/// Whether these bytes hold this very roster. Who signed it is not looked at.
+pub fn holds(signed: &[u8], roster: &Roster) -> bool {
+    let end = signed.len().saturating_sub(SIGNATURE);
+    let json = serde_json::to_vec(roster).unwrap_or_default();
+    signed.starts_with(&MAGIC) && signed.get(HEADER..end) == Some(&*json)
+}
+
 fn whole(roster: &Roster) -> Result<(), Error> {
     roster.faults().into_iter().next().map_or(Ok(()), |fault| Err(Error::Faulty(fault)))
 }

@@ -3,11 +3,15 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read},
+    os::fd::OwnedFd,
     path::Path,
 };
 
 use anyhow::{Context, Result};
-use coremax_node_api::identity::{FILE, FW_CFG, LABEL, LONGEST, Place, Reading};
+use coremax_node_api::{
+    identity::{FILE, FW_CFG, FW_CFG_ROSTER, LABEL, LONGEST, Place, ROSTER, Reading},
+    wire::ROSTER_MAX,
+};
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
     mount::{
@@ -35,24 +39,39 @@ const VOLUMES: [(&str, Place); 3] =
 /// Block devices that sticks, CDs and config drives are: what a network brings is somebody else's.
 const MEDIA: [&str; 7] = ["sd", "sr", "vd", "nvme", "mmcblk", "xvd", "hd"];
 
+/// What is at one place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) reading: Reading,
+    /// The signed roster beside it, as it is there; nothing where none is, or none can be read.
+    pub(crate) roster: Option<Vec<u8>>,
+}
+
 /// What every place has, those that have nothing left out. Where a machine has kept its identity no volume is looked into any
 /// more: by then others attach theirs.
 ///
 /// # Errors
 /// Where this machine cannot be looked at, which says nothing of any place.
-pub(crate) fn read(kept: &Path) -> Result<Vec<Reading>> {
+pub(crate) fn read(kept: &Path) -> Result<Vec<Found>> {
     let kept = file(Place::Kept, kept);
     let is_kept = kept.as_ref().is_some_and(|reading| reading.document.is_ok());
-    let fw_cfg = file(Place::FwCfg, &Path::new(QEMU).join(FW_CFG).join("raw"));
     let volumes = if is_kept { Vec::new() } else { volumes()? };
-    let told = kept.into_iter().chain(strings(Path::new(TABLES))).chain(fw_cfg);
-    Ok(told.chain(volumes).collect())
+    let alone = kept.into_iter().chain(strings(Path::new(TABLES)));
+    let alone = alone.map(|reading| Found { reading, roster: None });
+    Ok(alone.chain(fw_cfg()).chain(volumes).collect())
+}
+
+fn fw_cfg() -> Option<Found> {
+    let at = |name: &str| Path::new(QEMU).join(name).join("raw");
+    let reading = file(Place::FwCfg, &at(FW_CFG))?;
+    let roster = File::open(at(FW_CFG_ROSTER)).and_then(|mut file| roster(&mut file));
+    Some(Found { reading, roster: roster.ok() })
 }
 
 /// A file that is the document; nothing where it is not there.
 fn file(place: Place, path: &Path) -> Option<Reading> {
     let opened = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let read = opened.map_err(io::Error::from).and_then(|file| bounded(&mut File::from(file)));
+    let read = opened.map_err(io::Error::from).and_then(|file| document(&mut File::from(file)));
     reading(place, path.display().to_string(), read)
 }
 
@@ -65,7 +84,7 @@ fn reading(place: Place, at: String, read: io::Result<Zeroizing<Vec<u8>>>) -> Op
 }
 
 /// One byte more than a document has at most, so that a longer one is seen to be. Never moved, so that it can be cleared.
-fn bounded(file: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
+fn document(file: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
     let mut length = 0;
     while length < bytes.len() {
@@ -75,6 +94,13 @@ fn bounded(file: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
         }
     }
     bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// The same of a roster, which is no secret.
+fn roster(file: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(ROSTER_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -100,14 +126,14 @@ fn strings(tables: &Path) -> Vec<Reading> {
 }
 
 /// Every labelled volume that has our file.
-fn volumes() -> Result<Vec<Reading>> {
+fn volumes() -> Result<Vec<Found>> {
     let devices = fs::read_dir("/sys/class/block").context("listing the block devices")?;
     let names = devices.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let media = names.filter(|name| MEDIA.iter().any(|prefix| name.starts_with(prefix)));
     Ok(media.filter_map(|name| volume(&Path::new("/dev").join(name))).collect())
 }
 
-fn volume(device: &Path) -> Option<Reading> {
+fn volume(device: &Path) -> Option<Found> {
     let mut head = Vec::with_capacity(HEAD);
     // Without its first sectors nothing says that it would be ours.
     File::open(device).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
@@ -115,11 +141,19 @@ fn volume(device: &Path) -> Option<Reading> {
     let is_ours = |(text, _): &&(&str, Place)| text.eq_ignore_ascii_case(&label.text);
     let (_, place) = *VOLUMES.iter().find(is_ours)?;
     let at = format!("{} ({})", device.display(), label.text);
-    reading(place, at, within(device, &label))
+    let root = mounted(device, &label);
+    let (told, roster) = match root {
+        Ok(root) => (
+            plain(&root, FILE).and_then(|mut file| document(&mut file)),
+            plain(&root, ROSTER).and_then(|mut file| roster(&mut file)).ok(),
+        ),
+        Err(error) => (Err(error), None),
+    };
+    reading(place, at, told).map(|reading| Found { reading, roster })
 }
 
-/// Our file in a volume. It is mounted where nobody else sees it, and whatever lies in it, a plain file alone is opened.
-fn within(device: &Path, label: &Label) -> io::Result<Zeroizing<Vec<u8>>> {
+/// A volume, mounted where nobody else sees it.
+fn mounted(device: &Path, label: &Label) -> io::Result<OwnedFd> {
     let volume = fsopen(label.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&volume, "source", device)?;
     fsconfig_set_flag(&volume, "ro")?;
@@ -128,14 +162,18 @@ fn within(device: &Path, label: &Label) -> io::Result<Zeroizing<Vec<u8>>> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let root = fsmount(&volume, FsMountFlags::FSMOUNT_CLOEXEC, bare)?;
+    Ok(fsmount(&volume, FsMountFlags::FSMOUNT_CLOEXEC, bare)?)
+}
+
+/// A file in it. Whatever lies there, a plain file alone is opened.
+fn plain(root: &OwnedFd, path: &str) -> io::Result<File> {
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = openat2(&root, FILE, flags, Mode::empty(), within)?;
+    let file = openat2(root, path, flags, Mode::empty(), within)?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other(format!("{FILE} is no plain file")));
+        return Err(io::Error::other(format!("{path} is no plain file")));
     }
-    bounded(&mut File::from(file))
+    Ok(File::from(file))
 }
 
 #[cfg(test)]
@@ -153,9 +191,10 @@ mod tests {
     #[test]
     fn no_more_is_read_than_a_document_has() {
         let mut endless = io::repeat(b' ');
-        assert_eq!(bounded(&mut endless).unwrap().len(), LONGEST + 1);
+        assert_eq!(document(&mut endless).unwrap().len(), LONGEST + 1);
+        assert_eq!(roster(&mut endless).unwrap().len(), ROSTER_MAX + 1);
         let mut text: &[u8] = b"short";
-        assert_eq!(**bounded(&mut text).unwrap(), *b"short");
+        assert_eq!(**document(&mut text).unwrap(), *b"short");
     }
 
     #[test]

@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     events::{Event, tell},
-    identity, random,
+    random,
 };
 
 /// How long nothing may happen before it looks around by itself.
@@ -69,9 +69,7 @@ enum Source {
 
 impl Daemon {
     /// Begins where the last one was ended, by whatever.
-    pub(super) fn start(options: Options) -> Result<Self> {
-        let document = identity::load(options.identity.as_deref())
-            .inspect_err(|error| tell(Event::Identity, &format!("{error:#}"), &[]))?;
+    pub(super) fn start(options: Options, document: Document) -> Result<Self> {
         let operators = read_operators(&options)?;
         let store = Store::open(&options.state)?;
         let secret = store.secret()?;

@@ -56,7 +56,7 @@ impl Default for Options {
             identity: None,
             keys: "/var/lib/coremax/join-keys".into(),
             operators: key::ON_NODE.into(),
-            roster: "/var/lib/coremax/cluster.coremax-roster".into(),
+            roster: paths::ROSTER.into(),
             status: paths::STATUS.into(),
             port: wire::PORT,
             seeds: Vec::new(),

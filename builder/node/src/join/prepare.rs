@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use coremax_node_api::{
     enrol::Gift,
     join::Formation,
-    roster::{Mac, Node, Roster},
+    roster::{Mac, Match, Node, Roster},
 };
 
 use super::links::{self, Link};
@@ -25,7 +25,10 @@ const RTF_REJECT: u32 = 0x200;
 /// Writes what a node has by its row. Called once it is enrolled, for each newer roster and for new certificates, and
 /// again where a crash came before it was done: it makes the same of whatever is there.
 pub(super) fn prepare(root: &Path, roster: &Roster, row: &Node, gift: &Gift) -> Result<()> {
-    let reached_by = card_towards(roster.vip)?;
+    let reached_by = match row.matches {
+        Some(Match::Mac(mac)) => mac,
+        _ => card_towards(roster.vip)?,
+    };
     let prepared = prepare::prepare(root, &Facts { roster, own: row, reached_by, gift });
     match &prepared {
         Ok(warnings) => {

@@ -30,7 +30,7 @@ pub(super) fn document(options: &Options) -> Result<Document> {
         let why = Some(format!("{error:#}"));
         if said != why {
             tell(Event::Identity, why.as_deref().unwrap_or_default(), &[]);
-            say(&error, &options.status);
+            say(problem(&error), &options.status);
             said = why;
         }
         if options.identity.is_some() {
@@ -40,12 +40,16 @@ pub(super) fn document(options: &Options) -> Result<Document> {
     }
 }
 
-/// Nobody to tell it is no problem: the page says what it waits for.
-fn say(error: &anyhow::Error, path: &Path) {
-    let problem = (!error.is::<Untold>()).then(|| match identity::hint(error) {
+/// Nobody to tell it is none: the page says what it waits for.
+fn problem(error: &anyhow::Error) -> Option<String> {
+    (!error.is::<Untold>()).then(|| match identity::hint(error) {
         Some(hint) => format!("{error:#}; {hint}"),
         None => format!("{error:#}"),
-    });
+    })
+}
+
+/// The page of a machine that is nowhere yet.
+pub(super) fn say(problem: Option<String>, path: &Path) {
     let now = Now { mono: 0, wall: clock::wall() };
     if let Err(error) = cluster_status::publish(path, &ClusterStatus::blank(now, problem)) {
         eprintln!("{error:#}");

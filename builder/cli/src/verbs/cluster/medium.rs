@@ -7,10 +7,13 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use coremax_cluster::medium::{self, Medium};
 use coremax_engine::key;
-use coremax_node_api::{identity::Document, roster::Roster};
+use coremax_node_api::{
+    identity::Document,
+    roster::{Roster, signed},
+};
 
 pub(super) fn make(
     path: &Path,
@@ -34,14 +37,34 @@ pub(super) fn make(
     };
     let output = output.map_or_else(|| path.with_extension("seed.img"), Path::to_owned);
     let medium = if config_drive { Medium::ConfigDrive } else { Medium::Seed };
-    lay(&document, medium, &output, &[path, &file])?;
+    let signed_file = path.with_extension(signed::EXTENSION);
+    let signed = signed_roster(&signed_file, &roster)?;
+    lay(&document, signed.as_deref(), medium, &output, &[path, &file, &signed_file])?;
+    let with = match signed {
+        Some(_) => format!("with the signed roster of epoch {}", roster.epoch),
+        None => format!("without a roster: there is no {}", signed_file.display()),
+    };
     Ok(format!(
-        "{}: key {} of cluster {}, which is in {} too; both are secret: keep them out of version control",
+        "{}: key {} of cluster {}, {with}\nThe key is in {} too; both files are secret: keep them out of version control.",
         output.display(),
         document.key_id,
         document.cluster,
         file.display()
     ))
+}
+
+/// The roster as `cluster sign` left it beside its text, if that is done, and of this text.
+fn signed_roster(file: &Path, roster: &Roster) -> Result<Option<Vec<u8>>> {
+    let bytes = match fs::read(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("reading the signed roster in {}", file.display()))?,
+    };
+    ensure!(
+        signed::holds(&bytes, roster),
+        "{} is not this roster: sign it again with coremax cluster sign",
+        file.display()
+    );
+    Ok(Some(bytes))
 }
 
 fn read(file: &Path) -> Result<Option<Document>> {
@@ -67,7 +90,13 @@ fn new(roster: &Roster, file: &Path) -> Result<Document> {
 }
 
 /// Writes the volume for its owner alone, whole or not at all, and over neither of these.
-fn lay(document: &Document, medium: Medium, output: &Path, spare: &[&Path]) -> Result<()> {
+fn lay(
+    document: &Document,
+    signed: Option<&[u8]>,
+    medium: Medium,
+    output: &Path,
+    spare: &[&Path],
+) -> Result<()> {
     let failed = || format!("making {}", output.display());
     let is_same = |other: &&&Path| match (output.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(two)) => one == two,
@@ -83,7 +112,7 @@ fn lay(document: &Document, medium: Medium, output: &Path, spare: &[&Path]) -> R
     // Nobody else may read a file that tempfile makes.
     let image =
         tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(failed)?;
-    medium::make(document, medium, image.path())?;
+    medium::make(document, signed, medium, image.path())?;
     image.as_file().sync_all().with_context(failed)?;
     image.persist(output).with_context(failed)?;
     Ok(())
