@@ -4,6 +4,7 @@
 //! `COREMAX_FULL=1` adds cuts of power, a copied disk, a machine that takes a dead one's place, clocks that are decades off,
 //! and a cluster of eight.
 
+mod hard;
 mod image;
 mod node;
 mod operator;
@@ -30,6 +31,12 @@ const STORY: &[Sentence<Stage>] = &[
     ("all of them say the same of it", agree),
     ("Ansible reaches every node from the seed, by certificates alone", pinged),
     ("the consoles show one page of 80 by 25, and Enter asks who logs in", consoles),
+    ("a copy of a disk does nothing in another machine", hard::copied_disk),
+    ("a machine takes a dead one's place, and the dead one is refused", hard::replaced),
+    ("the seed loses its power while it gives out names", hard::cut_seed),
+    ("a worker loses its power in every phase", hard::cut_worker),
+    ("clocks are in 1999 and 2040 before, and together after", hard::clocks),
+    ("three controllers and five workers form", hard::eight),
 ];
 
 /// Where the story plays.
@@ -58,17 +65,18 @@ impl Stage {
 }
 
 fn operated(stage: &Stage) -> Outcome {
+    let image = image::built(&stage.work)?;
     let operator = Operator::new(&stage.work.join("three"), Preset::OpenStack)?;
-    *stage.site.borrow_mut() = Some(Site::new(operator, &image::built(&stage.work)?)?);
+    *stage.site.borrow_mut() = Some(Site::new(operator, &image)?);
     Ok(())
 }
 
 fn formed(stage: &Stage) -> Outcome {
     let mut site = stage.site()?;
-    site.start(Node::new(1, Medium::Volume))?;
-    site.start(Node::new(2, Medium::FwCfg))?;
-    site.start(Node::new(3, Medium::ConfigDrive))?;
-    site.start(Node::new(4, Medium::WrongKey))?;
+    site.start(&Node::new(1, Medium::Volume))?;
+    site.start(&Node::new(2, Medium::FwCfg))?;
+    site.start(&Node::new(3, Medium::ConfigDrive))?;
+    site.start(&Node::new(4, Medium::WrongKey))?;
     site.are_formed(&[1, 2, 3])
 }
 
@@ -116,8 +124,12 @@ fn consoles(stage: &Stage) -> Outcome {
         expect(is_whole, || format!("tty1 of control-{number} shows:\n{page}"))?;
         expect(site.guest(number)?.console().contains(&name), || "ttyS0 shows no page".into())?;
     }
-    let asked = "echo > /run/enter; chvt 1; \
-                 until fold -w 80 /dev/vcs1 | grep -q 'login:'; do sleep 1; done";
-    let _ = asked;
-    Ok(())
+    let guest = site.guest(1)?;
+    guest.runs(ENTER)?;
+    guest
+        .runs("until fold -w 80 /dev/vcs1 | grep -q 'control-1 login:'; do sleep 1; done")
+        .map(drop)
 }
+
+/// As if somebody pressed Enter at the machine's keyboard: ioctl_tty(2), TIOCSTI.
+const ENTER: &str = r#"python3 -c 'import fcntl, termios; fcntl.ioctl(open("/dev/tty1", "w"), termios.TIOCSTI, b"\n")'"#;

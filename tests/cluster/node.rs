@@ -48,6 +48,19 @@ impl Node {
         Self { number, medium, more: Vec::new() }
     }
 
+    /// The same with what else QEMU is told.
+    pub(crate) fn with(mut self, more: &[&str]) -> Self {
+        self.more = more.iter().copied().map(str::to_owned).collect();
+        self
+    }
+
+    /// Where its disk is, or is to be.
+    pub(crate) fn disk(&self, operator: &Operator) -> Result<PathBuf, String> {
+        let work = self.folder(operator);
+        fs::create_dir_all(&work).map_err(|e| e.to_string())?;
+        Ok(work.join("disk.raw"))
+    }
+
     /// Starts it with its own disk, a copy of the image where it has none yet.
     pub(crate) fn boot(
         &self,
@@ -55,9 +68,7 @@ impl Node {
         image: &Path,
         socket: &Path,
     ) -> Result<Guest, String> {
-        let work = self.folder(operator);
-        fs::create_dir_all(&work).map_err(|e| e.to_string())?;
-        let disk = work.join("disk.raw");
+        let (work, disk) = (self.folder(operator), self.disk(operator)?);
         if !disk.exists() {
             copy(image, &disk)?;
         }

@@ -14,6 +14,10 @@ use crate::{image::KEY, node::mac};
 pub(crate) enum Preset {
     /// Three controllers.
     OpenStack,
+    /// The same, and a worker.
+    OneWorker,
+    /// Three controllers and five workers.
+    Kubernetes,
 }
 
 /// An operator with a roster, signed, and media.
@@ -27,9 +31,8 @@ impl Operator {
         fs::create_dir_all(folder).map_err(|e| e.to_string())?;
         let operator = Self { folder: folder.to_owned() };
         operator.roster("cluster.toml", preset)?;
-        let key = format!("../{KEY}");
         operator.runs(&["cluster", "check", "cluster.toml"])?;
-        operator.runs(&["cluster", "sign", "cluster.toml", "--key", &key])?;
+        operator.sign()?;
         operator.runs(&["cluster", "seed-medium", "cluster.toml"])?;
         let drive = ["cluster", "seed-medium", "cluster.toml", "--config-drive", "-o", "drive.img"];
         operator.runs(&drive)?;
@@ -45,7 +48,8 @@ impl Operator {
     /// A new roster, filled in.
     fn roster(&self, file: &str, preset: Preset) -> Outcome {
         let (name, nodes) = match preset {
-            Preset::OpenStack => ("--preset=openstack-3", 3),
+            Preset::OpenStack | Preset::OneWorker => ("--preset=openstack-3", 3),
+            Preset::Kubernetes => ("--preset=kubernetes-3+5", 8),
         };
         let macs: Vec<_> = (1..=nodes).map(|number| format!("--mac={}", mac(number))).collect();
         let words = ["cluster", "new", name, "--subnet=10.77.0.0/24", file];
@@ -53,12 +57,29 @@ impl Operator {
         self.runs(&words.into_iter().chain(macs).collect::<Vec<_>>())?;
         let path = self.file(file);
         let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
-        fs::write(path, text.replace("CHANGE-ME", "virtio-osd")).map_err(|e| e.to_string())
+        let mut text = text.replace("CHANGE-ME", "virtio-osd");
+        if preset == Preset::OneWorker {
+            let mac = mac(4);
+            let row = "name = \"worker-1\"\nroles = [\"worker\"]\naddress = \"10.77.0.99\"";
+            text += &format!("\n[[node]]\n{row}\nmatch = {{ mac = \"{mac}\" }}\n");
+        }
+        fs::write(path, text).map_err(|e| e.to_string())
+    }
+
+    fn sign(&self) -> Outcome {
+        self.runs(&["cluster", "sign", "cluster.toml", "--key", &format!("../{KEY}")])
+    }
+
+    /// Gives the place of a dead machine to the one with this card, in a new roster.
+    pub(crate) fn replace(&self, name: &str, mac: &str) -> Outcome {
+        self.runs(&["cluster", "replace", "cluster.toml", name, "--mac", mac])?;
+        self.sign()
     }
 
     /// An identity of this cluster with the right key's id and another key.
     fn wrong_key(&self) -> Outcome {
-        let text = fs::read_to_string(self.file("cluster.identity.json")).map_err(|e| e.to_string())?;
+        let text =
+            fs::read_to_string(self.file("cluster.identity.json")).map_err(|e| e.to_string())?;
         let at = text.find("\"key\":\"").ok_or("there is no key in the identity")? + 7;
         let key: String = text[at..at + 64].chars().rev().collect();
         expect(key != text[at..at + 64], || "the key is the same backwards".into())?;

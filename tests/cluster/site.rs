@@ -17,15 +17,18 @@ const LOOK: Duration = Duration::from_secs(3);
 /// How many looks a cluster may take: without KVM, beside other work. A cluster that is idle takes a fifth of it.
 const LOOKS: usize = 600;
 /// Where a machine says how far it is.
-const STATUS: &str = "cat /run/coremax/cluster-status.json";
+const STATUS: &str = "until cat /run/coremax/cluster-status.json 2>/dev/null; do sleep 1; done";
 
 /// A cluster that is to be.
 pub(crate) struct Site {
     pub(crate) operator: Operator,
     image: PathBuf,
     switch: Switch,
-    guests: BTreeMap<u8, Guest>,
+    guests: BTreeMap<u8, (Guest, IsUp)>,
 }
+
+/// Whether its shell has come up.
+type IsUp = bool;
 
 impl Site {
     pub(crate) fn new(operator: Operator, image: &Path) -> Result<Self, String> {
@@ -34,19 +37,30 @@ impl Site {
     }
 
     /// Turns a machine on.
-    pub(crate) fn start(&mut self, node: Node) -> Outcome {
+    pub(crate) fn start(&mut self, node: &Node) -> Outcome {
         let socket = self.operator.file(&format!("port-{}", node.number));
         if !socket.exists() {
             self.switch.qemu(&socket)?;
         }
         let guest = node.boot(&self.operator, &self.image, &socket)?;
-        self.guests.insert(node.number, guest);
+        self.guests.insert(node.number, (guest, false));
         Ok(())
     }
 
-    /// A machine's shell; waits until it is there.
+    /// Takes a machine's power.
+    pub(crate) fn cut(&mut self, number: u8) {
+        self.guests.remove(&number);
+    }
+
+    /// A machine's shell, once it is up.
     pub(crate) fn guest(&mut self, number: u8) -> Result<&mut Guest, String> {
-        self.guests.get_mut(&number).ok_or_else(|| format!("machine {number} is off"))
+        let off = || format!("machine {number} is off");
+        let (guest, is_up) = self.guests.get_mut(&number).ok_or_else(off)?;
+        if !*is_up {
+            guest.up()?;
+            *is_up = true;
+        }
+        Ok(guest)
     }
 
     /// What a machine says of itself.
@@ -57,22 +71,43 @@ impl Site {
 
     /// Waits until all of these are part of their cluster.
     pub(crate) fn are_formed(&mut self, numbers: &[u8]) -> Outcome {
-        for number in numbers {
-            self.guest(*number)?.up()?;
-        }
+        let is_formed = |all: &[ClusterStatus]| all.iter().all(|one| one.phase == Phase::Formed);
+        self.until("all are formed", numbers, is_formed)
+    }
+
+    /// Waits until it holds of what these say.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        numbers: &[u8],
+        holds: impl Fn(&[ClusterStatus]) -> bool,
+    ) -> Outcome {
         let mut last = String::new();
         for _ in 0..LOOKS {
             let mut all = Vec::new();
             for number in numbers {
                 all.push(self.status(*number)?);
             }
-            if all.iter().all(|status| status.phase == Phase::Formed) {
+            if holds(&all) {
                 return Ok(());
             }
             last = format!("{all:?}");
             thread::sleep(LOOK);
         }
-        Err(format!("they have not formed: {last}"))
+        Err(format!("it did not come to this: {what}: {last}"))
+    }
+
+    /// Puts the operator's signed roster in on the seed, machine 1.
+    pub(crate) fn put_in(&mut self) -> Outcome {
+        let roster = std::fs::read(self.operator.file("cluster.coremax-roster"));
+        let digits: String = roster
+            .map_err(|e| e.to_string())?
+            .iter()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect();
+        let to = "/var/lib/coremax/cluster.coremax-roster";
+        let line = format!("printf '{digits}' > {to}.new && mv {to}.new {to}");
+        self.guest(1)?.runs(&line).map(drop)
     }
 
     /// They have one roster, one name each, and the same names for all.

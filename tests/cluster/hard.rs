@@ -1,0 +1,128 @@
+//! What goes wrong with machines: power, disks, clocks, and death.
+
+use coremax_node_api::{cluster_status::Wait, join::Phase};
+use coremax_tests::{Outcome, expect, full};
+
+use crate::{
+    Stage, image,
+    node::{Medium, Node, copy, mac},
+    operator::{Operator, Preset},
+    site::Site,
+};
+
+/// The phases in which a worker loses its power, in their order.
+const PHASES: [&str; 9] = [
+    "identified",
+    "networked",
+    "discovered",
+    "enrolled",
+    "timesynced",
+    "prepared",
+    "ready",
+    "deploying",
+    "formed",
+];
+
+impl Stage {
+    fn full_site(&self, name: &str, preset: Preset) -> Result<Site, String> {
+        full()?;
+        let image = image::built(&self.work)?;
+        Site::new(Operator::new(&self.work.join(name), preset)?, &image)
+    }
+}
+
+/// One machine has its name, and the others have none, when the seed loses its power.
+pub(crate) fn cut_seed(stage: &Stage) -> Outcome {
+    let mut site = stage.full_site("cut-seed", Preset::OpenStack)?;
+    site.start(&Node::new(1, Medium::Volume))?;
+    site.start(&Node::new(2, Medium::FwCfg))?;
+    site.until("machine 2 has its name", &[1, 2], |all| all[1].name.is_some())?;
+    site.cut(1);
+    site.start(&Node::new(3, Medium::ConfigDrive))?;
+    site.start(&Node::new(1, Medium::Volume))?;
+    site.are_formed(&[1, 2, 3])?;
+    site.agree(&[1, 2, 3])
+}
+
+pub(crate) fn cut_worker(stage: &Stage) -> Outcome {
+    let mut site = stage.full_site("cut-worker", Preset::OneWorker)?;
+    let worker = Node::new(4, Medium::FwCfg);
+    for (number, medium) in [(1, Medium::Volume), (2, Medium::FwCfg), (3, Medium::FwCfg)] {
+        site.start(&Node::new(number, medium))?;
+    }
+    let mut cut = Vec::new();
+    for phase in PHASES {
+        site.start(&worker)?;
+        let said = site.guest(4)?.runs(&format!("/usr/lib/coremax-tests/stop-at {phase}"))?;
+        site.cut(4);
+        cut.push(said);
+    }
+    println!("         cut when it was {}", cut.join(", "));
+    site.start(&worker)?;
+    site.are_formed(&[1, 2, 3, 4])?;
+    site.agree(&[1, 2, 3, 4])
+}
+
+/// The copy has all the keys, and other hardware.
+pub(crate) fn copied_disk(stage: &Stage) -> Outcome {
+    full()?;
+    let mut site = stage.site()?;
+    let (original, thief) = (Node::new(2, Medium::FwCfg), Node::new(5, Medium::FwCfg));
+    site.cut(2);
+    copy(&original.disk(&site.operator)?, &thief.disk(&site.operator)?)?;
+    site.start(&thief)?;
+    site.until("the copy knows that it is one", &[5], |all| all[0].waits == Wait::ForeignDisk)?;
+    site.start(&original)?;
+    site.are_formed(&[1, 2, 3])?;
+    let status = site.status(5)?;
+    expect(status.waits == Wait::ForeignDisk, || format!("the copy: {status:?}"))
+}
+
+/// The operator says so in a new roster; the machine that was taken for dead finds its place taken.
+pub(crate) fn replaced(stage: &Stage) -> Outcome {
+    full()?;
+    let mut site = stage.site()?;
+    let (dead, new) = (Node::new(3, Medium::ConfigDrive), Node::new(6, Medium::ConfigDrive));
+    site.cut(3);
+    site.operator.replace("control-3", &mac(6))?;
+    site.put_in()?;
+    site.start(&new)?;
+    site.are_formed(&[1, 2, 6])?;
+    site.agree(&[1, 2, 6])?;
+    site.start(&dead)?;
+    site.until(
+        "the dead one is refused",
+        &[3],
+        |all| matches!(&all[0].waits, Wait::Refused { why } if why.starts_with("revoked")),
+    )
+}
+
+/// Batteries die: one machine is in 1999, another one in 2040.
+pub(crate) fn clocks(stage: &Stage) -> Outcome {
+    let mut site = stage.full_site("clocks", Preset::OpenStack)?;
+    site.start(&Node::new(1, Medium::Volume))?;
+    site.start(&Node::new(2, Medium::FwCfg).with(&["-rtc", "base=1999-12-31T23:59:00"]))?;
+    site.start(&Node::new(3, Medium::FwCfg).with(&["-rtc", "base=2040-01-01T00:00:00"]))?;
+    site.are_formed(&[1, 2, 3])?;
+    let mut times = Vec::new();
+    for number in 1..=3 {
+        let said = site.guest(number)?.runs("date +%s")?;
+        times.push(said.parse::<u64>().map_err(|e| format!("{said}: {e}"))?);
+    }
+    // A minute is for who was asked first.
+    let is_one = times.iter().all(|time| time.abs_diff(times[0]) < 60);
+    expect(is_one, || format!("their clocks say {times:?}"))
+}
+
+pub(crate) fn eight(stage: &Stage) -> Outcome {
+    let mut site = stage.full_site("eight", Preset::Kubernetes)?;
+    let all: Vec<u8> = (1..=8).collect();
+    site.start(&Node::new(1, Medium::Volume))?;
+    for number in 2..=8 {
+        site.start(&Node::new(number, Medium::FwCfg))?;
+    }
+    site.are_formed(&all)?;
+    site.agree(&all)?;
+    let status = site.status(1)?;
+    expect(status.phase == Phase::Formed, || format!("{status:?}"))
+}
