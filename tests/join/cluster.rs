@@ -62,6 +62,10 @@ impl Cluster {
             seed_key: None,
             subnet: "10.77.0.0/16".parse().expect("a subnet"),
             vip: address(254),
+            mtu: 1500,
+            gateway: None,
+            dns: Vec::new(),
+            registry: None,
             minimum_workers: usize::from(nodes.saturating_sub(3)),
             nodes: (1..=nodes).map(row).collect(),
         };

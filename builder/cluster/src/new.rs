@@ -134,10 +134,22 @@ impl New {
             "# A cluster of {}. No secrets belong in this file: keep it in git.\n\
              # After a change raise the epoch, then: coremax cluster check, coremax cluster sign\n\
              format = 1\ncluster = \"{}\"\nepoch = 1\nmode = \"{mode}\"\nseed = \"control-1\"\n\
-             subnet = \"{}\"\nvip = \"{vip}\"\nminimum-workers = {workers}\n",
+             subnet = \"{}\"\nvip = \"{vip}\"\nminimum-workers = {workers}\n{}",
             self.preset.name(),
             Guid::from_bytes(random),
             self.subnet,
+            self.optional(),
+        )
+    }
+
+    /// What a cluster can do without, for the operator to find.
+    fn optional(&self) -> String {
+        let host = self.subnet.host(1).map(|host| host.to_string()).unwrap_or_default();
+        format!(
+            "# mtu = 1500                           # bytes: every pair of nodes has to reach each other with it\n\
+             # gateway = \"{host}\"                 # DHCP's, where none is named\n\
+             # dns = [\"{host}\"]                   # name servers, three at most; DHCP's, where none is named\n\
+             # registry = \"registry.example:5000\" # has to answer before the cluster is formed\n"
         )
     }
 }
@@ -167,6 +179,21 @@ mod tests {
                 assert!(roster.cluster.to_string().contains("-4909-8909-"), "{}", roster.cluster);
             }
         }
+    }
+
+    #[test]
+    fn what_may_be_missing_is_there_to_be_taken_in() {
+        let text = filled_in(&New::default().text([9; 16]).unwrap());
+        let plain = read("c.toml", &text).unwrap();
+        let keys = ["mtu", "gateway", "dns", "registry"];
+        let text = keys
+            .iter()
+            .fold(text, |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
+        let roster = read("c.toml", &text).unwrap();
+        assert_eq!((roster.mtu, plain.gateway, plain.dns.len()), (1500, None, 0));
+        assert_eq!(roster.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(roster.dns, [Ipv4Addr::new(10, 0, 0, 1)]);
+        assert_eq!(roster.registry.unwrap().to_string(), "registry.example:5000");
     }
 
     #[test]

@@ -194,6 +194,50 @@ match = { serial = "A2" }
                 "the VIP 10.1.0.10 is no host's address in 10.0.0.0/24",
             ),
             ("10.0.0.10", "10.0.0.13", "22:11", "worker-1 has the VIP for its address"),
+            // the network that they share
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\nmtu = 900",
+                "7:7",
+                "the MTU is 900, where 1280 to 9216 can be",
+            ),
+            ("10.0.0.10\"", "10.0.0.10\"\nmtu = 70000", "7:7", "u16"),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\ngateway = \"10.1.0.1\"",
+                "7:11",
+                "the gateway 10.1.0.1 is no host's address in 10.0.0.0/24",
+            ),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\ngateway = \"10.0.0.10\"",
+                "7:11",
+                "the gateway 10.0.0.10 is the VIP",
+            ),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\ngateway = \"10.0.0.13\"",
+                "23:11",
+                "worker-1 has the gateway's address",
+            ),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\ndns = [\"10.0.0.1\", \"10.0.0.1\"]",
+                "7:20",
+                "the name server 10.0.0.1 is named twice",
+            ),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\nregistry = \"127.0.0.1:5000\"",
+                "7:12",
+                "no machine elsewhere has the address 127.0.0.1",
+            ),
+            (
+                "10.0.0.10\"",
+                "10.0.0.10\"\nregistry = \"registry.example\"",
+                "7:12",
+                "is not a service: write a host and its port",
+            ),
             // an odd control plane
             (
                 "[\"worker\"]",

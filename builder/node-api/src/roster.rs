@@ -8,6 +8,10 @@
 //! seed = "control-1"                                 # named here, never elected
 //! subnet = "10.0.0.0/24"
 //! vip = "10.0.0.10"
+//! mtu = 1500                                         # may be missing, as may the next three
+//! gateway = "10.0.0.1"
+//! dns = ["10.0.0.2", "10.0.0.3"]
+//! registry = "registry.example:5000"                 # has to answer before the cluster is formed
 //! minimum-workers = 0
 //! [[node]]
 //! name = "control-1"
@@ -31,12 +35,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{guid::Guid, join::NodeKey};
 pub use rules::{Fault, Step};
-pub use values::{BadValue, Mac, Name, Subnet};
+pub use values::{BadValue, Endpoint, Mac, Name, Subnet};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
 /// The most nodes. Set by this format: a VRRP domain and a /24 hold no more.
 pub const NODES_MAX: usize = 250;
+/// The smallest and the largest MTU of a cluster, in bytes. Set by this format: with less the kernel has no IPv6 on a card
+/// (RFC 8200, 5), and few switches take more.
+pub const MTU: (u16, u16) = (1280, 9216);
+/// Name servers, at most: resolv.conf(5) knows no more.
+pub const DNS_MAX: usize = 3;
 /// Stands in a new roster for what its operator has to write. No value with it is taken.
 pub const CHANGE_ME: &str = "CHANGE-ME";
 
@@ -62,12 +71,29 @@ pub struct Roster {
     pub subnet: Subnet,
     /// The address that moves between the controllers.
     pub vip: Ipv4Addr,
+    /// Bytes of the longest IP packet in [`Self::subnet`], [`MTU`]: every pair of nodes reaches each other with it before the
+    /// cluster is formed.
+    #[serde(default = "ethernet")]
+    pub mtu: u16,
+    /// Where packets go that leave the subnet; DHCP's where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+    /// Name servers, [`DNS_MAX`] at most; DHCP's where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<Ipv4Addr>,
+    /// Where the nodes get what is deployed: every node connects to it before the cluster is formed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Endpoint>,
     /// How many nodes without [`Role::Control`] must be ready before the cluster is deployed.
     #[serde(default)]
     pub minimum_workers: usize,
     /// The nodes, controllers first in pool mode.
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
+}
+
+const fn ethernet() -> u16 {
+    1500
 }
 
 /// How machines get their rows.
@@ -147,6 +173,11 @@ impl Roster {
     /// The row with this name.
     pub fn node(&self, name: &Name) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// The number of the row with this name, from 0: there are [`NODES_MAX`] at most.
+    pub fn number(&self, name: &Name) -> Option<u8> {
+        u8::try_from(self.nodes.iter().position(|node| node.name == *name)?).ok()
     }
 
     /// The control plane, in the roster's order.

@@ -426,6 +426,10 @@ fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
         seed_key: None,
         subnet: "10.0.0.0/24".parse().expect("a subnet"),
         vip: Ipv4Addr::new(10, 0, 0, 10),
+        mtu: 1500,
+        gateway: None,
+        dns: Vec::new(),
+        registry: None,
         minimum_workers: 0,
         nodes: (0..nodes).map(row).collect(),
     }

@@ -1,5 +1,6 @@
 //! What must hold between a roster's values, and where it does not.
 
+mod network;
 mod row;
 
 use std::{collections::HashMap, fmt, hash::Hash};
@@ -73,6 +74,7 @@ impl Faults {
             let what = format!("the VIP {vip} is no host's address in {subnet}");
             self.push(what, "take a free address of the subnet", &[Key("vip")]);
         }
+        self.of_network(roster);
         if !(1..=NODES_MAX).contains(&roster.nodes.len()) {
             let what = format!("{} nodes, where 1 to {NODES_MAX} can be", roster.nodes.len());
             self.push(what, "write a [[node]] for each", &[Key("node")]);

@@ -30,6 +30,10 @@ pub(crate) fn roster() -> Roster {
         seed_key: None,
         subnet: "10.0.0.0/24".parse().unwrap(),
         vip: Ipv4Addr::new(10, 0, 0, 10),
+        mtu: 1500,
+        gateway: None,
+        dns: Vec::new(),
+        registry: None,
         minimum_workers: 2,
         nodes: (1..=5).map(row).collect(),
     }
@@ -51,6 +55,11 @@ fn what_looks_odd_and_is_well() {
         |r| r.nodes[4].name = "0xg".parse().unwrap(),
         |r| r.nodes[4].nics.push(card("storage-netwrk0", mac(9))), // 15
         |r| r.nodes[4].matches = Some(Match::Serial(" A1 ".into())),
+        |r| r.mtu = 1280,
+        |r| r.mtu = 9216,
+        |r| r.gateway = Some(Ipv4Addr::new(10, 0, 0, 1)),
+        |r| r.dns = vec![r.nodes[0].address, r.vip, Ipv4Addr::new(192, 0, 2, 53)],
+        |r| r.registry = "10.0.0.10:5000".parse().ok(),
     ];
     for (number, change) in cases.iter().enumerate() {
         let mut changed = roster();
@@ -68,6 +77,21 @@ fn every_rule_finds_its_fault() {
         (|r| r.vip = Ipv4Addr::new(10, 0, 1, 1), "no host's address in 10.0.0.0/24"),
         (|r| r.vip = Ipv4Addr::new(10, 0, 0, 255), "no host's address in 10.0.0.0/24"),
         (|r| r.vip = r.nodes[1].address, "control-2 has the VIP"),
+        (|r| r.mtu = 1279, "the MTU is 1279, where 1280 to 9216 can be"),
+        (|r| r.mtu = 9217, "the MTU is 9217"),
+        (
+            |r| r.gateway = Some(Ipv4Addr::new(10, 0, 1, 1)),
+            "the gateway 10.0.1.1 is no host's address in 10.0.0.0/24",
+        ),
+        (|r| r.gateway = Some(Ipv4Addr::new(10, 0, 0, 0)), "the gateway 10.0.0.0 is no host's"),
+        (|r| r.gateway = Some(r.vip), "the gateway 10.0.0.10 is the VIP"),
+        (|r| r.gateway = Some(r.nodes[1].address), "control-2 has the gateway's address"),
+        (|r| r.dns = (1..=4).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect(), "4 name servers"),
+        (|r| r.dns = vec![r.vip; 2], "the name server 10.0.0.10 is named twice"),
+        (|r| r.dns = vec![Ipv4Addr::LOCALHOST], "no machine elsewhere has the address 127.0.0.1"),
+        (|r| r.dns = vec![Ipv4Addr::UNSPECIFIED], "the address 0.0.0.0"),
+        (|r| r.dns = vec![Ipv4Addr::BROADCAST], "the address 255.255.255.255"),
+        (|r| r.registry = "127.0.0.1:5000".parse().ok(), "the address 127.0.0.1"),
         (|r| r.seed = "nobody".parse().unwrap(), "nobody is no node"),
         (|r| r.seed = "worker-4".parse().unwrap(), "not of the control plane"),
         (|r| r.nodes[1].roles = [Role::Worker].into(), "an odd number"),

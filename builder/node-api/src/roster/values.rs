@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The longest name: a label of a host name, RFC 1123.
 const NAME_MAX: usize = 63;
 
+/// The longest name of a host with its domains, in its text: RFC 1035, 2.3.4.
+const HOST_MAX: usize = 253;
+
 /// What MACs in documents begin with: RFC 9542, 2.1.1.
 const EXAMPLE: [u8; 5] = [0x00, 0x00, 0x5e, 0x00, 0x53];
 
@@ -32,6 +35,49 @@ pub struct Mac([u8; 6]);
 pub struct Subnet {
     network: u32,
     prefix: u32,
+}
+
+/// A TCP service: an IPv4 address or a host's name (RFC 1123, in lower case), and a port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+}
+
+impl FromStr for Endpoint {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let form = "write a host and its port, as in `registry.example:5000`";
+        let parts = || {
+            let (host, port) = text.split_once(':')?;
+            let is_plain = !port.starts_with(['+', '0']); // parse() takes both
+            let port = port.parse().ok().filter(|_| is_plain)?;
+            is_host(host).then(|| Self { host: host.to_owned(), port })
+        };
+        parts().ok_or_else(|| bad(text, "a service", form))
+    }
+}
+
+/// What ends in a number is an address, or none: a resolver may make anything of it.
+fn is_host(text: &str) -> bool {
+    let is_name =
+        text.len() <= HOST_MAX && text.split('.').all(|label| label.parse::<Name>().is_ok());
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let is_numeric = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+    if is_numeric { text.parse::<Ipv4Addr>().is_ok() } else { is_name }
+}
+
+impl Endpoint {
+    /// The host: an IPv4 address, or a name to be asked for.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, not 0.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 impl FromStr for Name {
@@ -162,6 +208,12 @@ impl fmt::Display for Subnet {
     }
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 macro_rules! as_text {
     ($($name:ident),+) => {$(
         impl fmt::Debug for $name {
@@ -181,7 +233,7 @@ macro_rules! as_text {
         }
     )+};
 }
-as_text!(Name, Mac, Subnet);
+as_text!(Name, Mac, Subnet, Endpoint);
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +269,30 @@ mod tests {
             &["10.0.0.0/8", "192.168.1.0/30"],
             &["", "10.0.0.1/24", "10.0.0.0/31", "10.0.0.0/7", "10.0.0.0", "0.0.0.0/0"],
         );
+        let deep = format!("{}a:1", "a.".repeat(126));
+        check::<Endpoint>(
+            &["10.0.0.10:5000", "registry:1", "a.1b.example-2:65535", &deep],
+            &[
+                "",
+                "registry",
+                "registry:",
+                ":5000",
+                "registry:0",
+                "registry:+5",
+                "registry:05",
+                "registry:65536",
+                "10.0.0.256:5000",
+                "10.0.0:5000",
+                "a.0x1:5000",
+                "a..b:5000",
+                "a.:5000",
+                "A:5000",
+                "a b:5000",
+                "http://a:5000",
+                "::1:5000",
+                &format!("a.{deep}"),
+            ],
+        );
     }
 
     #[test]
@@ -232,6 +308,9 @@ mod tests {
         fn any_text_is_taken_whole_or_refused(text in "\\PC{0,70}|[0-9a-f:./-]{0,20}") {
             let _ = text.parse::<Mac>();
             let _ = text.parse::<Subnet>();
+            if let Ok(service) = text.parse::<Endpoint>() {
+                prop_assert_eq!(service.to_string(), text.clone());
+            }
             if let Ok(name) = text.parse::<Name>() {
                 prop_assert_eq!(name.to_string(), text);
             }

@@ -1,8 +1,12 @@
 //! systemd.network(5) and systemd.link(5): a card is known by its permanent MAC, never by the name that a kernel gave it.
 //!
-//! The first card has the row's address, for ever. It asks DHCP besides, for the gateway and name servers that no roster
-//! names; the lease follows the MAC and not the machine-id, which is new with every installation. The other cards have
-//! the roster's names from the next boot on (udev renames no card that is in use), and addresses by DHCP alone.
+//! The first card has the row's address and the roster's MTU, for ever. It asks DHCP besides for what the roster does not
+//! name, gateway or name servers, and takes nothing else of it; where both are named it asks nobody. The lease follows the
+//! MAC and not the machine-id, which is new with every installation. The other cards have the roster's names from the next
+//! boot on (udev renames no card that is in use), and addresses by DHCP alone.
+//!
+//! Name servers go to systemd-resolved, which the images have: their /etc/resolv.conf leads to its file, and is not
+//! written here.
 //!
 //! While nobody answers the first card's question, networkd calls it unfinished, though it has its address (tried with
 //! 252), and network-online.target would wait two minutes at each boot of a cluster without DHCP: it waits ten seconds.
@@ -14,7 +18,7 @@
 
 use std::{fs, path::Path};
 
-use coremax_node_api::roster::{Mac, Nic};
+use coremax_node_api::roster::{Mac, Nic, Roster};
 
 use super::{Facts, Family, File, Reader};
 
@@ -52,20 +56,33 @@ fn file(name: &str, text: &str) -> File {
 }
 
 fn api(facts: &Facts<'_>) -> String {
-    let (address, prefix) = (facts.own.address, facts.roster.subnet.prefix());
-    network(facts.card(), &format!("Address={address}/{prefix}\n"))
+    let Roster { subnet, mtu, gateway, dns, .. } = facts.roster;
+    let mut network = format!("Address={}/{}\n", facts.own.address, subnet.prefix());
+    let gateway_line = gateway.map(|gateway| format!("Gateway={gateway}\n"));
+    network.extend(gateway_line);
+    network.extend(dns.iter().map(|server| format!("DNS={server}\n")));
+    let dhcp = match (gateway.is_some(), !dns.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some("UseGateway=no\n"),
+        (false, true) => Some("UseDNS=no\n"),
+        (false, false) => Some(""),
+    };
+    card(facts.card(), &format!("MTUBytes={mtu}\n"), &network, dhcp)
 }
 
 /// A machine may boot without the network of its disks; whoever needs it waits for it.
 fn plain(mac: Mac) -> String {
-    format!("{}\n[Link]\nRequiredForOnline=no\n", network(mac, ""))
+    card(mac, "RequiredForOnline=no\n", "", Some(""))
 }
 
-/// Kind: what stacks upon a card has its MAC too.
-fn network(mac: Mac, address: &str) -> String {
+/// A card with these lines on it, which asks DHCP unless `dhcp` is none. Kind: what stacks upon a card has its MAC too.
+fn card(mac: Mac, link: &str, network: &str, dhcp: Option<&str>) -> String {
+    let is_asked = if dhcp.is_some() { "yes" } else { "no" };
+    let dhcp =
+        dhcp.map(|lines| format!("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n{lines}"));
     format!(
-        "[Match]\nPermanentMACAddress={mac}\nKind=!*\n\n[Network]\n{address}DHCP=yes\n\n\
-         [DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n"
+        "[Match]\nPermanentMACAddress={mac}\nKind=!*\n\n[Link]\n{link}\n[Network]\n{network}DHCP={is_asked}\n{}",
+        dhcp.unwrap_or_default()
     )
 }
 

@@ -5,11 +5,12 @@ use std::{fs, path::Path};
 use coremax_node_api::{
     enrol::{Gift, Public, Request, Secret},
     join::NodeKey,
+    roster::Roster,
 };
 use coremax_sandbox::{Cmd, Sandbox};
 use serde_json::{Value, json};
 
-use super::{File, tests};
+use super::{Facts, File, files, tests};
 use crate::authority::Authority;
 
 /// What a program prints; nothing, counted as a skip, where it is not there.
@@ -118,7 +119,14 @@ fn networkd_gives_the_card_its_address() {
         return coremax_skip::skip(format_args!("{networkd} is not here (install systemd)"));
     }
     let folder = tempfile::tempdir().unwrap();
-    stage_cards(folder.path());
+    // An MTU that the card does not have by itself.
+    let (gateway, dns) = ("10.0.0.1".parse().ok(), vec!["10.0.0.2".parse().unwrap()]);
+    let roster = Roster { mtu: 1400, gateway, dns, ..tests::roster() };
+    let gift = gift(1, Secret::from_seed(&[2; 32]).public(), folder.path());
+    let reached_by = "52:54:00:00:00:09".parse().unwrap();
+    let files = files(&Facts { roster: &roster, own: &roster.nodes[1], reached_by, gift: &gift });
+    write(folder.path(), &files);
+    stage(folder.path(), files);
     let script = "mount -t tmpfs none /run
         mount --bind $1/etc/systemd/network /etc/systemd/network
         mount -t sysfs -o ro none /sys
@@ -128,14 +136,16 @@ fn networkd_gives_the_card_its_address() {
         chown -R systemd-network: /run/systemd/netif
         SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_LEVEL=debug /lib/systemd/systemd-networkd >$1/log 2>&1 & pid=$!
         for n in $(seq 100); do
-            if ip -4 -o addr show dev card | grep -q 10.0.0; then break; fi
+            if ip -4 route | grep -q default && grep -q 10.0.0.2 /run/systemd/netif/links/*; then break; fi
             if ! kill -0 $pid; then break; fi
             sleep 0.1
         done
-        kill $pid; ip -4 -o addr show dev card";
-    let Some(addresses) = said_within(folder.path(), script) else { return };
+        kill $pid; ip -4 -o addr show dev card; ip -4 route; ip link show card; cat /run/systemd/netif/links/*";
+    let Some(told) = said_within(folder.path(), script) else { return };
     let log = fs::read_to_string(folder.path().join("log")).unwrap();
-    assert!(addresses.contains("inet 10.0.0.12/24"), "{addresses}\n{log}");
+    for want in ["inet 10.0.0.12/24", "default via 10.0.0.1 dev card", "mtu 1400", "DNS=10.0.0.2"] {
+        assert!(told.contains(want), "{want} in {told}\n{log}");
+    }
     no_complaint(&log);
 }
 
@@ -178,7 +188,11 @@ fn udev_takes_the_name_of_a_card() {
 /// Files for a card that has no permanent MAC, on a network where nobody answers; those that are meant; and one with a
 /// setting that nobody has.
 fn stage_cards(folder: &Path) {
-    for file in made(1, folder) {
+    stage(folder, made(1, folder));
+}
+
+fn stage(folder: &Path, files: Vec<File>) {
+    for file in files {
         let text = file.text.replace("Permanent", "").replace("Kind=!*\n", "");
         let text = text.replace("DHCP=yes", "DHCP=no\nIPv6AcceptRA=no");
         let path = super::write::within(folder, &file.path);

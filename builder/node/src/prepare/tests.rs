@@ -70,18 +70,46 @@ fn cards() {
     let folder = "/etc/systemd/network/10-coremax-";
     let with =
         |name: &str| text(&files, &format!("{folder}{name}")).map(|text| text.replace(head, ""));
-    let dhcp = "[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n";
-    let api = "[Match]\nPermanentMACAddress=52:54:00:00:00:02\nKind=!*\n\n[Network]\nAddress=10.0.0.12/24\nDHCP=yes\n\n";
-    assert_eq!(with("api.network").unwrap(), format!("{api}{dhcp}"));
-    let storage =
-        "[Match]\nPermanentMACAddress=52:54:00:00:01:02\nKind=!*\n\n[Network]\nDHCP=yes\n\n";
-    let want = format!("{storage}{dhcp}\n[Link]\nRequiredForOnline=no\n");
+    let card = |mac: &str, link: &str, network: &str| {
+        format!(
+            "[Match]\nPermanentMACAddress={mac}\nKind=!*\n\n[Link]\n{link}\n\n[Network]\n{network}DHCP=yes\n\n\
+             [DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n"
+        )
+    };
+    let want = card("52:54:00:00:00:02", "MTUBytes=1500", "Address=10.0.0.12/24\n");
+    assert_eq!(with("api.network").unwrap(), want);
+    let want = card("52:54:00:00:01:02", "RequiredForOnline=no", "");
     assert_eq!(with("storage0.network").unwrap(), want);
     let want = "[Match]\nPermanentMACAddress=52:54:00:00:01:02\n\n[Link]\nName=storage0\n";
     assert_eq!(with("storage0.link").unwrap(), want);
     let by_serial = of(2, 9, &gift());
     let api = text(&by_serial, &format!("{folder}api.network")).unwrap();
     assert!(api.contains("PermanentMACAddress=52:54:00:00:00:09\n"), "{api}");
+}
+
+/// What the roster names is not asked of DHCP, and what it does not name is.
+#[test]
+fn gateway_and_name_servers() {
+    let (gateway, dns) =
+        ("10.0.0.1".parse().ok(), ["10.0.0.2", "192.0.2.53"].map(|dns| dns.parse().unwrap()));
+    let (named, servers) = ("Gateway=10.0.0.1\n", "DNS=10.0.0.2\nDNS=192.0.2.53\n");
+    let asked = "DHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n";
+    for (gateway, dns, want) in [
+        (None, vec![], asked.to_owned()),
+        (gateway, vec![], format!("{named}{asked}UseGateway=no\n")),
+        (None, dns.to_vec(), format!("{servers}{asked}UseDNS=no\n")),
+        (gateway, dns.to_vec(), format!("{named}{servers}DHCP=no\n")),
+    ] {
+        let roster = Roster { mtu: 9000, gateway, dns, ..roster() };
+        let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+        let gift = gift();
+        let files =
+            files(&Facts { roster: &roster, own: &roster.nodes[1], reached_by, gift: &gift });
+        let api = text(&files, "/etc/systemd/network/10-coremax-api.network").unwrap();
+        let (_, network) =
+            api.split_once("\n[Link]\nMTUBytes=9000\n\n[Network]\nAddress=10.0.0.12/24\n").unwrap();
+        assert_eq!(network, want);
+    }
 }
 
 #[test]
