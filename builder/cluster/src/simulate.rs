@@ -1,6 +1,6 @@
 //! The join, simulated: whole clusters of the real state machines on a network, disks and clocks of our own.
 //!
-//! A run is one number. It draws a cluster, the weather (loss, doubling, delay, partitions), power cuts at journal
+//! A run is one number. It draws a cluster, the weather (loss, doubling, delay, partitions, links that only short packets pass), power cuts at journal
 //! writes with and without their fsync, clocks years off, and people's mistakes: a seed rebuilt behind a partition, a
 //! copied disk, a machine that dies, is replaced and comes back, one with a wrong key, one that lies. Then the
 //! weather clears, an operator mends what only an operator may (`operator.rs`), and the cluster has to be formed.
@@ -8,6 +8,7 @@
 //! number tells the whole story again.
 
 mod check;
+mod gates;
 mod machine;
 mod operator;
 mod rng;

@@ -42,8 +42,8 @@ pub mod seed;
 pub use guard::{Guard, Guards};
 pub use hardware::{Hardware, is_serial};
 pub use message::{
-    Answer, Beacon, Digest, Edition, Formation, Held, NodeKey, NotANodeKey, Orders, Peer, Phase,
-    Refusal, Report, Stage, Verdict, cluster_hash,
+    Answer, Beacon, Digest, Edition, Formation, Health, Held, Lack, NodeKey, NotANodeKey, Orders,
+    Peer, Phase, Refusal, Report, Stage, Verdict, cluster_hash,
 };
 
 /// The times that a state machine sees, both in milliseconds.
@@ -55,8 +55,9 @@ pub struct Now {
     pub wall: i64,
 }
 
-/// How far two clocks may be apart, in milliseconds. Set by the protocol: Ceph's monitors warn from 50, tokens and
-/// certificates break much later.
+/// How far any two clocks may be apart when a cluster is formed, in milliseconds. Set by the protocol: Ceph's monitors warn
+/// from 50, tokens and certificates break much later. A node sets its clock from a quarter of that on, so that two of them
+/// on either side of the seed's, each with its error, are together still.
 pub const CLOCKS_APART_MAX: u64 = 500;
 /// The shortest and the longest time between a node's reports that nobody answers, in milliseconds.
 pub const BACK_OFF: (u64, u64) = (2_000, 60_000);

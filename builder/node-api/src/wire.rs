@@ -1,12 +1,12 @@
 //! What goes over the network at a join: this page is the whole of it, for whoever writes another end.
 //!
-//! Numbers are big-endian. Two things travel: a beacon, by UDP, in clear; and a connection, TCP, that a node opens to a
-//! seed. Both on port [`PORT`] unless told otherwise. Whatever is longer, shorter or other than it stands here is
+//! Numbers are big-endian. Three things travel: a beacon and a probe, by UDP, in clear; and a connection, TCP, that a node
+//! opens to a seed. All on port [`PORT`] unless told otherwise. Whatever is longer, shorter or other than it stands here is
 //! refused, and the connection closed.
 //!
 //! # Versions
 //! There is one number, [`VERSION`]. It is raised with every change of anything on this page, and there is no
-//! negotiation: ends of different versions do not talk. The first ten bytes of a beacon, a hello and a reply, and the
+//! negotiation: ends of different versions do not talk. The first ten bytes of a beacon, a probe, a hello and a reply, and the
 //! reply's word [`Word::OtherVersion`], stand where they stand in all versions, so that each end can name both
 //! ([`Error::OtherVersion`]).
 //!
@@ -23,6 +23,27 @@
 //! 50      2      TCP port of the seed, not 0
 //! ```
 //! 52 bytes, no more and no less; a receiver reads [`BEACON_MAX`] at most.
+//!
+//! # The probe
+//! One datagram, from the address of a row, at the port, to the address of another row, at the same port: [`Probe`]. The IP
+//! packet has as many bytes as the roster's MTU and no options, and may not be fragmented (DF). A node that has a row sends
+//! one to each other row every few seconds, a few a second, until it is formed. Whoever has one from the address of another
+//! row of its own roster, with its own cluster and as long as its own roster says, answers to where it came from; to nobody
+//! else, and with no more bytes. An answer counts if it comes from the row that was asked, with the nonce of the last probe
+//! to it: packets of that length then pass in both directions.
+//!
+//! Nobody proves anything by it. Who can read and write on the wire between two nodes can keep them apart, or have them
+//! taken for together; a cluster then waits, or is deployed over a network that does not carry it. It decides nothing else.
+//!
+//! ```text
+//! 0       8      magic, `coremaxP`
+//! 8       2      version
+//! 10      32     the cluster, as in a beacon
+//! 42      1      0 asks, 1 answers
+//! 43      8      nonce: random, and the same in the answer
+//! 51      ...    zeros, so that there are 28 bytes less than the MTU
+//! ```
+//! Between 1252 and 9188 bytes: [`MTU`](crate::roster::MTU).
 //!
 //! # The connection
 //! ```text
@@ -77,6 +98,9 @@
 //!  "phase": "networked",                         // or blank, identified, discovered, enrolled, timesynced, prepared,
 //!                                                // ready, deploying, formed
 //!  "wall": 1790000000000,                        // its clock, milliseconds since 1970, -2^63 to 2^63 - 1
+//!  "lacks": ["disk"],                            // what keeps it from being ready; or address, registry
+//!  "unreached": [1, 4],                          // said while it is ready, else none: the rows of its roster, by their
+//!                                                // numbers from 0, that it does not reach; NODES_MAX at most
 //!  "promise": {"cluster": "3f0c9d7e-...",        // may be missing: a formation
 //!              "edition": {"epoch": 1, "digest": "64 hex digits"},
 //!              "generation": 0,
@@ -106,10 +130,12 @@
 mod beacon;
 mod hello;
 mod message;
+mod probe;
 
 pub use beacon::{decode_beacon, encode_beacon};
 pub use hello::{HELLO, Hello, REPLY, Reply, Word, prologue};
 pub use message::{Message, Parts, decode_answer, decode_report, encode_answer, encode_report};
+pub use probe::{Probe, decode_probe, encode_probe};
 
 use crate::roster::signed;
 
@@ -131,8 +157,8 @@ pub const FRAME_MAX: usize = 16 << 10;
 pub const TAG: usize = 16;
 /// Bytes of a part of a message, at most.
 pub const PART_MAX: usize = FRAME_MAX - TAG - 1;
-/// Bytes of a report, at most. Set by the protocol: with all its MACs and keys it has 7600.
-pub const REPORT_MAX: usize = 8 << 10;
+/// Bytes of a report, at most. Set by the protocol: with all its MACs, keys and rows it has 8600.
+pub const REPORT_MAX: usize = 9 << 10;
 /// Bytes of a signed roster, at most: its format's.
 pub const ROSTER_MAX: usize = signed::LENGTH_MAX + signed::AROUND;
 /// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 9 KiB for the rest, of which the longest gift
@@ -143,7 +169,7 @@ pub const MACS_MAX: usize = 256;
 /// Bytes of a serial number, at most. Set by the protocol.
 pub const SERIAL_MAX: usize = 128;
 
-/// Where the version stands in a beacon, a hello and a reply, of every version.
+/// Where the version stands in a beacon, a probe, a hello and a reply, of every version.
 const HEAD: usize = 10;
 
 /// Foreign bytes that are not what they should be.

@@ -13,12 +13,14 @@
 //! driver     gives the two state machines what happens, and does what they ask for
 //! daemon     waits for all of it, in one thread
 //! certificates  what a node asks of its seed with every report, and is given
+//! mesh       UDP: which other nodes are reached at full MTU; around: what keeps a node from being ready
 //! prepare    what is done on a node that has its name
 //! status     what anybody on the machine may know
 //! ```
 //!
 //! One thread, `poll`, and no buffer that somebody else can make grow: the program is on every machine for ever.
 
+mod around;
 mod beacons;
 mod call;
 mod certificates;
@@ -29,6 +31,7 @@ mod hardware;
 mod keys;
 mod line;
 mod links;
+mod mesh;
 mod options;
 mod prepare;
 mod roster_file;

@@ -30,6 +30,10 @@ pub enum Invariant {
     OneRoster,
     /// When a cluster is formed, all are prepared for that roster.
     Prepared,
+    /// When a cluster is formed, its nodes reach each other with long packets.
+    Mesh,
+    /// When a cluster is formed, its nodes have what its roster names.
+    Lack,
     /// Whoever has not the cluster's key hears `bad-key`, and is not believed.
     Strangers,
     /// A machine that was replaced stays out.
@@ -165,7 +169,7 @@ impl World {
             };
             self.check_member(found, machine, &seed.saved().roster, formation)?;
         }
-        Ok(())
+        self.check_gates(machine, seed)
     }
 
     /// Whether the machine that decided a formation is there still: what an operator finds out before replacing it.

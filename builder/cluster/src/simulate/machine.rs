@@ -1,6 +1,7 @@
 //! A machine: hardware, a disk, a clock, and the program that runs on it.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -49,6 +50,8 @@ pub(super) struct Machine {
     pub clock: Clock,
     /// Where a partition has it.
     pub side: u8,
+    /// When it last reached which other machine.
+    pub heard: BTreeMap<usize, u64>,
     /// The last wake-up that each of the programs asked for counts.
     pub wakes: [u64; 2],
     /// The epoch in which another machine got its row.
@@ -97,6 +100,7 @@ impl Machine {
             starts: 0,
             clock: Clock { started: 0, offset: 0, drift: 0, is_stuck: false },
             side: 0,
+            heard: BTreeMap::new(),
             wakes: [0; 2],
             retired_in: None,
             copied: None,
@@ -114,6 +118,7 @@ impl Machine {
         self.starts += 1;
         (self.node, self.seed) = (None, None);
         self.busy_until = 0;
+        self.heard.clear();
     }
 
     /// As it came from the factory, but for the medium.

@@ -33,10 +33,10 @@ impl World {
         let long_calm = if is_long { 20 * MINUTE } else { storm };
         self.play_until(long_calm, |_| false)?;
         if is_long {
-            self.weather.clear();
+            self.clear();
         }
         self.play_until(storm, |_| false)?;
-        self.weather.clear();
+        self.clear();
         self.switch_off_what_is_foreign()?;
         for visit in 0..VISITS {
             for number in 0..self.machines.len() {

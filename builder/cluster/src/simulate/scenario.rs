@@ -64,6 +64,14 @@ pub(super) enum Act {
     Jump(usize),
     /// One that is no seed says that it is.
     Lure(usize),
+    /// No long packet comes from a machine to another.
+    Narrow(usize, usize),
+    /// And they come again.
+    Widen(usize, usize),
+    /// The registry stops.
+    NoRegistry,
+    /// And answers again.
+    Registry,
 }
 
 const MINUTE: u64 = 60_000;
@@ -165,7 +173,7 @@ impl World {
     fn draw_acts(&mut self) {
         for _ in 0..self.rng.range(0, 6) {
             let machine = self.rng.index(self.roster.nodes.len());
-            let act = match self.rng.range(0, 12) {
+            let act = match self.rng.range(0, 15) {
                 0 | 1 => Act::PowerCut(machine),
                 2 | 3 => Act::Partition,
                 4 => Act::Rejoin,
@@ -175,6 +183,8 @@ impl World {
                 8 => Act::Replace(machine),
                 9 => Act::NewEpoch,
                 10 => Act::Reset(machine),
+                11 | 12 => Act::Narrow(machine, self.rng.index(self.roster.nodes.len())),
+                13 => Act::NoRegistry,
                 _ => Act::Jump(machine),
             };
             let time = self.rng.range(0, STORM_MIN);
@@ -233,6 +243,10 @@ impl World {
                 self.history.last_jump = self.time;
                 self.machines[number].clock.offset += 3 * 365 * 86_400_000;
             }
+            Act::Narrow(from, to) => self.narrow(from, to),
+            Act::Widen(from, to) => drop(self.narrow.remove(&(from, to))),
+            Act::NoRegistry => self.stop_registry(),
+            Act::Registry => self.registry_down = None,
             Act::Lure(number) => {
                 self.lure(number);
                 if self.time < 10 * MINUTE {

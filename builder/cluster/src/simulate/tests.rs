@@ -23,7 +23,7 @@ fn one_number_is_one_story() {
 }
 
 /// What each protection is for.
-const WITHOUT: [(Guard, Invariant); 18] = [
+const WITHOUT: [(Guard, Invariant); 20] = [
     (Guard::Proof, Invariant::Strangers),
     (Guard::Epoch, Invariant::EpochKept),
     (Guard::Name, Invariant::RowKept),
@@ -42,6 +42,8 @@ const WITHOUT: [(Guard, Invariant); 18] = [
     (Guard::Digest, Invariant::OneRoster),
     (Guard::Prepare, Invariant::Prepared),
     (Guard::Candidate, Invariant::OneRow),
+    (Guard::Mesh, Invariant::Mesh),
+    (Guard::Lack, Invariant::Lack),
 ];
 
 /// The proof that the simulator can fail: without any one of the protections it finds a run that breaks what the

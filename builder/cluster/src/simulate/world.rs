@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     net::SocketAddr,
     sync::Arc,
 };
@@ -49,6 +49,10 @@ pub(super) struct World {
     /// The forger's own roster.
     pub forged: Option<Arc<[u8]>>,
     pub settings: Settings,
+    /// From which machine to which no long packet comes, since when.
+    pub narrow: BTreeMap<(usize, usize), u64>,
+    /// Since when no registry answers.
+    pub registry_down: Option<u64>,
     queue: BinaryHeap<Reverse<(u64, u64, Entry)>>,
     queued: u64,
 }
@@ -68,7 +72,7 @@ pub(super) enum Event {
     PowerOn(usize),
     Wake { to: usize, starts: u32, program: usize, wake: u64 },
     Done { to: usize, starts: u32, work: node::Work },
-    Health { to: usize, starts: u32, is_healthy: bool },
+    Health { to: usize, starts: u32 },
     Deployed { to: usize, starts: u32 },
     Deliver { to: usize, from: usize, packet: Packet },
 }
@@ -119,6 +123,8 @@ impl World {
             operator: SecretKey::from_seed([1; 32], "operator"),
             forged: None,
             settings,
+            narrow: BTreeMap::new(),
+            registry_down: None,
             queue: BinaryHeap::new(),
             queued: 0,
         }
@@ -173,8 +179,8 @@ impl World {
                 }
                 self.step_node(to, node::Input::Done(work))
             }
-            Event::Health { to, starts, is_healthy } if is_now(&self.machines, to, starts) => {
-                self.step_node(to, node::Input::Health(is_healthy))
+            Event::Health { to, starts } if is_now(&self.machines, to, starts) => {
+                self.look_around(to, starts)
             }
             Event::Deployed { to, starts } if is_now(&self.machines, to, starts) => {
                 self.step_seed(to, seed::Input::Deployed, None)
@@ -220,7 +226,7 @@ impl World {
         let starts = machine.starts;
         self.do_node(number, actions)?;
         let healthy = self.time + self.rng.range(100, 10_000);
-        self.at(healthy, Event::Health { to: number, starts, is_healthy: true });
+        self.at(healthy, Event::Health { to: number, starts });
         self.start_seed(number)
     }
 
@@ -289,7 +295,7 @@ impl World {
         self.history.forget(number);
     }
 
-    fn step_node(&mut self, number: usize, input: node::Input) -> Step {
+    pub(super) fn step_node(&mut self, number: usize, input: node::Input) -> Step {
         let now = self.machines[number].now(self.time);
         let Some(node) = &mut self.machines[number].node else { return Ok(()) };
         let actions = node.step(input, now);

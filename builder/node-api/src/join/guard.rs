@@ -41,11 +41,15 @@ pub enum Guard {
     Prepare,
     /// A pool gives one machine one row.
     Candidate,
+    /// Nothing is deployed while two nodes that are ready do not reach each other.
+    Mesh,
+    /// A node that lacks something is not ready.
+    Lack,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Proof,
         Self::Epoch,
         Self::Name,
@@ -64,6 +68,8 @@ impl Guard {
         Self::Digest,
         Self::Prepare,
         Self::Candidate,
+        Self::Mesh,
+        Self::Lack,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! What nodes and seeds say to each other.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -152,11 +152,41 @@ pub struct Report {
     pub phase: Phase,
     /// Its clock, in milliseconds since 1970.
     pub wall: i64,
+    /// What keeps it from being ready, as far as it sees that.
+    pub lacks: BTreeSet<Lack>,
+    /// The rows of its roster that it does not reach, by [`Roster::number`]. Said while it is ready; none before.
+    pub unreached: BTreeSet<u8>,
     /// What it promised.
     pub promise: Option<Formation>,
     /// Certificates that it asks for. Whoever drives the node puts it in; it decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrol: Option<Box<Request>>,
+}
+
+/// What a machine finds missing that its roster names: it is not ready without. Displays as what an operator sees of it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    /// A disk of its row.
+    #[error("a disk of its row is not there")]
+    Disk,
+    /// The address of its row.
+    #[error("it has not the address of its row")]
+    Address,
+    /// The registry.
+    #[error("the registry does not answer it")]
+    Registry,
+}
+
+/// How a machine finds what is around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What its roster names, and it has not.
+    pub lacks: BTreeSet<Lack>,
+    /// The other nodes that it reaches at full MTU, and that reach it, by their names.
+    pub reached: BTreeSet<Name>,
 }
 
 /// What a seed says, to one report.

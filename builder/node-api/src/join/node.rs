@@ -1,5 +1,6 @@
 //! The node's side: finds a seed, does what it says as far as the operator signed it, and keeps its promise.
 
+mod health;
 mod obey;
 mod seeds;
 
@@ -8,8 +9,8 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BACK_OFF, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
-    PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
+    Answer, BACK_OFF, Beacon, Edition, Formation, Guard, Guards, Hardware, Health, Held, NodeKey,
+    Now, PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
 };
 use crate::{
     base64_text,
@@ -72,8 +73,8 @@ pub enum Input {
     Wake,
     /// Work is done.
     Done(Work),
-    /// Whether disks, peers and registry are as they should be.
-    Health(bool),
+    /// What it found around it.
+    Health(Health),
 }
 
 /// What is to be done, in this order.
@@ -140,7 +141,8 @@ pub struct Node {
     /// A beacon has put the next report forward.
     is_hurried: bool,
     is_synced: bool,
-    is_healthy: bool,
+    /// What it found around it last.
+    health: Option<Health>,
     /// The epoch that it is being prepared for.
     preparing: Option<u64>,
 }
@@ -175,7 +177,7 @@ impl Node {
             unanswered: 0,
             is_hurried: false,
             is_synced: false,
-            is_healthy: false,
+            health: None,
             preparing: None,
             saved,
             config,
@@ -212,7 +214,7 @@ impl Node {
                 self.report(now, &mut out);
             }
             Input::Done(Work::Prepare(epoch)) => self.prepared(epoch, &mut out),
-            Input::Health(is_healthy) => self.is_healthy = is_healthy,
+            Input::Health(health) => self.health = Some(health),
         }
         out
     }
@@ -222,7 +224,7 @@ impl Node {
         match self.saved.phase {
             Phase::Networked if self.waits != Waits::Seed => Phase::Discovered,
             Phase::Enrolled if self.is_synced => Phase::TimeSynced,
-            Phase::Prepared if self.is_synced && self.is_healthy => Phase::Ready,
+            Phase::Prepared if self.is_synced && self.is_healthy() => Phase::Ready,
             phase => phase,
         }
     }
@@ -338,6 +340,8 @@ impl Node {
             edition: self.roster.as_ref().map_or_else(Edition::default, |_| self.saved.edition),
             phase: self.phase(),
             wall: now.wall,
+            lacks: self.lacks(),
+            unreached: self.unreached(),
             promise: self.saved.promise,
             enrol: None,
         };

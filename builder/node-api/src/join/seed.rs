@@ -20,7 +20,7 @@ use crate::{
     roster::{Name, Roster, signed},
     update::key::PublicKey,
 };
-pub use form::Obstacle;
+pub use form::{Obstacle, Unready};
 
 /// How often the time that the window is open is written, in milliseconds: what a crash may add to it.
 const WINDOW_SAVED_EVERY: u64 = 600_000;
@@ -199,7 +199,8 @@ pub struct Candidate {
 struct Seen {
     at: u64,
     report: Report,
-    is_clock_right: bool,
+    /// Milliseconds that its clock is before the seed's, the way of the report subtracted.
+    ahead: i64,
 }
 
 impl Seed {
@@ -312,8 +313,8 @@ impl Seed {
         let edition = self.edition;
         let roster = (report.edition != edition).then(|| Arc::clone(&self.saved.roster));
         let generation = self.saved.members[&name].generation;
-        let is_clock_right = report.wall.abs_diff(now.wall) <= super::CLOCKS_APART_MAX;
-        self.seen.insert(name.clone(), Seen { at: now.mono, report, is_clock_right });
+        let ahead = report.wall.saturating_sub(now.wall);
+        self.seen.insert(name.clone(), Seen { at: now.mono, report, ahead });
         self.form(now, out);
         let (held, stage) = (Held { name, generation }, self.stage(now));
         Verdict::Member(Orders { held, edition, roster, wall: now.wall, stage })

@@ -3,7 +3,10 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ANSWER_MAX, Error, MACS_MAX, PART_MAX, REPORT_MAX, ROSTER_MAX, SERIAL_MAX};
-use crate::join::{Answer, Report, Verdict};
+use crate::{
+    join::{Answer, Report, Verdict},
+    roster::NODES_MAX,
+};
 
 const MORE: u8 = 1;
 const LAST: u8 = 0;
@@ -73,7 +76,8 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Answer, Error> {
 }
 
 fn check_report(report: &Report) -> Result<(), Error> {
-    let Report { hardware, .. } = report;
+    let Report { hardware, unreached, .. } = report;
+    at_most(Message::Report, "rows that are not reached", unreached.len(), NODES_MAX)?;
     at_most(Message::Report, "MACs", hardware.macs.len(), MACS_MAX)?;
     let serial = hardware.serial.as_deref().unwrap_or_default();
     at_most(Message::Report, "bytes of a serial number", serial.len(), SERIAL_MAX)

@@ -1,6 +1,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
 
 use super::*;
 use crate::{
@@ -8,11 +13,13 @@ use crate::{
     guid::Guid,
     identity::KeyId,
     join::{
-        Answer, Beacon, Edition, Formation, Hardware, Held, NodeKey, Orders, Phase, Refusal,
+        Answer, Beacon, Edition, Formation, Hardware, Held, Lack, NodeKey, Orders, Phase, Refusal,
         Report, Stage, Verdict,
     },
-    roster::Mac,
+    roster::{Mac, NODES_MAX},
 };
+
+mod probe;
 
 const BEACON: Beacon = Beacon { cluster: [7; 32], epoch: 3, port: 7433 };
 const HELLO_OF: Hello = Hello { cluster: [7; 32], key_id: KeyId([9; 8]) };
@@ -63,10 +70,15 @@ fn report() -> impl Strategy<Value = Report> {
         Phase::Deploying,
         Phase::Formed,
     ];
-    let rest = (any::<u64>(), select(phases.to_vec()), any::<i64>(), option::of(formation()));
+    let lacks = [Lack::Disk, Lack::Address, Lack::Registry];
+    let around = (btree_set(select(lacks.to_vec()), 0..4), btree_set(any::<u8>(), 0..=NODES_MAX));
+    let rest =
+        (any::<u64>(), select(phases.to_vec()), any::<i64>(), option::of(formation()), around);
     let enrol = option::of(any::<(u8, bool)>());
     (hardware(), option::of(held()), edition(), rest, enrol).prop_map(
-        |(hardware, held, edition, (number, phase, wall, promise), enrol)| Report {
+        |(hardware, held, edition, (number, phase, wall, promise, around), enrol)| Report {
+            lacks: around.0,
+            unreached: around.1,
             number,
             hardware,
             held,
@@ -148,8 +160,19 @@ fn a_report() -> Report {
         edition: Edition { epoch: 1, digest: [0xdd; 32] },
         phase: Phase::TimeSynced,
         wall: i64::MIN,
+        lacks: [Lack::Disk, Lack::Registry].into(),
+        unreached: [2, 249].into(),
         promise: None,
         enrol: None,
+    }
+}
+
+fn a_formation() -> Formation {
+    Formation {
+        cluster: Guid::literal(u128::MAX),
+        edition: Edition { epoch: u64::MAX, digest: [0xdd; 32] },
+        generation: u32::MAX,
+        seed: NodeKey([0xcc; 32]),
     }
 }
 
@@ -159,12 +182,7 @@ fn member(roster: usize) -> Answer {
         edition: Edition { epoch: u64::MAX, digest: [0xdd; 32] },
         roster: Some(vec![0; roster].into()),
         wall: i64::MIN,
-        stage: Stage::Formed(Formation {
-            cluster: Guid::literal(u128::MAX),
-            edition: Edition { epoch: u64::MAX, digest: [0xdd; 32] },
-            generation: u32::MAX,
-            seed: NodeKey([0xcc; 32]),
-        }),
+        stage: Stage::Formed(a_formation()),
     };
     Answer { number: u64::MAX, verdict: Verdict::Member(orders), gift: None }
 }
@@ -249,7 +267,7 @@ fn a_report_is_written_as_the_page_says() {
         "{{\"number\":18446744073709551615,\"hardware\":{{\"macs\":[\"02:00:00:00:00:01\"],\"serial\":\"A1\",\
          \"uuid\":\"00000000-0000-0000-0000-000000000001\",\"endorsement\":\"{}\"}},\"held\":{{\"name\":\"a\",\
          \"generation\":0}},\"edition\":{{\"epoch\":1,\"digest\":\"{}\"}},\"phase\":\"timesynced\",\
-         \"wall\":-9223372036854775808,\"promise\":null}}",
+         \"wall\":-9223372036854775808,\"lacks\":[\"disk\",\"registry\"],\"unreached\":[2,249],\"promise\":null}}",
         "ee".repeat(32),
         "dd".repeat(32)
     );
@@ -271,8 +289,16 @@ fn what_a_report_may_not_be() {
     let most = decode_report(macs(MACS_MAX).replace("\"A1\"", "\"\\u0001\"").as_bytes()).unwrap();
     let mut hardware = most.hardware.clone();
     hardware.serial = Some("\u{1}".repeat(SERIAL_MAX));
-    let most = Report { hardware, enrol: Some(Box::new(request(3, true))), ..most };
+    let enrol = Some(Box::new(request(3, true)));
+    let (lacks, unreached) =
+        ([Lack::Disk, Lack::Address, Lack::Registry].into(), (6..=255).collect());
+    let most = Report { hardware, enrol, lacks, unreached, promise: Some(a_formation()), ..most };
     assert_eq!(decode_report(&encode_report(&most).unwrap()), Ok(most), "the longest");
+    let rows = |count: u8| {
+        let all: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+        json.replace("2,249", &all.join(","))
+    };
+    assert!(decode_report(rows(250).as_bytes()).is_ok());
     let change = |from: &str, to: &str| {
         assert!(json.contains(from), "{from}");
         json.replacen(from, to, 1)
@@ -280,8 +306,14 @@ fn what_a_report_may_not_be() {
     for (bad, want) in [
         (macs(MACS_MAX + 1), "the report has 257 MACs, where 256 are allowed"),
         (serial(SERIAL_MAX + 1), "the report has 129 bytes of a serial number"),
-        (serial(REPORT_MAX), "where 8192 are allowed"),
-        (json.clone() + &" ".repeat(REPORT_MAX), "where 8192 are allowed"),
+        (serial(REPORT_MAX), "where 9216 are allowed"),
+        (json.clone() + &" ".repeat(REPORT_MAX), "where 9216 are allowed"),
+        (rows(251), "the report has 251 rows that are not reached, where 250 are allowed"),
+        (change("[2,249]", "[256]"), "the report is none"),
+        (change("[2,249]", "null"), "the report is none"),
+        (change("\"unreached\":[2,249],", ""), "the report is none"),
+        (change("\"lacks\":[\"disk\",\"registry\"],", ""), "the report is none"),
+        (change("\"disk\"", "\"moon\""), "the report is none"),
         (json.clone() + "x", "the report is none"),
         (String::new(), "the report is none: byte"),
         ("[".repeat(REPORT_MAX), "the report is none: byte"),

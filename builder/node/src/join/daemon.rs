@@ -28,6 +28,7 @@ use rustix::{
 };
 
 use super::{
+    around::Around,
     beacons::Beacons,
     certificates::Certificates,
     clock::{Clock, real},
@@ -62,6 +63,7 @@ pub(super) struct Daemon {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Beacons,
+    Mesh,
     Door,
     Seat(u64),
     Call,
@@ -106,6 +108,7 @@ impl Daemon {
             store,
             certificates: Certificates::new(options.root.clone(), document.cluster),
             deployment: Default::default(),
+            around: Around::new(document.cluster, options.port),
             own,
             beacons,
             seats: None,
@@ -148,6 +151,10 @@ impl Daemon {
             for source in self.wait()? {
                 match source {
                     Source::Beacons => self.driver.hear_beacons()?,
+                    Source::Mesh => {
+                        let now = self.driver.clock.now();
+                        self.driver.around.mesh.hear(now.mono);
+                    }
                     Source::Door => self.driver.seats.iter_mut().for_each(Seats::accept),
                     Source::Seat(id) => self.driver.hear_seat(id)?,
                     Source::Call => self.driver.hear_call()?,
@@ -247,6 +254,8 @@ impl Daemon {
         let flags = |writes| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut waits =
             vec![(Source::Beacons, PollFd::new(driver.beacons.socket(), PollFlags::IN))];
+        let mesh = driver.around.mesh.socket();
+        waits.extend(mesh.map(|mesh| (Source::Mesh, PollFd::new(mesh, PollFlags::IN))));
         if let Some(call) = &driver.call {
             waits.push((Source::Call, PollFd::new(call.stream(), flags(call.writes()))));
         }
@@ -269,7 +278,8 @@ impl Daemon {
 
     fn timeout(&self) -> Duration {
         let now = self.driver.clock.now();
-        let wakes = [self.driver.node_wakes, self.driver.seed_wakes].into_iter().flatten();
+        let mesh = self.driver.around.mesh.next();
+        let wakes = [self.driver.node_wakes, self.driver.seed_wakes, mesh].into_iter().flatten();
         let wakes = wakes.map(|mono| self.driver.clock.until(mono, now));
         let overdue = self.driver.seats.as_ref().and_then(Seats::next_overdue);
         let tasks = (!self.driver.tasks.is_empty()).then_some(self.driver.tasks_after);

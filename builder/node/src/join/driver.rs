@@ -15,11 +15,12 @@ use coremax_node_api::{
         node::{self, Node, Work},
         seed::{self, Seed},
     },
-    roster::Name,
+    roster::{self, Name, Roster},
     wire,
 };
 
 use super::{
+    around::Around,
     beacons::Beacons,
     call::Call,
     certificates::{Asked, Certificates},
@@ -48,6 +49,7 @@ pub(super) struct Driver {
     pub store: Store,
     pub certificates: Certificates,
     pub deployment: Deployment,
+    pub around: Around,
     pub own: Arc<Credentials>,
     pub beacons: Beacons,
     pub seats: Option<Seats>,
@@ -233,22 +235,23 @@ impl Driver {
     }
 
     /// The roster, and the node's row in it.
-    pub(super) fn enrolled(
-        &self,
-    ) -> Option<(&coremax_node_api::roster::Roster, &coremax_node_api::roster::Node)> {
-        let roster = self.node.roster()?;
-        let row = roster.node(&self.node.saved().held.as_ref()?.name)?;
-        Some((roster, row))
+    pub(super) fn enrolled(&self) -> Option<(&Roster, &roster::Node)> {
+        enrolled(&self.node)
     }
 
     /// Wakes whoever wants to be woken by now.
     pub(super) fn wake(&mut self) -> Result<()> {
         let now = self.clock.now().mono;
+        let phase = self.node.phase();
+        if let Some((roster, row)) = enrolled(&self.node) {
+            self.around.mesh.go_on(roster, row, phase < Phase::Formed, now);
+        }
         if self.node_wakes.take_if(|at| *at <= now).is_some() {
-            let health = self.enrolled().map(|(_, row)| prepare::check(row));
-            let is_healthy = matches!(health, Some(Ok(())));
-            self.notes.health = health.and_then(Result::err).map(|error| format!("{error:#}"));
-            self.step_node(node::Input::Health(is_healthy))?;
+            if let Some((roster, row)) = enrolled(&self.node) {
+                let (health, note) = self.around.look(roster, row, phase, now);
+                self.notes.health = note;
+                self.step_node(node::Input::Health(health))?;
+            }
             self.step_node(node::Input::Wake)?;
         }
         if self.seed_wakes.take_if(|at| *at <= now).is_some() {
@@ -375,6 +378,12 @@ impl Driver {
         }
         self.notes.clock = set.err().map(|error| format!("{error:#}"));
     }
+}
+
+fn enrolled(node: &Node) -> Option<(&Roster, &roster::Node)> {
+    let roster = node.roster()?;
+    let row = roster.node(&node.saved().held.as_ref()?.name)?;
+    Some((roster, row))
 }
 
 /// What a channel has proven.

@@ -3,7 +3,7 @@
 
 use std::{cmp::Reverse, fs, net::Ipv4Addr, path::Path, thread::JoinHandle};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use coremax_node_api::{
     enrol::Gift,
     join::Formation,
@@ -38,14 +38,6 @@ pub(super) fn prepare(root: &Path, roster: &Roster, row: &Node, gift: &Gift) -> 
         Err(error) => tell(Event::NotPrepared, &format!("{error:#}"), &[]),
     }
     prepared.map(drop)
-}
-
-/// Whether the machine is as its row says: the cluster waits for a node that is not.
-pub(super) fn check(row: &Node) -> Result<()> {
-    for disk in &row.osd_disks {
-        ensure!(Path::new(disk).exists(), "{disk}, which the roster names for Ceph, is not there");
-    }
-    Ok(())
 }
 
 /// A deployment under way, beside the join: others are answered meanwhile.

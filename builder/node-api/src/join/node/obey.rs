@@ -157,7 +157,7 @@ impl Node {
         }
         self.is_synced = true;
         let wall = wall.saturating_add_unsigned(trip / 2);
-        if wall.abs_diff(now.wall) <= CLOCKS_APART_MAX / 2 {
+        if wall.abs_diff(now.wall) <= CLOCKS_APART_MAX / 4 {
             return now.wall;
         }
         out.push(Action::SetClock(wall));
