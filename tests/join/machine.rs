@@ -23,6 +23,10 @@ impl Machine {
         Self { namespace, folder, child: None }
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub(crate) fn start(&mut self) -> Outcome {
         let folder = &self.folder;
         let out = || -> Result<File, String> {

@@ -4,6 +4,7 @@
 //! The join's own minutes pass ten times as fast, or tests would wait for them; nothing else is other than on a machine.
 
 mod cluster;
+mod gates;
 mod machine;
 mod network;
 mod site;
@@ -18,11 +19,13 @@ use cluster::{Cluster, Keys};
 use site::Site;
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 9] = [
+const STORY: [Sentence<Stage>; 11] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
     ("a seed that is killed at each of its writes forms the same one", killed_seed),
+    ("a card with a smaller MTU keeps a cluster waiting until it is put right", gates::narrow_card),
+    ("a cluster waits for the registry that its roster names", gates::late_registry),
     ("without its key, and with another cluster's, nobody gets in or learns a name", outsiders),
     ("a copy of a disk does nothing in another machine", copied_disk),
     ("strangers by the thousand do not keep a machine out", strangers_at_the_door),

@@ -108,7 +108,7 @@ fn more_files() -> Outcome {
 }
 
 /// Puts this thread, and no other, on the network of a namespace.
-fn enter(path: &str) -> io::Result<()> {
+pub(crate) fn enter(path: &str) -> io::Result<()> {
     let namespace = File::open(path)?;
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
