@@ -6,14 +6,13 @@ use std::{
 };
 
 use coremax_node_api::{cluster_status::ClusterStatus, join::Phase};
-use coremax_tests::{Outcome, expect};
+use coremax_tests::{Outcome, expect, switch::enter};
 
 use crate::{
     Stage,
     cluster::{Cluster, address},
     network::ip,
     site::Site,
-    strangers::enter,
 };
 
 /// A machine that is none of the cluster's.

@@ -1,9 +1,16 @@
-//! A switch, and machines on it: network namespaces with a bridge and veth pairs, by iproute2.
+//! Machines on a switch: network namespaces, and the kernel's bridge or a switch of our own whose lines are not perfect.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{Outcome, failed};
+use coremax_tests::{
+    Outcome, failed,
+    switch::{Line, PortId, Switch},
+};
 
 use crate::cluster::{address, mac};
 
@@ -13,7 +20,10 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// It is gone when this is dropped.
 pub(crate) struct Network {
     name: String,
-    namespaces: std::cell::RefCell<Vec<String>>,
+    namespaces: RefCell<Vec<String>>,
+    /// In place of the bridge.
+    switch: Option<Switch>,
+    ports: RefCell<BTreeMap<u8, PortId>>,
 }
 
 /// Whether networks can be made here; else a skip says why not.
@@ -24,10 +34,9 @@ pub(crate) fn probe() -> Outcome {
 }
 
 impl Network {
+    /// One that loses nothing.
     pub(crate) fn new() -> Result<Self, String> {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("coremax-{}-{number}", std::process::id());
-        let network = Self { name, namespaces: std::cell::RefCell::default() };
+        let network = Self::with(None);
         let switch = network.namespace("switch")?;
         // Whoever has the switch learns nothing new from it, but all of it at once.
         ip(&["-n", &switch, "link", "add", "switch", "type", "bridge", "mcast_snooping", "0"])?;
@@ -35,18 +44,54 @@ impl Network {
         Ok(network)
     }
 
+    /// One whose lines are like this.
+    pub(crate) fn spoilt(line: Line) -> Result<Self, String> {
+        let switch = Switch::new(1)?;
+        switch.set_lines(line);
+        Ok(Self::with(Some(switch)))
+    }
+
+    fn with(switch: Option<Switch>) -> Self {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("coremax-{}-{number}", std::process::id());
+        Self { name, namespaces: RefCell::default(), switch, ports: RefCell::default() }
+    }
+
     /// A machine with this number on it: its namespace, where it has a card with the number's MAC and address.
     pub(crate) fn add(&self, number: u8) -> Result<String, String> {
         let name = self.namespace(&number.to_string())?;
-        let (switch, port) = (self.full("switch"), format!("port{number}"));
         let (mac, address) = (mac(number).to_string(), format!("{}/16", address(number)));
-        let pair = ["type", "veth", "peer", "name", "eth0", "address", &mac, "netns", &name];
-        ip(&[&["-n", &switch, "link", "add", &port][..], &pair].concat())?;
-        ip(&["-n", &switch, "link", "set", &port, "master", "switch", "up"])?;
+        match &self.switch {
+            None => self.plug_into_bridge(number, &name)?,
+            Some(switch) => {
+                let port = switch.tap(&format!("/run/netns/{name}"), "eth0")?;
+                self.ports.borrow_mut().insert(number, port);
+            }
+        }
         ip(&["-n", &name, "link", "set", "lo", "up"])?;
+        ip(&["-n", &name, "link", "set", "eth0", "address", &mac])?;
         ip(&["-n", &name, "address", "add", &address, "dev", "eth0"])?;
         ip(&["-n", &name, "link", "set", "eth0", "up"])?;
         Ok(name)
+    }
+
+    fn plug_into_bridge(&self, number: u8, name: &str) -> Outcome {
+        let (switch, port) = (self.full("switch"), format!("port{number}"));
+        let pair = ["type", "veth", "peer", "name", "eth0", "netns", name];
+        ip(&[&["-n", &switch, "link", "add", &port][..], &pair].concat())?;
+        ip(&["-n", &switch, "link", "set", &port, "master", "switch", "up"])
+    }
+
+    /// The switch of a network that is not perfect.
+    pub(crate) fn switch(&self) -> &Switch {
+        self.switch.as_ref().expect("a network with a switch of its own")
+    }
+
+    /// Cuts these machines off from all others, and no more who were cut off before.
+    pub(crate) fn cut(&self, numbers: &[u8]) {
+        let ports = self.ports.borrow();
+        let away: Vec<_> = numbers.iter().map(|number| ports[number]).collect();
+        self.switch().cut(&away);
     }
 
     fn namespace(&self, name: &str) -> Result<String, String> {

@@ -29,9 +29,8 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(folder: &Path, cluster: Cluster) -> Result<Self, String> {
-        let network = Network::new()?;
-        Ok(Self { machines: BTreeMap::new(), network, cluster, folder: folder.to_owned() })
+    pub(crate) fn new(network: Network, folder: &Path, cluster: Cluster) -> Self {
+        Self { machines: BTreeMap::new(), network, cluster, folder: folder.to_owned() }
     }
 
     /// Puts a blank machine there, off, with this medium.

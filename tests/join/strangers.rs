@@ -2,10 +2,8 @@
 //! beacons that lead nowhere.
 
 use std::{
-    fs::File,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
-    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,12 +17,9 @@ use coremax_node_api::{
     join::{Beacon, cluster_hash},
     wire::{GROUP, Hello, PORT, encode_beacon},
 };
-use coremax_tests::Outcome;
+use coremax_tests::{Outcome, switch::enter};
 use rand::{RngCore as _, random, thread_rng};
-use rustix::{
-    net::{AddressFamily, SocketType, bind, connect, socket},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 use crate::{
     cluster::Cluster,
@@ -105,12 +100,6 @@ fn more_files() -> Outcome {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.map_or(Some(1 << 16), |most| Some(most.min(1 << 16)));
     setrlimit(Resource::Nofile, limit).map_err(|error| format!("more descriptors: {error}"))
-}
-
-/// Puts this thread, and no other, on the network of a namespace.
-pub(crate) fn enter(path: &str) -> io::Result<()> {
-    let namespace = File::open(path)?;
-    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 fn connections(
