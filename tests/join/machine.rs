@@ -8,7 +8,7 @@ use std::{
 
 use coremax_node_api::cluster_status::ClusterStatus;
 use coremax_sandbox::{Child, Cmd, Sandbox};
-use coremax_tests::{Outcome, coremax_node};
+use coremax_tests::{Outcome, coremax_node, files};
 
 /// How many of the join's own seconds are one of the clock's. `COREMAX_FASTER=1` has it as it is on machines, for measuring.
 pub(crate) fn pace() -> u32 {
@@ -136,24 +136,13 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     copy().map_err(|error| format!("copying {}: {error}", from.display()))
 }
 
-/// All files below a folder.
-pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() { all.extend(files(&path)?) } else { all.push(path) }
-    }
-    Ok(all)
-}
-
 /// Where a machine has secrets of its own.
 pub(crate) const SECRETS: [&str; 3] = ["/state/secret", "/tls/node.key", "/authority/keys"];
 
 /// All machines' own secrets, as their files have them.
 pub(crate) fn secrets(folder: &Path) -> Result<Vec<Vec<u8>>, String> {
     let mut secrets = Vec::new();
-    for path in files(folder)? {
+    for path in files(folder) {
         if SECRETS.iter().any(|name| path.display().to_string().ends_with(name)) {
             let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
             // Keys are the longest words in their files: hex digits, or base64.

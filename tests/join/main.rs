@@ -21,7 +21,7 @@ use coremax_node_api::{
     cluster_status::Wait,
     join::{Phase, STABLE_FOR},
 };
-use coremax_tests::{Outcome, Sentence, expect, full, skip_all, switch::Line, tell};
+use coremax_tests::{Outcome, Sentence, expect, files, full, skip_all, switch::Line, tell};
 
 use cluster::{Cluster, Keys};
 use network::Network;
@@ -332,8 +332,10 @@ fn no_key_is_written(stage: &Stage) -> Outcome {
 
 /// The files below a folder in which one of these is.
 fn files_with(folder: &Path, needles: &[&[u8]]) -> Result<Vec<String>, String> {
+    let all = files(folder);
+    expect(!all.is_empty(), || format!("nothing is in {}", folder.display()))?;
     let mut found = Vec::new();
-    for path in machine::files(folder)? {
+    for path in all {
         let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let has = |needle: &&[u8]| bytes.windows(needle.len()).any(|window| window == *needle);
         if needles.iter().any(has) {

@@ -14,7 +14,7 @@ mod user;
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -81,14 +81,25 @@ pub fn host(program: &str, arguments: &[&str]) -> Outcome {
 }
 
 /// All files below a folder, neither folders nor links; none where there is no such folder.
+///
+/// # Panics
+/// If one is there and cannot be read: what was not looked into holds nothing that a test could find.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = |entry: fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => files(&entry.path()),
-        Ok(kind) if kind.is_file() => vec![entry.path()],
-        _ => Vec::new(),
+    let below = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok(match entry.file_type()? {
+            kind if kind.is_dir() => files(&entry.path()),
+            kind if kind.is_file() => vec![entry.path()],
+            _ => Vec::new(),
+        })
     };
-    entries.flat_map(below).collect()
+    let all =
+        fs::read_dir(folder).and_then(|entries| entries.map(below).collect::<io::Result<Vec<_>>>());
+    match all {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => panic!("reading {}: {error}", folder.display()),
+        Ok(all) => all.concat(),
+    }
 }
 
 /// What a run of the command came to.

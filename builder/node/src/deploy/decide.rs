@@ -1,5 +1,7 @@
 //! What comes next, by the journal.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 use coremax_node_api::join::{Digest, Formation};
 
@@ -72,6 +74,27 @@ pub(super) fn next(
     Ok(Next::Finish)
 }
 
+/// The records by which comes next what comes next by all of them: the last beginning, what was last of each step since
+/// then, and the end.
+pub(super) fn needed(records: &[Record]) -> Vec<Record> {
+    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
+    let since = begun.map_or(&[][..], |at| &records[at..]);
+    let mut kept = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    for (at, record) in since.iter().enumerate() {
+        match record {
+            Record::Begin { .. } | Record::Finish { .. } => drop(kept.insert(at)),
+            Record::Start { step, .. } => drop(names.insert(step)),
+            Record::End { .. } => {}
+        }
+    }
+    for attempt in names.into_iter().filter_map(|name| last_attempt(since, name)) {
+        kept.insert(attempt.start);
+        kept.extend(attempt.end.map(|(at, _)| at));
+    }
+    kept.into_iter().map(|at| since[at].clone()).collect()
+}
+
 /// The last time that a step was run: where its record is, its inputs, and where its end is and with which code.
 #[derive(Clone, Copy)]
 struct Attempt {
@@ -100,6 +123,7 @@ mod tests {
         guid::Guid,
         join::{Edition, NodeKey},
     };
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -162,10 +186,44 @@ mod tests {
             ("begin 3, start a 1", "", None),
         ] {
             let journal = records(&format!("{before}, {more}"));
-            let found = next(&journal, &formation(2), &[("a", [1; 32]), ("b", [2; 32])]);
+            let steps = [("a", [1; 32]), ("b", [2; 32])];
+            let found = next(&journal, &formation(2), &steps);
             assert_eq!(found.ok(), want, "{before}, {more}");
+            let found = next(&needed(&journal), &formation(2), &steps);
+            assert_eq!(found.ok(), want, "shortened: {before}, {more}");
         }
     }
+
+    proptest! {
+        #[test]
+        fn what_is_needed_says_the_same_and_is_little(
+            words in prop::collection::vec(prop::sample::select(WORDS), 0..40),
+        ) {
+            let journal = records(&words.join(","));
+            let kept = needed(&journal);
+            prop_assert!(kept.len() <= 1 + 2 * 3 + words.iter().filter(|word| **word == "finish").count());
+            let steps = [("a", [1; 32]), ("b", [2; 32])];
+            for epoch in 1..=3 {
+                let [all, few] = [&journal, &kept].map(|it| next(it, &formation(epoch), &steps).ok());
+                prop_assert_eq!(all, few);
+            }
+            prop_assert_eq!(&needed(&kept), &kept);
+        }
+    }
+
+    const WORDS: &[&str] = &[
+        "begin 1",
+        "begin 2",
+        "start a 1",
+        "start a 9",
+        "start b 2",
+        "start gone 1",
+        "end a 0",
+        "end a 1",
+        "end b 0",
+        "end gone 0",
+        "finish",
+    ];
 
     #[test]
     fn a_rebuilt_seed_does_not_go_on_with_anothers() {

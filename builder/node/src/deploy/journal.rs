@@ -1,4 +1,5 @@
-//! The journal of a deployment: a file that only grows, each record on the disk before what follows it is done.
+//! The journal of a deployment: a file that grows, each record on the disk before what follows it is done. Where it would
+//! be too long it is written anew, with what says what comes next and no more.
 //!
 //! ```text
 //! CRC JSON LF        CRC-32 (ISO 3309) of the JSON, 8 hex digits; one object a line
@@ -11,17 +12,22 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use coremax_node_api::join::{Digest, Formation};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 
+use super::decide::needed;
+use crate::durable;
+
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
-/// Bytes of a journal, at most. Set here: a step that fails every minute fills it in two weeks.
-const LONGEST: u64 = 16 << 20;
+/// Bytes of a journal, at most, read or written. Set here: some 3000 attempts, and all of them are in memory.
+const LONGEST: u64 = 1 << 20;
+/// Its mode: what a step is called says what is deployed.
+const MODE: u32 = 0o600;
 
 /// What happened. Times are in milliseconds since 1970, by the seed's clock, and decide nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +53,8 @@ pub(super) trait Medium {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Brings it to the disk.
     fn sync(&mut self) -> io::Result<()>;
+    /// Puts these in place of all of it: the disk has them when this returns, and before either of the two.
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A journal that was read, and is written on.
@@ -54,6 +62,8 @@ pub(super) trait Medium {
 pub(super) struct Journal<M> {
     medium: M,
     records: Vec<Record>,
+    /// Bytes.
+    length: u64,
 }
 
 impl<M: Medium> Journal<M> {
@@ -65,7 +75,7 @@ impl<M: Medium> Journal<M> {
             medium.truncate(whole as u64).context("cutting off half a record")?;
             medium.sync().context("cutting off half a record")?;
         }
-        Ok(Self { medium, records })
+        Ok(Self { medium, records, length: whole as u64 })
     }
 
     /// What happened so far.
@@ -77,13 +87,31 @@ impl<M: Medium> Journal<M> {
     /// record at its end.
     pub(super) fn write(&mut self, record: Record) -> Result<()> {
         let failed = "writing the deployment's journal";
-        let json = serde_json::to_string(&record).context(failed)?;
-        let line = format!("{:08x} {json}\n", CRC.checksum(json.as_bytes()));
+        let line = line(&record).context(failed)?;
+        let is_full = |length: u64| length + line.len() as u64 > LONGEST;
+        if is_full(self.length) {
+            self.shorten().context("writing the deployment's journal anew")?;
+            ensure!(!is_full(self.length), "the deployment's journal is full: {LONGEST} bytes");
+        }
         self.medium.append(line.as_bytes()).context(failed)?;
         self.medium.sync().context(failed)?;
+        self.length += line.len() as u64;
         self.records.push(record);
         Ok(())
     }
+
+    fn shorten(&mut self) -> Result<()> {
+        let records = needed(&self.records);
+        let text: String = records.iter().map(line).collect::<serde_json::Result<_>>()?;
+        self.medium.replace(text.as_bytes())?;
+        (self.records, self.length) = (records, text.len() as u64);
+        Ok(())
+    }
+}
+
+fn line(record: &Record) -> serde_json::Result<String> {
+    let json = serde_json::to_string(record)?;
+    Ok(format!("{:08x} {json}\n", CRC.checksum(json.as_bytes())))
 }
 
 /// The records, and how many bytes they are.
@@ -115,24 +143,27 @@ fn record(line: &[u8]) -> Option<Record> {
 
 /// A real file.
 #[derive(Debug)]
-pub(super) struct OnDisk(File);
+pub(super) struct OnDisk {
+    path: PathBuf,
+    file: File,
+}
 
 impl OnDisk {
     /// Opens it; a new one is in its folder for good when this returns.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
+        let file = options.read(true).append(true).create(true).mode(MODE).open(path)?;
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        Ok(Self(file))
+        Ok(Self { path: path.to_owned(), file })
     }
 }
 
 impl Medium for OnDisk {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        (&self.0).take(LONGEST + 1).read_to_end(&mut bytes)?;
+        (&self.file).take(LONGEST + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 {
             0..=LONGEST => Ok(bytes),
             _ => Err(io::Error::other(format!("it is longer than {LONGEST} bytes"))),
@@ -140,20 +171,32 @@ impl Medium for OnDisk {
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.file.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+        durable::replace(&self.path, bytes, MODE)?;
+        *self = Self::open(&self.path)?;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use coremax_node_api::{
+        guid::Guid,
+        join::{Edition, NodeKey},
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -163,11 +206,47 @@ mod tests {
     }
 
     fn text(records: &[Record]) -> Vec<u8> {
-        let line = |record| {
-            let json = serde_json::to_string(record).unwrap();
-            format!("{:08x} {json}\n", CRC.checksum(json.as_bytes())).into_bytes()
-        };
-        records.iter().flat_map(line).collect()
+        records.iter().flat_map(|record| line(record).unwrap().into_bytes()).collect()
+    }
+
+    #[test]
+    fn one_that_is_full_is_written_anew_and_no_longer_than_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let open = || Journal::read(OnDisk::open(&path).unwrap()).unwrap();
+        let start = || Record::Start { epoch: 1, step: "ping".into(), inputs: [7; 32], at: 5 };
+        let begin = Record::Begin { formation: formation(), at: 5 };
+        let attempts = usize::try_from(LONGEST).unwrap() / text(&[start(), end(1)]).len();
+        let mut all = vec![begin.clone()];
+        all.extend((0..attempts).flat_map(|_| [start(), end(1)]));
+        while text(&all).len() as u64 > LONGEST {
+            all.pop();
+        }
+        std::fs::write(&path, text(&all)).unwrap();
+        let mut journal = open();
+        journal.write(start()).unwrap();
+        journal.write(end(3)).unwrap();
+        let now = open().records().to_vec();
+        assert_eq!((now.first(), now.last()), (Some(&begin), Some(&end(3))));
+        assert!(now.len() < 9, "{now:?}");
+        journal.write(end(4)).unwrap();
+        assert_eq!(open().records().len(), now.len() + 1, "it is the new file that is written on");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        // Nothing in this one can go: a name is longer than all there may be.
+        let step = "x".repeat(usize::try_from(LONGEST).unwrap());
+        let record = Record::Start { epoch: 1, step, inputs: [0; 32], at: 0 };
+        let error = open().write(record).unwrap_err().to_string();
+        assert_eq!(error, "the deployment's journal is full: 1048576 bytes");
+        open().write(end(0)).unwrap();
+    }
+
+    fn formation() -> Formation {
+        Formation {
+            cluster: Guid::literal(1),
+            edition: Edition::default(),
+            generation: 0,
+            seed: NodeKey([1; 32]),
+        }
     }
 
     #[test]

@@ -100,6 +100,13 @@ impl Medium for Shared {
         machine.synced.extend(pending);
         Ok(())
     }
+
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        machine.happens()?;
+        (machine.synced, machine.pending) = (bytes.to_vec(), Vec::new());
+        machine.happens()
+    }
 }
 
 impl Executor for Shared {
