@@ -199,8 +199,18 @@ pub struct Candidate {
 struct Seen {
     at: u64,
     report: Report,
-    /// Milliseconds that its clock is before the seed's, the way of the report subtracted.
-    ahead: i64,
+    /// Milliseconds that its clock is ahead of the seed's, and when that was seen.
+    ahead: (i64, u64),
+}
+
+/// How far a clock is ahead, as the last report and one a little before it say. A report ages on its way: one that was late
+/// looks like a clock that is behind, and then the one before it is believed for as long as it is fresh.
+fn ahead(report: &Report, before: Option<(i64, u64)>, now: Now) -> (i64, u64) {
+    let ahead = report.wall.saturating_sub(now.wall);
+    let is_better = |(before, at): &(i64, u64)| {
+        ahead < 0 && before.unsigned_abs() < ahead.unsigned_abs() && form::is_fresh(*at, now)
+    };
+    before.filter(is_better).unwrap_or((ahead, now.mono))
 }
 
 impl Seed {
@@ -313,7 +323,7 @@ impl Seed {
         let edition = self.edition;
         let roster = (report.edition != edition).then(|| Arc::clone(&self.saved.roster));
         let generation = self.saved.members[&name].generation;
-        let ahead = report.wall.saturating_sub(now.wall);
+        let ahead = ahead(&report, self.seen.get(&name).map(|seen| seen.ahead), now);
         self.seen.insert(name.clone(), Seen { at: now.mono, report, ahead });
         self.form(now, out);
         let (held, stage) = (Held { name, generation }, self.stage(now));

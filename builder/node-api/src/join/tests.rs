@@ -321,6 +321,34 @@ fn what_stands_in_the_way_of_a_formation() {
     }
 }
 
+/// What a machine's reports are off by, from a second on and for how many reports, and when the cluster is formed.
+#[test]
+fn a_report_that_was_late_is_no_clock_that_is_off() {
+    for (from, count, off, formed) in [
+        (30, 1, -1500, Some(65)),  // one was sent again on its way
+        (30, 3, -1500, Some(65)),  // a line that was bad for a while
+        (30, 5, -1500, Some(120)), // nothing is that late for so long
+        (30, 40, -1500, None),
+        (30, 1, 1500, Some(100)), // no report comes before it is sent
+        (0, 1, -1500, Some(70)),  // nothing better was known
+        (0, 1, i64::MIN, Some(70)),
+    ] {
+        let mut seed = seed(&roster(), None);
+        let mut reports = 0;
+        let deployed = play(&mut seed, 0..200, |number, report| {
+            if number == 2 {
+                reports += 1;
+                let second = (reports - 1) * 5;
+                if (from..from + count * 5).contains(&second) {
+                    report.wall = report.wall.saturating_add(off);
+                }
+            }
+        });
+        let second = deployed.first().map(|(second, _)| *second);
+        assert_eq!(second, formed, "{count} reports from second {from} on, {off} ms");
+    }
+}
+
 #[test]
 fn in_a_pool_everybody_promises() {
     let (mut seed, rows) = pool(&[1, 2, 3, 4, 5]);

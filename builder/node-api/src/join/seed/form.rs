@@ -98,6 +98,10 @@ pub enum Unready {
     Clock(u64),
 }
 
+pub(super) fn is_fresh(at: u64, now: Now) -> bool {
+    now.mono.saturating_sub(at) <= FRESH_FOR
+}
+
 impl Seed {
     /// How far the seed is.
     pub(super) fn stage(&self, now: Now) -> Stage {
@@ -194,9 +198,9 @@ impl Seed {
             return Some(if has_come { Unready::Silent } else { Unready::Nobody });
         };
         let lack = seen.report.lacks.first().filter(|_| self.config.guards.on(Guard::Lack));
-        let off = seen.ahead.unsigned_abs();
+        let off = seen.ahead.0.unsigned_abs();
         let is_clock_looked_at = self.config.guards.on(Guard::Clock);
-        if now.mono.saturating_sub(seen.at) > FRESH_FOR {
+        if !is_fresh(seen.at, now) {
             Some(Unready::Silent)
         } else if seen.report.edition != self.edition {
             Some(Unready::Roster)
@@ -213,7 +217,7 @@ impl Seed {
 
     /// The two clocks that are furthest apart, if that is too far.
     fn apart(&self, counted: &[&Node]) -> Option<Obstacle> {
-        let ahead = |row: &&&Node| self.seen.get(&row.name).map_or(0, |seen| seen.ahead);
+        let ahead = |row: &&&Node| self.seen.get(&row.name).map_or(0, |seen| seen.ahead.0);
         let (fast, slow) = (counted.iter().max_by_key(ahead)?, counted.iter().min_by_key(ahead)?);
         let apart = ahead(&fast).abs_diff(ahead(&slow));
         let is_far = apart > CLOCKS_APART_MAX && self.config.guards.on(Guard::Clock);
