@@ -11,7 +11,7 @@
 //! ([`Error::OtherVersion`]).
 //!
 //! # The beacon
-//! One datagram to [`GROUP`], TTL 1, on every interface: [`Beacon`](crate::join::Beacon). It decides nothing: anybody
+//! One datagram to [`GROUP`] and one to [`GROUP_6`], TTL and hop limit 1, on every interface: [`Beacon`](crate::join::Beacon). It decides nothing: anybody
 //! can send one. Who receives tries the address that it comes from, at the port that it names.
 //!
 //! ```text
@@ -145,6 +145,9 @@ pub const VERSION: u16 = 1;
 pub const PORT: u16 = 7433;
 /// Where beacons go: a group of the local scope, RFC 2365.
 pub const GROUP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(239, 255, 67, 77);
+/// The same by IPv6: link-local, and not assigned by anybody, RFC 4291, 2.7.
+pub const GROUP_6: std::net::Ipv6Addr =
+    std::net::Ipv6Addr::new(0xff12, 0, 0, 0, 0x63, 0x6f72, 0x656d, 0x6178);
 /// The handshake.
 pub const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
 /// The lengths of its three messages.

@@ -1,14 +1,16 @@
-//! Beacons, by multicast on every interface.
+//! Beacons, by multicast on every interface: by IPv4, and by IPv6, which needs no address but the one that each card gives
+//! itself. So a machine without DHCP hears a seed, and reaches it.
 
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    os::fd::OwnedFd,
 };
 
 use coremax_node_api::{
     join::Beacon,
-    wire::{self, BEACON_MAX, GROUP, decode_beacon, encode_beacon},
+    wire::{self, BEACON_MAX, GROUP, GROUP_6, decode_beacon, encode_beacon},
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
@@ -22,7 +24,9 @@ const LINKS_EVERY: u64 = 5_000;
 /// Where they go, and come from.
 #[derive(Debug)]
 pub(super) struct Beacons {
-    socket: UdpSocket,
+    four: UdpSocket,
+    /// Nothing where the kernel has no IPv6.
+    six: Option<UdpSocket>,
     port: u16,
     /// The names of the interfaces that are used; all, where none is named.
     only: Vec<String>,
@@ -35,17 +39,17 @@ pub(super) struct Beacons {
 
 impl Beacons {
     pub(super) fn open(port: u16, only: Vec<String>) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        bind(&socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        sockopt::set_ip_multicast_ttl(&socket, 1)?;
-        let socket = UdpSocket::from(socket);
-        Ok(Self { socket, port, only, links: BTreeSet::new(), looked: None, other_version: None })
+        let four = socket(AddressFamily::INET)?;
+        sockopt::set_socket_reuseaddr(&four, true)?;
+        bind(&four, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+        sockopt::set_ip_multicast_ttl(&four, 1)?;
+        let (four, six) = (UdpSocket::from(four), open_six(port).ok());
+        let links = BTreeSet::new();
+        Ok(Self { four, six, port, only, links, looked: None, other_version: None })
     }
 
-    pub(super) fn socket(&self) -> &UdpSocket {
-        &self.socket
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        [&self.four].into_iter().chain(&self.six)
     }
 
     /// Listens on interfaces that came up since.
@@ -60,12 +64,10 @@ impl Beacons {
         let links: BTreeSet<u32> = links.map(|link| link.index).collect();
         for index in links.difference(&self.links) {
             // One that it listens on already says so.
-            let _ = sockopt::set_ip_add_membership_with_ifindex(
-                &self.socket,
-                &GROUP,
-                &Ipv4Addr::UNSPECIFIED,
-                *index,
-            );
+            let any = Ipv4Addr::UNSPECIFIED;
+            let _ = sockopt::set_ip_add_membership_with_ifindex(&self.four, &GROUP, &any, *index);
+            let six = self.six.as_ref();
+            let _ = six.map(|six| sockopt::set_ipv6_add_membership(six, &GROUP_6, *index));
         }
         self.links = links;
     }
@@ -75,15 +77,13 @@ impl Beacons {
         self.look();
         let bytes = encode_beacon(beacon);
         for index in &self.links {
-            let sent = sockopt::set_ip_multicast_if_with_ifindex(
-                &self.socket,
-                &Ipv4Addr::UNSPECIFIED,
-                &Ipv4Addr::UNSPECIFIED,
-                *index,
-            );
-            if sent.is_ok() {
-                let _ = self.socket.send_to(&bytes, (GROUP, self.port));
+            let any = Ipv4Addr::UNSPECIFIED;
+            let chosen = sockopt::set_ip_multicast_if_with_ifindex(&self.four, &any, &any, *index);
+            if chosen.is_ok() {
+                let _ = self.four.send_to(&bytes, (GROUP, self.port));
             }
+            let to = SocketAddrV6::new(GROUP_6, self.port, 0, *index);
+            let _ = self.six.as_ref().map(|six| six.send_to(&bytes, to));
         }
     }
 
@@ -91,14 +91,33 @@ impl Beacons {
     pub(super) fn hear(&mut self) -> Vec<(SocketAddr, Beacon)> {
         let mut heard = Vec::new();
         let mut buffer = [0; BEACON_MAX];
-        for _ in 0..HEARD_AT_ONCE {
-            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { break };
-            match decode_beacon(&buffer[..length]) {
-                Ok(beacon) => heard.push((from, beacon)),
-                Err(wire::Error::OtherVersion { theirs, .. }) => self.other_version = Some(theirs),
-                Err(_) => {}
+        for socket in [&self.four].into_iter().chain(&self.six) {
+            for _ in 0..HEARD_AT_ONCE {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { break };
+                match decode_beacon(&buffer[..length]) {
+                    Ok(beacon) => heard.push((from, beacon)),
+                    Err(wire::Error::OtherVersion { theirs, .. }) => {
+                        self.other_version = Some(theirs);
+                    }
+                    Err(_) => {}
+                }
             }
         }
         heard
     }
+}
+
+fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(family, SocketType::DGRAM, flags, None)?)
+}
+
+/// Beside the other one, at the same port.
+fn open_six(port: u16) -> io::Result<UdpSocket> {
+    let six = socket(AddressFamily::INET6)?;
+    sockopt::set_ipv6_v6only(&six, true)?;
+    sockopt::set_socket_reuseaddr(&six, true)?;
+    bind(&six, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    sockopt::set_ipv6_multicast_hops(&six, 1)?;
+    Ok(six.into())
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -238,7 +238,9 @@ impl Daemon {
                 return Ok(());
             }
         };
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        // For IPv4 too, unless there is no IPv6.
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+            .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .with_context(|| format!("listening at TCP port {port}"))?;
         self.driver.seats = Some(Seats::new(listener, Arc::clone(&self.driver.own)));
@@ -252,8 +254,11 @@ impl Daemon {
     fn wait(&self) -> Result<Vec<Source>> {
         let driver = &self.driver;
         let flags = |writes| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut waits =
-            vec![(Source::Beacons, PollFd::new(driver.beacons.socket(), PollFlags::IN))];
+        let mut waits = driver
+            .beacons
+            .sockets()
+            .map(|socket| (Source::Beacons, PollFd::new(socket, PollFlags::IN)))
+            .collect::<Vec<_>>();
         let mesh = driver.around.mesh.socket();
         waits.extend(mesh.map(|mesh| (Source::Mesh, PollFd::new(mesh, PollFlags::IN))));
         if let Some(call) = &driver.call {

@@ -88,7 +88,9 @@ impl Seats {
                     }
                     let _ = stream.set_nodelay(true); // it is slower without
                     self.last += 1;
-                    if let Some(oldest) = self.halves.enter(self.last, from.ip(), real()) {
+                    if let Some(oldest) =
+                        self.halves.enter(self.last, from.ip().to_canonical(), real())
+                    {
                         self.give_up(oldest);
                     }
                     let line = Line::new(stream, Channel::of_seed(Arc::clone(&self.own)));
