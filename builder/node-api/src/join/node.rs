@@ -260,7 +260,9 @@ impl Node {
     /// A beacon gives an address to try, and nothing else.
     fn hear(&mut self, from: SocketAddr, beacon: Beacon, now: Now, out: &mut Vec<Action>) {
         let is_ours = beacon.cluster == cluster_hash(self.config.cluster);
-        let seed = SocketAddr::new(from.ip(), beacon.port);
+        // With the card that it came by: an address of the link's own is one on each link.
+        let mut seed = from;
+        seed.set_port(beacon.port);
         if !is_ours || self.saved.phase < Phase::Networked || !self.seeds.hear(seed) {
             return;
         }
