@@ -24,6 +24,8 @@ pub(crate) enum Medium {
     ConfigDrive,
     /// fw_cfg, with another key of the same id.
     WrongKey,
+    /// Not at all.
+    None,
 }
 
 /// A machine to be.
@@ -105,6 +107,7 @@ impl Node {
             Medium::ConfigDrive => volume("drive.img"),
             Medium::FwCfg => fw_cfg("cluster.identity.json"),
             Medium::WrongKey => fw_cfg("wrong.identity.json"),
+            Medium::None => Vec::new(),
         }
     }
 
