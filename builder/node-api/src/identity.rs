@@ -14,19 +14,22 @@
 //! | [`Place::FwCfg`] | QEMU's fw_cfg, as [`FW_CFG`] |
 //! | [`Place::Volume`] | a volume labelled [`LABEL`], the file [`FILE`] |
 //! | [`Place::Cidata`] | a volume labelled `cidata`, the file [`FILE`] |
-//! | [`Place::ConfigDrive`] | a volume labelled `config-2`, the file [`FILE`] beside OpenStack's own (which Nova does not put there yet) |
+//! | [`Place::ConfigDrive`] | a volume labelled `config-2`, the file [`FILE`] beside OpenStack's own; without it in those, as [`openstack`] says |
+//! | [`Place::Metadata`] | OpenStack's metadata service, in the same files, where no other place has one |
 //!
 //! Beside it there may be the cluster's signed roster, in a volume as [`ROSTER`], in fw_cfg as [`FW_CFG_ROSTER`]: the
 //! machine that it names as the seed becomes it, and nobody has to log in for that.
 //!
 //! The kernel's command line is none of them: anyone on the machine reads it, and the document holds a secret. What the
-//! network says is none either: it is believed after a handshake with this key, not before.
+//! network says is none either: it is believed after a handshake with this key, not before. The metadata service is the
+//! one exception, on servers whose firmware is OpenStack's: there the cloud keeps its address to itself.
 //!
 //! [`choose`] says which one holds: the first in this order. A place that has one that is broken stops the search, for
 //! a node that goes on without what it was given joins what it should not, or waits for ever without saying why.
 
 mod choose;
 mod key;
+pub mod openstack;
 
 use std::net::Ipv4Addr;
 
@@ -70,6 +73,12 @@ pub struct Document {
     /// Where to ask first, without a beacon; may be empty.
     #[serde(default)]
     pub seeds: Vec<Ipv4Addr>,
+}
+
+/// Whether a machine may have this address. RFC 6890 and 1112: 0 is this network, 224 and above are groups, reserved, and
+/// broadcast.
+pub fn is_machine(address: &Ipv4Addr) -> bool {
+    (1..=223).contains(&address.octets()[0])
 }
 
 /// A text that is no document.
@@ -128,9 +137,7 @@ impl Document {
         if document.seeds.len() > SEEDS_MAX {
             return Err(Malformed::Seeds(document.seeds.len()));
         }
-        // RFC 6890 and 1112: 0 is this network, 224 and above are groups, reserved, and broadcast.
-        let is_none = |seed: &&Ipv4Addr| !(1..=223).contains(&seed.octets()[0]);
-        match document.seeds.iter().find(is_none) {
+        match document.seeds.iter().find(|seed| !is_machine(seed)) {
             Some(seed) => Err(Malformed::NoMachine(*seed)),
             None => Ok(document),
         }

@@ -3,6 +3,7 @@
 //! What is told, and which place holds, is [`coremax_node_api::identity`]; here is how each place is read. What holds
 //! is kept, so that the medium can be taken out again.
 
+mod openstack;
 mod places;
 mod smbios;
 mod volume;

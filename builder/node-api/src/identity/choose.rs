@@ -19,6 +19,8 @@ pub enum Place {
     Cidata,
     /// OpenStack's config drive.
     ConfigDrive,
+    /// OpenStack's metadata service.
+    Metadata,
 }
 
 /// What was read at one place that has something.
@@ -75,6 +77,9 @@ impl Broken {
             Self::Unread { place: Place::Kept, .. } => {
                 "as root, `coremax-node reset` makes the machine forget it at the next boot, with all its data"
             }
+            Self::Unread { place: Place::Metadata, .. } => {
+                "give the server the file of coremax cluster seed-medium as user data, and make it anew"
+            }
             Self::Unread { .. } => {
                 "take that medium out, or make it anew with coremax cluster seed-medium"
             }
@@ -100,6 +105,7 @@ impl fmt::Display for Place {
             Self::Volume => "volume",
             Self::Cidata => "cidata",
             Self::ConfigDrive => "config-drive",
+            Self::Metadata => "metadata",
         })
     }
 }
@@ -149,13 +155,14 @@ fn agree(first: &Reading, document: &Document, other: &Reading) -> Result<(), Br
 mod tests {
     use super::{super::tests::document, *};
 
-    const ORDER: [Place; 6] = [
+    const ORDER: [Place; 7] = [
         Place::Kept,
         Place::Smbios,
         Place::FwCfg,
         Place::Volume,
         Place::Cidata,
         Place::ConfigDrive,
+        Place::Metadata,
     ];
 
     #[test]

@@ -22,12 +22,12 @@ use rustix::{
 use zeroize::Zeroizing;
 
 use super::{
-    smbios,
+    openstack, smbios,
     volume::{HEAD, Label},
 };
 /// What is said where none of them has anything.
 pub(crate) const TRIED: &str = "no SMBIOS string of type 11, no fw_cfg file, no volume labelled COREMAX, cidata or \
-    config-2 has an identity; `coremax cluster seed-medium` makes one";
+    config-2 has an identity, and no metadata service of OpenStack's; `coremax cluster seed-medium` makes one";
 /// The tables as firmware has them; what is below `entries` there takes a module that nothing loads.
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 /// Bytes of the tables, at most. Set by us: servers with a hundred memory modules have 20 kB.
@@ -58,7 +58,13 @@ pub(crate) fn read(kept: &Path) -> Result<Vec<Found>> {
     let volumes = if is_kept { Vec::new() } else { volumes()? };
     let alone = kept.into_iter().chain(strings(Path::new(TABLES)));
     let alone = alone.map(|reading| Found { reading, roster: None });
-    Ok(alone.chain(fw_cfg()).chain(volumes).collect())
+    let mut all: Vec<_> = alone.chain(fw_cfg()).chain(volumes).collect();
+    // Nobody waits for the network who was told otherwise.
+    if all.is_empty() {
+        let told = openstack::at_service();
+        all.extend(told.map(|reading| Found { reading, roster: None }));
+    }
+    Ok(all)
 }
 
 fn fw_cfg() -> Option<Found> {
@@ -71,7 +77,8 @@ fn fw_cfg() -> Option<Found> {
 /// A file that is the document; nothing where it is not there.
 fn file(place: Place, path: &Path) -> Option<Reading> {
     let opened = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let read = opened.map_err(io::Error::from).and_then(|file| document(&mut File::from(file)));
+    let read =
+        opened.map_err(io::Error::from).and_then(|file| secret(&mut File::from(file), LONGEST));
     reading(place, path.display().to_string(), read)
 }
 
@@ -83,9 +90,9 @@ fn reading(place: Place, at: String, read: io::Result<Zeroizing<Vec<u8>>>) -> Op
     }
 }
 
-/// One byte more than a document has at most, so that a longer one is seen to be. Never moved, so that it can be cleared.
-fn document(file: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
+/// One byte more than there are at most, so that what is longer is seen to be. Never moved, so that it can be cleared.
+fn secret(file: &mut dyn Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; most + 1]);
     let mut length = 0;
     while length < bytes.len() {
         match file.read(&mut bytes[length..])? {
@@ -143,13 +150,23 @@ fn volume(device: &Path) -> Option<Found> {
     let at = format!("{} ({})", device.display(), label.text);
     let root = mounted(device, &label);
     let (told, roster) = match root {
-        Ok(root) => (
-            plain(&root, FILE).and_then(|mut file| document(&mut file)),
-            plain(&root, ROSTER).and_then(|mut file| roster(&mut file)).ok(),
-        ),
+        Ok(root) => {
+            (told(&root, place), plain(&root, ROSTER).and_then(|mut file| roster(&mut file)).ok())
+        }
         Err(error) => (Err(error), None),
     };
     reading(place, at, told).map(|reading| Found { reading, roster })
+}
+
+/// Our file; on a config drive without it, what is in OpenStack's.
+fn told(root: &OwnedFd, place: Place) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut read = |path: &str, most| secret(&mut plain(root, path)?, most);
+    match read(FILE, LONGEST) {
+        Err(error) if error.kind() == ErrorKind::NotFound && place == Place::ConfigDrive => {
+            openstack::told(&mut read)
+        }
+        told => told,
+    }
 }
 
 /// A volume, mounted where nobody else sees it.
@@ -191,10 +208,10 @@ mod tests {
     #[test]
     fn no_more_is_read_than_a_document_has() {
         let mut endless = io::repeat(b' ');
-        assert_eq!(document(&mut endless).unwrap().len(), LONGEST + 1);
+        assert_eq!(secret(&mut endless, LONGEST).unwrap().len(), LONGEST + 1);
         assert_eq!(roster(&mut endless).unwrap().len(), ROSTER_MAX + 1);
         let mut text: &[u8] = b"short";
-        assert_eq!(**document(&mut text).unwrap(), *b"short");
+        assert_eq!(**secret(&mut text, LONGEST).unwrap(), *b"short");
     }
 
     #[test]
