@@ -20,13 +20,19 @@ pub(crate) fn pace() -> u32 {
 pub(crate) struct Machine {
     namespace: String,
     folder: PathBuf,
+    hears_beacons: bool,
     child: Option<Child>,
 }
 
 impl Machine {
     /// A blank one, whose medium and firmware are in this folder.
     pub(crate) fn new(namespace: String, folder: PathBuf) -> Self {
-        Self { namespace, folder, child: None }
+        Self { namespace, folder, hears_beacons: true, child: None }
+    }
+
+    /// From its next start on it listens on a card that is not there.
+    pub(crate) fn hears_no_beacon(&mut self) {
+        self.hears_beacons = false;
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -49,14 +55,19 @@ impl Machine {
             ("--status", "join.json"),
             ("--root", "root"),
             ("--dmi", "dmi"),
+            ("--tpm", "tpm"), // there is none: that of this host would be everyone's
+            ("--leases", "leases"),
         ];
         let command = Cmd::new("ip", &Sandbox::host())
             .args(["netns", "exec", &self.namespace])
             .arg(coremax_node())
             .args(["join", "--leave-clock", "--faster", &pace().to_string()]);
+        let only = if self.hears_beacons { &[][..] } else { &["--interface", "nowhere"] };
         let command = flags
             .iter()
-            .fold(command, |command, (flag, name)| command.arg(flag).arg(folder.join(name)))
+            .fold(command.args(only), |command, (flag, name)| {
+                command.arg(flag).arg(folder.join(name))
+            })
             .stdout_file(out()?)
             .stderr_file(out()?);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);

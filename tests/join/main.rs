@@ -7,6 +7,7 @@ mod cluster;
 mod gates;
 mod machine;
 mod network;
+mod openstack;
 mod site;
 mod strangers;
 
@@ -14,17 +15,19 @@ use std::{
     fs,
     path::Path,
     process::ExitCode,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use coremax_node_api::{
     cluster_status::Wait,
+    identity::openstack::{META_DATA, META_KEY},
     join::{Phase, STABLE_FOR},
 };
 use coremax_tests::{Outcome, Sentence, expect, files, full, skip_all, switch::Line, tell};
 
 use cluster::{Cluster, Keys};
-use network::Network;
+use network::{Neighbours, Network, ip};
 use site::Site;
 use strangers::Strangers;
 
@@ -32,6 +35,11 @@ const STORY: [Sentence<Stage>; 12] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
+    ("a machine that hears no beacon finds the seed by its DHCP lease", hinted),
+    (
+        "a server of OpenStack's is told by its metadata service, and no other machine asks that",
+        metadata,
+    ),
     ("a seed that is killed at each of its writes forms the same one", killed_seed),
     ("a card with a smaller MTU keeps a cluster waiting until it is put right", gates::narrow_card),
     ("a cluster waits for the registry that its roster names", gates::late_registry),
@@ -134,6 +142,47 @@ fn pool(stage: &Stage) -> Outcome {
     site.add_seed()?;
     site.is_formed()?;
     site.agree()
+}
+
+fn hinted(stage: &Stage) -> Outcome {
+    let mut site = stage.site("hinted", Cluster::of(3))?;
+    let identity = site.cluster.identity(&[]);
+    site.add_seed()?;
+    site.prepare(2, &identity)?;
+    site.machine(2).hears_no_beacon();
+    site.machine(2).start()?;
+    site.add(3, &identity)?;
+    site.until("the other one has its name", |site| {
+        Ok(site.machine(3).status().is_some_and(|status| status.name.is_some()))
+    })?;
+    let status = site.machine(2).status().ok_or("no status")?;
+    expect(status.asks.is_none(), || format!("it knows whom to ask: {status:?}"))?;
+    let seed = u32::from(site.cluster.address(1));
+    let lease = format!("OPTION_224={seed:08x}\nNEXT_SERVER={}\n", cluster::address(99));
+    let leases = site.machine(2).path("leases");
+    let written = fs::create_dir_all(&leases).and_then(|()| fs::write(leases.join("2"), lease));
+    written.map_err(|error| format!("{}: {error}", leases.display()))?;
+    site.is_formed()?;
+    site.agree()
+}
+
+fn metadata(_: &Stage) -> Outcome {
+    let (network, cluster) = (Network::new()?, Cluster::of(3));
+    let document = cluster.identity(&[cluster.address(1)]);
+    let meta = serde_json::json!({"uuid": "x", "meta": {META_KEY: document}}).to_string();
+    let asked = openstack::service(&network, 8, vec![(format!("/{META_DATA}"), meta)])?;
+    let namespace = network.add(2)?;
+    ip(&["-n", &namespace, "route", "add", "169.254.0.0/16", "dev", "eth0"])?;
+    let refused = openstack::identify(&namespace, "PowerEdge R640");
+    let is_untold = refused.as_ref().is_err_and(|why| why.contains("nobody told this machine"));
+    expect(is_untold, || format!("{refused:?}"))?;
+    let so_far = asked.load(Ordering::Relaxed);
+    expect(so_far == 0, || format!("it was asked {so_far} times by another machine"))?;
+    let said = openstack::identify(&namespace, "OpenStack Nova")?;
+    openstack::is_told(&said, &cluster.roster.cluster.to_string())?;
+    // Its two files, once.
+    let so_far = asked.load(Ordering::Relaxed);
+    expect(so_far == 2, || format!("it was asked {so_far} times"))
 }
 
 fn killed_seed(stage: &Stage) -> Outcome {
@@ -271,6 +320,7 @@ fn bad_lines(stage: &Stage) -> Outcome {
 
 fn fifty(stage: &Stage) -> Outcome {
     full()?;
+    let _room = Neighbours::of(50)?;
     // Two lines between two machines: 1 % is lost, and 5 ms it takes, more or less.
     let (latency, jitter) = (Duration::from_micros(2500), Duration::from_millis(1));
     let line = Line { loss: 0.005, latency, jitter, ..Line::default() };

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fs,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -110,6 +111,48 @@ impl Drop for Network {
     fn drop(&mut self) {
         for name in self.namespaces.borrow().iter() {
             let _ = ip(&["netns", "delete", name]);
+        }
+    }
+}
+
+/// Room for as many neighbours as these machines have together: the kernel's table is one for all namespaces, and whoever is not
+/// in it is not reached. As it was when this is dropped.
+pub(crate) struct Neighbours {
+    before: Option<String>,
+}
+
+/// Where the table's limit is, and the one below which nothing is thrown out of it: arp(7).
+const LIMITS: [(&str, usize); 2] = [
+    ("/proc/sys/net/ipv4/neigh/default/gc_thresh3", 1),
+    ("/proc/sys/net/ipv4/neigh/default/gc_thresh2", 2),
+];
+
+impl Neighbours {
+    /// For so many that all know each other, beside what others have.
+    pub(crate) fn of(machines: usize) -> Result<Self, String> {
+        let wanted = 2 * machines * machines;
+        let (path, _) = LIMITS[0];
+        let before = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+        if before.trim().parse::<usize>().is_ok_and(|limit| limit >= wanted) {
+            return Ok(Self { before: None });
+        }
+        for (path, part) in LIMITS {
+            fs::write(path, (wanted / part).to_string()).map_err(|error| {
+                format!("skipped: {path}, which is {}, cannot be raised: {error}", before.trim())
+            })?;
+        }
+        Ok(Self { before: Some(before) })
+    }
+}
+
+impl Drop for Neighbours {
+    fn drop(&mut self) {
+        let Some(limit) = self.before.as_ref().and_then(|text| text.trim().parse::<usize>().ok())
+        else {
+            return;
+        };
+        for (path, part) in LIMITS {
+            let _ = fs::write(path, (limit / part).to_string());
         }
     }
 }

@@ -7,8 +7,8 @@
 //! told       waits until the machine is told its cluster
 //! keys       the cluster's keys that a seed knows
 //! store      what has to outlive a power cut
-//! links      the machine's cards, as the kernel tells them; hardware: which machine it is
-//! beacons    UDP: where a seed is
+//! links      the machine's cards, as the kernel tells them; hardware: which machine it is, tpm: by that too
+//! beacons    UDP: where a seed is; leases: where one may be, by DHCP
 //! line       one TCP connection with its channel: call, the node's to a seed; seats, those of a seed
 //! driver     gives the two state machines what happens, and does what they ask for
 //! daemon     waits for all of it, in one thread
@@ -29,6 +29,7 @@ mod driver;
 mod halves;
 mod hardware;
 mod keys;
+mod leases;
 mod line;
 mod links;
 mod mesh;
@@ -39,6 +40,7 @@ mod seats;
 mod status;
 mod store;
 mod told;
+mod tpm;
 
 use anyhow::Result;
 

@@ -52,6 +52,11 @@ impl Beacons {
         [&self.four].into_iter().chain(&self.six)
     }
 
+    /// Where seeds listen, as far as nobody says otherwise.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Listens on interfaces that came up since.
     pub(super) fn look(&mut self) {
         if self.looked.is_some_and(|last| real().saturating_sub(last) < LINKS_EVERY) {

@@ -33,7 +33,9 @@ use super::{
     certificates::Certificates,
     clock::{Clock, real},
     driver::{DEPLOY_PAUSE, Driver, Notes, Task},
-    hardware, keys, links,
+    hardware, keys,
+    leases::Leases,
+    links,
     options::Options,
     roster_file::{RosterFile, makes_seed},
     seats::Seats,
@@ -77,7 +79,7 @@ impl Daemon {
         let secret = store.secret()?;
         let key = secret.public();
         let links = links::links().context("asking the kernel for the machine's cards")?;
-        let hardware = hardware::read(&options.dmi, &links);
+        let hardware = hardware::read(&options.dmi, &options.tpm, &links);
         let keys = keys::all(&document, &options.keys)?;
         let own = Arc::new(Credentials { cluster: document.cluster, secret, keys });
         let beacons = Beacons::open(options.port, options.interfaces.clone())
@@ -111,6 +113,7 @@ impl Daemon {
             around: Around::new(document.cluster, options.port),
             own,
             beacons,
+            leases: Leases::new(options.leases.clone()),
             seats: None,
             call: None,
             node_wakes: None,
@@ -144,6 +147,7 @@ impl Daemon {
     pub(super) fn run(mut self) -> Result<()> {
         loop {
             self.look_at_roster()?;
+            self.driver.hear_leases()?;
             self.driver.work()?;
             self.driver.wake()?;
             self.driver.work()?;

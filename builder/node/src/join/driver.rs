@@ -25,6 +25,7 @@ use super::{
     call::Call,
     certificates::{Asked, Certificates},
     clock::{self, Clock, real},
+    leases::Leases,
     prepare::{self, Deployment},
     seats::Seats,
     store::Store,
@@ -52,6 +53,7 @@ pub(super) struct Driver {
     pub around: Around,
     pub own: Arc<Credentials>,
     pub beacons: Beacons,
+    pub leases: Leases,
     pub seats: Option<Seats>,
     pub call: Option<Call>,
     /// When each wants to be woken, by the join's own clock.

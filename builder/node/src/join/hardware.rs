@@ -9,10 +9,10 @@ use coremax_node_api::{
     wire::{MACS_MAX, SERIAL_MAX},
 };
 
-use super::links::Link;
+use super::{links::Link, tpm};
 
-/// What cards and firmware tell. A TPM is not asked yet.
-pub(super) fn read(dmi: &Path, links: &[Link]) -> Hardware {
+/// What cards, firmware and the TPM at this device tell.
+pub(super) fn read(dmi: &Path, tpm: &Path, links: &[Link]) -> Hardware {
     let text = |name: &str| fs::read_to_string(dmi.join(name)).ok();
     let serial = text("product_serial").map(|serial| serial.trim().to_owned());
     let uuid = text("product_uuid").and_then(|uuid| uuid.trim().to_lowercase().parse().ok());
@@ -20,7 +20,7 @@ pub(super) fn read(dmi: &Path, links: &[Link]) -> Hardware {
         macs: macs(links),
         serial: serial.filter(|serial| is_serial(serial) && serial.len() <= SERIAL_MAX),
         uuid: uuid.filter(is_uuid),
-        endorsement: None,
+        endorsement: tpm::endorsement(tpm),
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         let told = |serial: &str, uuid: &str| {
             fs::write(folder.path().join("product_serial"), serial).unwrap();
             fs::write(folder.path().join("product_uuid"), uuid).unwrap();
-            let hardware = read(folder.path(), &[]);
+            let hardware = read(folder.path(), Path::new("/nowhere"), &[]);
             (hardware.serial, hardware.uuid.is_some())
         };
         let uuid = "4C4C4544-0000-2010-8020-80C04F202020\n";
@@ -78,6 +78,6 @@ mod tests {
             told(&"x1".repeat(SERIAL_MAX), "ffffffff-ffff-ffff-ffff-ffffffffffff"),
             (None, false)
         );
-        assert_eq!(read(Path::new("/nowhere"), &[]), Hardware::default());
+        assert_eq!(read(Path::new("/nowhere"), Path::new("/nowhere"), &[]), Hardware::default());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use coremax_node_api::{update::key, wire};
 
+use super::{leases, tpm};
 use crate::paths;
 
 /// The flags, for people. `--faster N` and `--root FOLDER` are for tests, and not among them.
@@ -22,7 +23,9 @@ flags of join:
   --port N                  TCP of the seed, UDP of its beacons    [7433]
   --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
   --interface NAME          where beacons go and come from; again for more [all]
+  --leases FOLDER           leases of DHCP, which may name a seed  [/run/systemd/netif/leases]
   --dmi FOLDER              what firmware says of the machine      [/sys/class/dmi/id]
+  --tpm DEVICE              a TPM 2.0, whose key tells machines apart  [/dev/tpmrm0]
   --leave-clock             another program sets this machine's clock
 ";
 
@@ -41,7 +44,9 @@ pub(super) struct Options {
     pub port: u16,
     pub seeds: Vec<SocketAddr>,
     pub interfaces: Vec<String>,
+    pub leases: PathBuf,
     pub dmi: PathBuf,
+    pub tpm: PathBuf,
     pub leaves_clock: bool,
     /// Where the files of the machine begin: `/`, but in tests. Below another one nothing is deployed.
     pub root: PathBuf,
@@ -61,7 +66,9 @@ impl Default for Options {
             port: wire::PORT,
             seeds: Vec::new(),
             interfaces: Vec::new(),
+            leases: leases::FOLDER.into(),
             dmi: "/sys/class/dmi/id".into(),
+            tpm: tpm::DEVICE.into(),
             leaves_clock: false,
             root: "/".into(),
             faster: 1,
@@ -91,7 +98,9 @@ impl Options {
                 "--port" => options.port = port(value)?,
                 "--seed" => seeds.push(*value),
                 "--interface" => options.interfaces.push((*value).to_owned()),
+                "--leases" => options.leases = value.into(),
                 "--dmi" => options.dmi = value.into(),
+                "--tpm" => options.tpm = value.into(),
                 "--root" => options.root = value.into(),
                 "--faster" => options.faster = faster(value)?,
                 _ => bail!("no such flag: {flag}\n{USAGE}"),
