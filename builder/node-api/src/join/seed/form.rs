@@ -48,7 +48,7 @@ pub enum Obstacle {
     },
     /// Two nodes that are ready do not reach each other.
     #[error(
-        "{from} does not reach {to} with {mtu} bytes; is the MTU the same on all cards and switches?"
+        "{from} does not reach {to} with {mtu} bytes: set the MTU of cards and switches, or another one in the roster"
     )]
     Unreached {
         /// Who says so.

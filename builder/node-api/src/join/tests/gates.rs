@@ -17,7 +17,9 @@ fn obstacles(roster: &Roster, change: Change) -> Vec<String> {
 #[test]
 fn a_pair_that_does_not_reach_each_other_stands_in_the_way() {
     let why = |pair: &str| {
-        format!("{pair} with 9000 bytes; is the MTU the same on all cards and switches?")
+        format!(
+            "{pair} with 9000 bytes: set the MTU of cards and switches, or another one in the roster"
+        )
     };
     let cases: &[(Change, &[&str])] = &[
         (|_, _| {}, &[]),
