@@ -8,8 +8,11 @@
 //! number tells the whole story again.
 
 mod check;
+mod draw;
+mod event;
 mod gates;
 mod machine;
+mod network;
 mod operator;
 mod rng;
 mod scenario;

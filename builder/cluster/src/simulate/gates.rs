@@ -9,9 +9,10 @@ use coremax_node_api::{
 
 use super::{
     check::{Invariant, broken},
+    event::Event,
     machine::Kind,
     scenario::Act,
-    world::{Event, Step, World},
+    world::{Step, World},
 };
 
 /// Between two looks of a node around it, in milliseconds.

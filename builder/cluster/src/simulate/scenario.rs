@@ -1,43 +1,20 @@
 //! What a run's number draws: the cluster, the weather, and what people do wrong.
 
-use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use coremax_node_api::{
     join::{Edition, seed},
-    roster::{FORMAT, Match, Mode, Nic, Node, Role, Roster, signed},
+    roster::{Match, Mode, Nic, Node, Roster, signed},
     update::key::SecretKey,
 };
 
 use super::{
-    Settings,
+    Settings, draw,
+    event::Event,
     machine::{Kind, Machine, mac},
     rng::Rng,
-    world::{CLUSTER, Event, FORGED_EPOCH, Known, Step, World, forger},
+    world::{FORGED_EPOCH, Known, Step, World, forger},
 };
-
-/// How bad it is, until it clears.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Weather {
-    /// Per cent of packets that are lost.
-    pub loss: u64,
-    /// Per cent that come twice.
-    pub doubling: u64,
-    /// The longest way, in milliseconds: packets overtake each other.
-    pub delay: u64,
-    /// Per cent of journal writes at which the power fails.
-    pub power_cuts: u64,
-    /// Whether nodes are told where the seed is.
-    pub is_unicast: bool,
-    /// The machine that a liar says it is.
-    pub victim: usize,
-}
-
-impl Weather {
-    /// As in a machine room.
-    pub(super) fn clear(&mut self) {
-        *self = Self { loss: 0, doubling: 0, delay: 20, power_cuts: 0, ..*self };
-    }
-}
 
 /// What people and chance do.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +59,8 @@ impl World {
     /// The world of this number, before its first moment.
     pub(super) fn new(number: u64, settings: Settings) -> Self {
         let mut rng = Rng::new(number);
-        let weather = weather(&mut rng);
-        let roster = draw_roster(&mut rng);
+        let weather = draw::weather(&mut rng);
+        let roster = draw::draw_roster(&mut rng);
         let mut world = Self::empty(rng, roster, weather, settings);
         world.sign();
         world.people_machines();
@@ -355,8 +332,8 @@ impl World {
     /// worker and a second seed are cut off from the others.
     pub(super) fn split_pool(settings: Settings) -> Self {
         let mut rng = Rng::new(1);
-        let weather = Weather { is_unicast: false, ..weather(&mut rng) };
-        let mut world = Self::empty(rng, roster(Mode::Pool, 3, 4), weather, settings);
+        let weather = draw::Weather { is_unicast: false, ..draw::weather(&mut rng) };
+        let mut world = Self::empty(rng, draw::roster(Mode::Pool, 3, 4), weather, settings);
         world.weather.clear();
         world.sign();
         for number in 0..7 {
@@ -389,62 +366,4 @@ fn signed_by(
     let edition = Edition { epoch: roster.epoch, digest: roster.digest() };
     known.insert(signed.clone(), Known { edition, generation: roster.seed_generation() });
     Some(Arc::from(signed))
-}
-
-fn weather(rng: &mut Rng) -> Weather {
-    let is_bad = rng.once_in(2);
-    Weather {
-        loss: if is_bad { rng.range(0, 40) } else { 0 },
-        doubling: rng.range(0, 20),
-        delay: if is_bad { rng.range(10, 3_000) } else { 20 },
-        power_cuts: if rng.once_in(2) { rng.range(0, 30) } else { 0 },
-        is_unicast: rng.once_in(2),
-        victim: 1,
-    }
-}
-
-/// Three controllers as a rule, and some workers; now and then fifty nodes.
-fn draw_roster(rng: &mut Rng) -> Roster {
-    let mode = if rng.once_in(3) { Mode::Pool } else { Mode::Static };
-    let controllers = if rng.once_in(8) { 5 } else { 3 };
-    let workers = if rng.once_in(100) { rng.range(10, 46) } else { rng.range(0, 4) };
-    let minimum_workers = usize::try_from(rng.range(0, workers + 1)).unwrap_or(0);
-    let nodes = controllers + usize::try_from(workers).unwrap_or(0);
-    Roster { minimum_workers, ..roster(mode, controllers, nodes) }
-}
-
-fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
-    let row = |number: usize| {
-        let role = if number < controllers { Role::Control } else { Role::Worker };
-        #[expect(clippy::expect_used, reason = "of this form")]
-        let name = format!("n-{number}").parse().expect("a name");
-        Node {
-            name,
-            roles: [role].into(),
-            address: Ipv4Addr::from(
-                u32::from(Ipv4Addr::new(10, 0, 0, 11)) + u32::try_from(number).unwrap_or(0),
-            ),
-            matches: (mode == Mode::Static).then(|| Match::Mac(mac(number))),
-            generation: 0,
-            nics: Vec::new(),
-            osd_disks: Vec::new(),
-        }
-    };
-    #[expect(clippy::expect_used, reason = "of this form")]
-    Roster {
-        format: FORMAT,
-        cluster: CLUSTER,
-        epoch: 1,
-        mode,
-        seed: "n-0".parse().expect("a name"),
-        seed_key: None,
-        subnet: "10.0.0.0/24".parse().expect("a subnet"),
-        vip: Ipv4Addr::new(10, 0, 0, 10),
-        mtu: 1500,
-        gateway: None,
-        dns: Vec::new(),
-        registry: None,
-        minimum_workers: 0,
-        nodes: (0..nodes).map(row).collect(),
-    }
 }

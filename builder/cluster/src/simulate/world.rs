@@ -9,10 +9,7 @@ use std::{
 
 use coremax_node_api::{
     guid::Guid,
-    join::{
-        Answer, Beacon, Edition, Formation, Held, NodeKey, Orders, Peer, Report, Stage, Verdict,
-        node, seed,
-    },
+    join::{Edition, NodeKey, Peer, node, seed},
     roster::Roster,
     update::key::{PublicKey, SecretKey},
 };
@@ -20,9 +17,10 @@ use coremax_node_api::{
 use super::{
     Settings,
     check::{History, Invariant, Violation, broken},
-    machine::{Disk, Kind, Machine, PORT, address, at_address},
+    draw::Weather,
+    event::{Entry, Event, Packet},
+    machine::{Disk, Kind, Machine, PORT, address},
     rng::Rng,
-    scenario::{Act, Weather},
 };
 
 /// What a step comes to: nothing, or what does not hold.
@@ -63,47 +61,6 @@ pub(super) struct Known {
     pub edition: Edition,
     /// Of the seed's row.
     pub generation: u32,
-}
-
-/// What will happen.
-#[derive(Debug)]
-pub(super) enum Event {
-    Act(Act),
-    PowerOn(usize),
-    Wake { to: usize, starts: u32, program: usize, wake: u64 },
-    Done { to: usize, starts: u32, work: node::Work },
-    Health { to: usize, starts: u32 },
-    Deployed { to: usize, starts: u32 },
-    Deliver { to: usize, from: usize, packet: Packet },
-}
-
-/// What travels.
-#[derive(Debug, Clone)]
-pub(super) enum Packet {
-    Beacon(SocketAddr, Beacon),
-    Report(Peer, Box<Report>),
-    Answer(Peer, Box<Answer>),
-}
-
-/// The queue is ordered by time and then by age, which are never the same for two.
-#[derive(Debug)]
-struct Entry(Event);
-
-impl PartialEq for Entry {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
 }
 
 impl World {
@@ -417,115 +374,6 @@ impl World {
         }
         Ok(!fails)
     }
-
-    // Network
-
-    fn send_report(&mut self, from: usize, to: SocketAddr, mut report: Box<Report>) -> Step {
-        self.check_report(from, &report)?;
-        let (Some(to), Some(key)) = (at_address(to), self.machines[from].key()) else {
-            return Ok(());
-        };
-        if self.machines[from].kind == Kind::Liar {
-            report.hardware = self.machines[self.weather.victim].hardware.clone();
-        }
-        let peer = Peer { key, is_proven: self.machines[from].kind != Kind::Stranger };
-        self.tell(|| {
-            format!(
-                "m{from} -> m{to} {:?} {:?} epoch {} {:?}",
-                report.phase, report.held, report.edition.epoch, report.promise
-            )
-        });
-        self.send(from, to, Packet::Report(peer, report));
-        Ok(())
-    }
-
-    fn send(&mut self, from: usize, to: usize, packet: Packet) {
-        if to >= self.machines.len() {
-            return;
-        }
-        if from == to {
-            return self.at(self.time + 1, Event::Deliver { to, from, packet });
-        }
-        if self.machines[from].side != self.machines[to].side || !self.machines[to].is_on() {
-            return;
-        }
-        let times = u64::from(!self.rng.percent(self.weather.loss))
-            + u64::from(self.rng.percent(self.weather.doubling));
-        for _ in 0..times {
-            let arrives = self.time + self.rng.range(1, self.weather.delay);
-            self.at(arrives, Event::Deliver { to, from, packet: packet.clone() });
-        }
-    }
-
-    fn deliver(&mut self, to: usize, from: usize, packet: Packet) -> Step {
-        match packet {
-            Packet::Beacon(at, beacon) => self.step_node(to, node::Input::Beacon(at, beacon)),
-            Packet::Answer(peer, answer) => {
-                self.tell(|| format!("m{to} <- m{from} {:?}", Brief(&answer.verdict)));
-                let disk = self.machines[to].disk.node.as_ref();
-                let is_bound =
-                    |disk: &&node::Saved| disk.promise.is_some_and(|p| p.seed != peer.key);
-                let before = disk.filter(is_bound).cloned();
-                self.answering = Some(from);
-                self.step_node(to, node::Input::Answer(peer, *answer))?;
-                self.answering = None;
-                before.map_or(Ok(()), |before| self.check_authority(to, peer.key, &before))
-            }
-            Packet::Report(peer, report) => match self.machines[to].kind {
-                Kind::Stranger | Kind::Forger => {
-                    self.pose_as_seed(to, from, &report);
-                    Ok(())
-                }
-                _ => self.step_seed(to, seed::Input::Report(peer, report), Some(from)),
-            },
-        }
-    }
-
-    /// Answers whoever asks as a seed would. Without the cluster's key: with the operator's own roster. With it: a node
-    /// without a name with a roster of its own, and one that has a name with another name, or with an old roster.
-    fn pose_as_seed(&mut self, liar: usize, to: usize, report: &Report) {
-        let Some(key) = self.machines[liar].key() else { return };
-        let is_proven = self.machines[liar].kind == Kind::Forger;
-        let held = report.held.clone();
-        let other = self
-            .roster
-            .nodes
-            .iter()
-            .rev()
-            .find(|row| held.as_ref().is_none_or(|held| row.name != held.name));
-        let Some(other) = other else { return };
-        let other = Held { name: other.name.clone(), generation: other.generation };
-        let newest = Arc::clone(&self.signed);
-        let (held, roster) = match held {
-            _ if !is_proven => (other, newest),
-            None => match &self.forged {
-                Some(forged) => (other, Arc::clone(forged)),
-                None => return,
-            },
-            Some(held) if self.rng.once_in(2) => (held, Arc::clone(&self.oldest)),
-            Some(held) if self.rng.once_in(2) => (held, newest),
-            Some(_) => (other, newest),
-        };
-        let Some(Known { edition, generation }) = self.known.get(&*roster).copied() else { return };
-        let formation = Formation { cluster: CLUSTER, edition, generation, seed: key };
-        let stage = match edition.epoch {
-            1 => Stage::Gathering,
-            _ if self.rng.once_in(2) => Stage::Forming(formation),
-            _ => Stage::Formed(formation),
-        };
-        let orders = Orders { held, edition, roster: Some(roster), wall: 0, stage };
-        let answer = Answer { number: report.number, verdict: Verdict::Member(orders), gift: None };
-        self.send(liar, to, Packet::Answer(Peer { key, is_proven }, Box::new(answer)));
-    }
-
-    /// The beacons of those who pose as seeds.
-    pub(super) fn lure(&mut self, liar: usize) {
-        let cluster = coremax_node_api::join::cluster_hash(self.roster.cluster);
-        let beacon = Beacon { cluster, epoch: self.roster.epoch, port: PORT };
-        for to in (0..self.machines.len()).filter(|to| *to != liar) {
-            self.send(liar, to, Packet::Beacon(address(liar), beacon));
-        }
-    }
 }
 
 /// The epoch that a forged roster says.
@@ -538,17 +386,3 @@ pub(super) fn forger() -> SecretKey {
 
 /// The one cluster that there may be.
 pub(super) const CLUSTER: Guid = Guid::literal(0x3f0c_9d7e_5b7b_4f6e_9a40_6d1f_6a3c_2b10);
-
-/// A verdict without the roster in it.
-struct Brief<'a>(&'a Verdict);
-
-impl std::fmt::Debug for Brief<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Verdict::Member(orders) => {
-                write!(f, "{:?} epoch {} {:?}", orders.held, orders.edition.epoch, orders.stage)
-            }
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
