@@ -94,6 +94,11 @@ impl Cluster {
         format!("{}\n", self.operator.public().to_line().trim_end())
     }
 
+    /// The text of the file that the operator signs with.
+    pub(crate) fn operator_key(&self) -> String {
+        self.operator.to_line()
+    }
+
     /// The medium of a machine.
     pub(crate) fn identity(&self, seeds: &[Ipv4Addr]) -> String {
         self.identity_with(Keys::Right, seeds)

@@ -80,7 +80,7 @@ fn status(site: &mut Site, number: u8) -> Option<ClusterStatus> {
 
 /// What the seed waits for.
 fn obstacle(site: &mut Site) -> Option<String> {
-    status(site, 1)?.seed?.obstacle
+    status(site, 1)?.seed?.obstacles.into_iter().next()
 }
 
 fn is_not_formed(site: &mut Site) -> Outcome {

@@ -8,6 +8,7 @@ mod gates;
 mod machine;
 mod network;
 mod openstack;
+mod operator;
 mod site;
 mod strangers;
 
@@ -31,7 +32,7 @@ use network::{Neighbours, Network, ip};
 use site::Site;
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 12] = [
+const STORY: [Sentence<Stage>; 17] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
@@ -51,6 +52,12 @@ const STORY: [Sentence<Stage>; 12] = [
         "fifty machines form one cluster over lines that lose and delay frames, each in less than 8 MiB",
         fifty,
     ),
+    (
+        "an unknown machine waits, is approved by the operator's word alone, and is a node",
+        operator::approve,
+    ),
+    ("a dead machine is replaced, and stays out when it comes back", operator::replace),
+    ("who has not the cluster's key is told nothing of it, and why", operator::outsiders),
     ("no key is in anything that was written", no_key_is_written),
 ];
 

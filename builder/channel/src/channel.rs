@@ -76,13 +76,25 @@ impl Channel {
     /// # Errors
     /// [`Failure::Noise`], and [`Failure::Closed`] where `own` has no key.
     pub fn of_node(own: Arc<Credentials>) -> Result<Self, Failure> {
+        Self::begin(End::Node, own)
+    }
+
+    /// An operator's end, which says requests. Its first bytes are to be sent.
+    ///
+    /// # Errors
+    /// As [`Self::of_node`].
+    pub fn of_operator(own: Arc<Credentials>) -> Result<Self, Failure> {
+        Self::begin(End::Operator, own)
+    }
+
+    fn begin(end: End, own: Arc<Credentials>) -> Result<Self, Failure> {
         let (id, key) = own.keys.first().ok_or(Failure::Closed)?;
-        let mut handshake = Handshake::begin(End::Node, &own, *id, key).map_err(broken)?;
+        let mut handshake = Handshake::begin(end, &own, *id, key).map_err(broken)?;
         let cluster = coremax_node_api::join::cluster_hash(own.cluster);
         let mut output = Hello { cluster, key_id: *id }.encode().to_vec();
         frame(&handshake.write().map_err(broken)?, &mut output);
         let state = State::Reply(handshake);
-        Ok(Self { end: End::Node, own, state, input: Vec::new(), output })
+        Ok(Self { end, own, state, input: Vec::new(), output })
     }
 
     /// A seed's end: it waits for the other one's first bytes.
@@ -129,13 +141,24 @@ impl Channel {
         }
     }
 
+    /// Whether the other end has said that it is an operator. Nobody has before [`Self::peer`] is known.
+    pub fn is_operators(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.parts.kind() == Some(Message::Request))
+    }
+
     /// Puts a message into [`Self::output`].
     ///
     /// # Errors
     /// [`Failure::Closed`] before [`Self::peer`] is known, and [`Failure::Noise`].
     pub fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
         let State::Open(open) = &mut self.state else { return Err(Failure::Closed) };
-        for part in Parts::cut(message) {
+        let kind = match (self.end, open.parts.kind()) {
+            (End::Node, _) => Message::Report,
+            (End::Operator, _) => Message::Request,
+            (End::Seed, Some(Message::Request)) => Message::Response,
+            (End::Seed, _) => Message::Answer,
+        };
+        for part in Parts::cut(kind, message) {
             let mut sealed = vec![0; part.len() + TAG];
             let length = open.noise.write_message(&part, &mut sealed).map_err(broken)?;
             frame(&sealed[..length], &mut self.output);
@@ -218,9 +241,10 @@ impl Channel {
 
     fn open(&self, handshake: Handshake) -> Result<State, Failure> {
         let (noise, peer) = handshake.finish().map_err(broken)?;
-        let theirs = match self.end {
-            End::Node => Message::Answer,
-            End::Seed => Message::Report,
+        let theirs: &'static [Message] = match self.end {
+            End::Node => &[Message::Answer],
+            End::Operator => &[Message::Response],
+            End::Seed => &[Message::Report, Message::Request],
         };
         Ok(State::Open(Box::new(Open { noise, peer, parts: Parts::new(theirs) })))
     }

@@ -12,8 +12,10 @@ use crate::Credentials;
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Who opens the connection.
+    /// Who opens the connection: a node,
     Node,
+    /// or an operator.
+    Operator,
     /// Who is asked.
     Seed,
 }
@@ -38,7 +40,7 @@ impl Handshake {
             .local_private_key(own.secret.expose())?
             .psk(0, key.expose())?;
         let state = match end {
-            End::Node => builder.build_initiator()?,
+            End::Node | End::Operator => builder.build_initiator()?,
             End::Seed => builder.build_responder()?,
         };
         Ok(Self { state: Box::new(state), done: 0 })

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use coremax_node_api::{
     guid::Guid,
     identity::{Key, KeyId},
-    wire::{ANSWER_MAX, FRAME_MAX, HANDSHAKE, HELLO, REPLY, REPORT_MAX, VERSION, Word},
+    wire::{
+        ANSWER_MAX, FRAME_MAX, HANDSHAKE, HELLO, REPLY, REPORT_MAX, REQUEST_MAX, RESPONSE_MAX,
+        VERSION, Word,
+    },
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use zeroize::Zeroizing;
@@ -82,6 +85,38 @@ fn messages_arrive_whole_however_they_are_cut() {
         let got: Vec<_> = bytes.chunks(cut).flat_map(|chunk| node.take(chunk).unwrap()).collect();
         assert_eq!(got, [answer]);
     }
+}
+
+/// An operator is known by what it says first, and not before.
+#[test]
+fn an_operator_says_requests_and_a_node_does_not() {
+    let open = |node: Channel| {
+        let (mut node, mut seed) = (node, a_seed());
+        seed.take(&said(&mut node)).unwrap();
+        node.take(&said(&mut seed)).unwrap();
+        seed.take(&said(&mut node)).unwrap();
+        (node, seed)
+    };
+    let (mut operator, mut seed) =
+        open(Channel::of_operator(credentials(3, 1, &[(1, 1)])).unwrap());
+    assert!(seed.peer().is_some() && !seed.is_operators());
+    let request = vec![b'r'; REQUEST_MAX];
+    operator.send(&request).unwrap();
+    let bytes = said(&mut operator);
+    assert_eq!(seed.take(&bytes[..FRAME_MAX + 2]), Ok(vec![]));
+    assert!(seed.is_operators(), "with the first part");
+    let got: Vec<_> =
+        bytes[FRAME_MAX + 2..].chunks(1000).flat_map(|chunk| seed.take(chunk).unwrap()).collect();
+    assert_eq!(got, [request]);
+    seed.send(&vec![b's'; RESPONSE_MAX]).unwrap();
+    let bytes = said(&mut seed);
+    let got: Vec<_> =
+        bytes.chunks(FRAME_MAX).flat_map(|chunk| operator.take(chunk).unwrap()).collect();
+    assert_eq!(got, [vec![b's'; RESPONSE_MAX]]);
+    let (mut node, mut seed) = open(a_node());
+    node.send(b"report").unwrap();
+    assert_eq!(seed.take(&said(&mut node)), Ok(vec![b"report".to_vec()]));
+    assert!(!seed.is_operators());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What the command line says. Help, completions and man pages all come from here.
 
+mod cluster;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
-use coremax_cluster::new::Preset;
-use coremax_node_api::roster::{Mac, Subnet};
 use coremax_recipe::{Base, Bytes, Version};
+
+pub(crate) use cluster::{Cluster, ClusterVerb, NewCluster, Seed, Simulate, Stage, StatusOf};
 
 /// The folder of all results, unless another is named.
 pub(crate) const IMAGES: &str = "images";
@@ -103,7 +105,7 @@ pub(crate) enum Verb {
     Clean(Clean),
     /// Make the keys that sign updates, and images for Secure Boot
     Key(Key),
-    /// Say what a cluster is, sign it, and simulate how it forms
+    /// Say what a cluster is, sign it, and look after one that runs
     Cluster(Cluster),
     /// Print the JSON schema of recipes, for editors
     Schema,
@@ -339,94 +341,4 @@ pub(crate) enum KeyVerb {
         #[arg(long)]
         secure_boot: bool,
     },
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Cluster {
-    #[command(subcommand)]
-    pub(crate) verb: ClusterVerb,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum ClusterVerb {
-    /// Write a roster to go on with; asks, in a terminal, for what no flag says
-    New(NewCluster),
-    /// Read rosters and say what is wrong with them
-    Check {
-        /// The rosters, TOML files
-        #[arg(required = true)]
-        rosters: Vec<PathBuf>,
-    },
-    /// Sign a roster: nodes take no other
-    ///
-    /// The one that was signed before is followed by one of a later epoch alone: two of one epoch could make two clusters.
-    Sign {
-        /// The roster, a TOML file
-        roster: PathBuf,
-        /// Sign with the key in this file, which `coremax key new` makes
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-        /// Where the signed roster goes [default: beside the roster, ending in .coremax-roster]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Make what tells blank machines their cluster, with the key that proves it: a volume for a USB stick
-    ///
-    /// The key is made once, in ROSTER.identity.json, which is secret: keep it out of version control. The same file is
-    /// for QEMU's fw_cfg: -fw_cfg name=opt/coremax/identity,file=FILE. A machine takes it in with coremax-node identify.
-    ///
-    /// Where ROSTER is signed, the signed roster goes onto the volume too: the machine that it names as the seed becomes
-    /// the seed by itself. (In fw_cfg it is opt/coremax/roster.)
-    SeedMedium {
-        /// The roster, a TOML file
-        roster: PathBuf,
-        /// The file of the key [default: beside the roster, ending in .identity.json]
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-        /// Make an OpenStack config drive rather than a volume labelled COREMAX
-        #[arg(long)]
-        config_drive: bool,
-        /// Where the volume goes [default: beside the roster, ending in .seed.img]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Play the join of many clusters, with everything going wrong, and see that each becomes one
-    ///
-    /// A run is a number, and the same number is the same run. The last line says how many runs there were, how many
-    /// formed their cluster, and how many broke a promise.
-    Simulate(Simulate),
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Simulate {
-    /// How many runs
-    ///
-    /// [default: 1000, or with --seed that run alone]
-    #[arg(long, value_name = "N")]
-    pub(crate) seeds: Option<u64>,
-    /// The number of the first run
-    #[arg(long, value_name = "K")]
-    pub(crate) seed: Option<u64>,
-    /// Tell what happens in the run
-    #[arg(long, requires = "seed", conflicts_with = "seeds")]
-    pub(crate) trace: bool,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct NewCluster {
-    /// Where it goes; no file is overwritten
-    #[arg(default_value = "cluster.toml")]
-    pub(crate) file: PathBuf,
-    /// Which nodes it has [default: openstack-3]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Preset::ALL.map(Preset::name)))]
-    pub(crate) preset: Option<String>,
-    /// Where all addresses are; the VIP is host 10, the nodes follow [default: 10.0.0.0/24]
-    #[arg(long, value_name = "NETWORK/BITS")]
-    pub(crate) subnet: Option<Subnet>,
-    /// The MAC of the next row's machine; may be given again
-    #[arg(long, value_name = "MAC", conflicts_with = "pool")]
-    pub(crate) mac: Vec<Mac>,
-    /// The machines are alike: rows name none
-    #[arg(long)]
-    pub(crate) pool: bool,
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 use console::{colors_enabled_stderr, style};
+use coremax_cluster::{machine, seed, sign};
 
 use crate::text::{self, WIDEST, tell};
 
@@ -15,13 +16,20 @@ pub(crate) fn about(error: &Error) {
     }
     let error_word = style("error:").for_stderr().red().bold();
     fitted(&format!("{error_word} {error:#}"));
-    let of_cluster = || {
-        let mut causes = error.chain();
-        causes.find_map(|cause| cause.downcast_ref::<coremax_cluster::sign::Error>()?.hint())
-    };
-    if let Some(hint) = coremax_engine::hint(error).or_else(|| of_cluster().map(str::to_owned)) {
+    if let Some(hint) = of_cluster(error).or_else(|| coremax_engine::hint(error)) {
         fitted(&format!("{} {hint}", style("hint:").for_stderr().cyan().bold()));
     }
+}
+
+/// What mends it, where it is a cluster's.
+fn of_cluster(error: &Error) -> Option<String> {
+    let hint = |cause: &(dyn std::error::Error + 'static)| {
+        None.or_else(|| cause.downcast_ref::<sign::Error>()?.hint())
+            .or_else(|| cause.downcast_ref::<seed::Error>()?.hint())
+            .or_else(|| Some(cause.downcast_ref::<machine::NotFound>()?.hint()))
+            .map(str::to_owned)
+    };
+    error.chain().find_map(hint)
 }
 
 /// Broken to a terminal's lines; a log gets it as it is, so that it can be searched.

@@ -1,6 +1,6 @@
 //! How far a machine is on its way into its cluster: what it says to anybody who asks.
 //!
-//! JSON, one object, [`LENGTH_MAX`] bytes at most. There is no secret in it, and of keys only their fingerprints.
+//! JSON, one object, [`LENGTH_MAX`] bytes at most. There is no secret in it: of keys only public halves and their fingerprints.
 //! Version rule: a field may be added, and an unknown field is ignored; whatever else changes raises [`FORMAT`], and a
 //! reader refuses another one.
 //!
@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     guid::Guid,
     hex, identity,
-    join::{NodeKey, Phase},
+    join::{Edition, NodeKey, Phase},
     roster::{Mac, Name},
 };
 pub use screen::{COLUMNS, LINES, screen, word};
@@ -30,6 +30,10 @@ pub const LENGTH_MAX: usize = 128 << 10;
 pub const TEXT_MAX: usize = 400;
 /// Machines that wait, at most, of those that a seed tells of. Set by this format.
 pub const WAITING_MAX: usize = 100;
+/// MACs of one of them, at most. Set by this format: the cards of a board, without their virtual ones.
+pub const MACS_MAX: usize = 4;
+/// Obstacles, at most. Set by this format.
+pub const OBSTACLES_MAX: usize = 8;
 
 /// What a machine says of its way into its cluster. Times are in milliseconds since 1970, by its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,14 +102,32 @@ pub enum Wait {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SeedStatus {
+    /// How far the cluster is.
+    pub stage: Progress,
+    /// Which roster holds.
+    pub edition: Edition,
     /// Every row of the roster, in its order.
     pub peers: Vec<PeerStatus>,
     /// Machines without a row, [`WAITING_MAX`] at most.
     pub waiting: Vec<Waiting>,
-    /// What the cluster is not formed for; nothing when all is well.
-    pub obstacle: Option<String>,
+    /// What the cluster is not formed for, [`OBSTACLES_MAX`] at most; nothing when all is well.
+    pub obstacles: Vec<String>,
     /// Connections that came to nothing since the program's start, by why.
     pub turned_away: BTreeMap<String, u64>,
+}
+
+/// How far a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// It waits for its nodes.
+    Gathering,
+    /// All is well, and its nodes promise themselves to it.
+    Forming,
+    /// It is being deployed.
+    Deploying,
+    /// It is formed.
+    Formed,
 }
 
 /// One row, as its seed sees it.
@@ -114,6 +136,12 @@ pub struct SeedStatus {
 pub struct PeerStatus {
     /// Its name.
     pub name: Name,
+    /// Its address in the roster.
+    pub address: Ipv4Addr,
+    /// The machine that has it: the fingerprint of its key, and the lowest of its MACs.
+    pub fingerprint: Option<Fingerprint>,
+    /// See `fingerprint`.
+    pub mac: Option<Mac>,
     /// How far it said that it is; nothing where it has not been heard since the seed was started.
     pub phase: Option<Phase>,
     /// When it said that.
@@ -124,10 +152,14 @@ pub struct PeerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Waiting {
-    /// Its key's: what the operator compares with the machine's console, and approves.
+    /// Its key, which an approval names.
+    pub key: NodeKey,
+    /// The key's: what the operator compares with the machine's console.
     pub fingerprint: Fingerprint,
-    /// The lowest of its MACs.
-    pub mac: Option<Mac>,
+    /// Its lowest MACs, in order, [`MACS_MAX`] at most.
+    pub macs: Vec<Mac>,
+    /// Its serial number in DMI; characters that are not graphic ASCII are `?` in it.
+    pub serial: Option<String>,
 }
 
 /// Names a node's key: the first 8 bytes of its SHA-256. Displays, parses and serialises as in `0123-4567-89ab-cdef`.
@@ -176,6 +208,12 @@ impl ClusterStatus {
 
     /// The text that [`Self::parse`] reads: texts and lists that are longer than they may be are cut.
     pub fn to_text(&self) -> String {
+        // There is nothing in it that JSON cannot say.
+        serde_json::to_string(&self.short()).unwrap_or_default() + "\n"
+    }
+
+    /// It with texts and lists no longer than they may be.
+    pub(crate) fn short(&self) -> Self {
         let mut short = self.clone();
         let texts = [short.problem.as_mut(), short.asks.as_mut()];
         texts.into_iter().flatten().for_each(cut);
@@ -183,12 +221,12 @@ impl ClusterStatus {
             cut(why);
         }
         if let Some(seed) = &mut short.seed {
-            seed.obstacle.iter_mut().for_each(cut);
+            seed.obstacles.truncate(OBSTACLES_MAX);
+            seed.obstacles.iter_mut().for_each(cut);
             seed.peers.truncate(crate::roster::NODES_MAX);
             seed.waiting.truncate(WAITING_MAX);
         }
-        // There is nothing in it that JSON cannot say.
-        serde_json::to_string(&short).unwrap_or_default() + "\n"
+        short
     }
 }
 

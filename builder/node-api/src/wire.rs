@@ -46,6 +46,9 @@
 //! Between 1252 and 9188 bytes: [`MTU`](crate::roster::MTU).
 //!
 //! # The connection
+//! A node opens it, or an operator who has the file of a medium (`coremax cluster status`): to a seed both are whoever has
+//! the cluster's key. An operator's static key is made for one connection.
+//!
 //! ```text
 //! node -> seed    hello, frame of Noise message 1
 //! seed -> node    reply, frame of Noise message 2        or a reply that says why not, and the end
@@ -53,6 +56,10 @@
 //! node -> seed    report                                  as often as it likes,
 //! seed -> node    answer                                  one to each report, in their order
 //! ```
+//! In place of reports an operator says requests, and hears a response to each, in their order. One connection carries one of
+//! both: the first part of its first message says which. A seed keeps four connections of operators at a time, the oldest
+//! giving way: they may be long, and nodes' are not.
+//!
 //! The hello, 50 bytes, in clear:
 //! ```text
 //! 0       8      magic, `coremaxH`
@@ -79,9 +86,9 @@
 //! answer instead, with the roster's digest, and a roster counts by its signature, whoever brings it.
 //!
 //! ## Messages
-//! A report is at most [`REPORT_MAX`] bytes, an answer [`ANSWER_MAX`]. It is cut into parts of at most [`PART_MAX`] bytes, none empty.
-//! Each is one Noise transport message in a frame, whose payload is one byte, 0 for the last part and 1 for all before, and the
-//! part. The whole is JSON (RFC 8259) in UTF-8, one object and nothing behind it. Integers are exact to 64 bits. What may be
+//! A report is at most [`REPORT_MAX`] bytes, an answer [`ANSWER_MAX`], a request [`REQUEST_MAX`], a response [`RESPONSE_MAX`]. It is
+//! cut into parts of at most [`PART_MAX`] bytes, none empty. Each is one Noise transport message in a frame, whose payload is one
+//! byte, 0 for the last part and 1 for all before, or with an operator 2 and 3, and the part. The whole is JSON (RFC 8259) in UTF-8, one object and nothing behind it. Integers are exact to 64 bits. What may be
 //! missing may also be `null`; a field that does not stand here, or stands twice, is refused.
 //!
 //! A report:
@@ -126,18 +133,47 @@
 //!           "ssh_certificate": "ssh-ed25519-cert-v01@openssh.com ...",  // SSH_MAX bytes at most
 //!           "valid": {"from": 0, "until": 0}}}             // milliseconds since 1970
 //! ```
+//! A request. Anybody with the cluster's key may say one; what changes anything counts by the operator's signature.
+//! ```json
+//! {"ask": "status"}
+//! {"ask": {"roster": "base64"}}                            // a signed roster, ROSTER_MAX bytes at most
+//! {"ask": {"approve": {
+//!     "approval": {"cluster": "3f0c9d7e-...",
+//!                  "edition": {"epoch": 1, "digest": "64 hex digits"},  // of the seed's roster, which it says in its status
+//!                  "node": "64 hex digits",                // the static key of the machine that waits
+//!                  "name": "worker-1"},                    // its row, which is no controller's
+//!     "signature": "128 hex digits"}}}                     // Ed25519, by a key that signs rosters: see below
+//! ```
+//! A response:
+//! ```json
+//! {"told": {"status": {"format": 1}}}                      // with all that `cluster_status` has beside: a ClusterStatus
+//! {"told": "done"}                                         // and on the seed's disk
+//! {"told": {"refused": {"why": "the roster is of ...",     // nothing was done; for people
+//!                       "hint": "raise the epoch ..."}}}   // may be missing
+//! ```
+//! A status follows the version rule of [`cluster_status`](crate::cluster_status): of it alone a field that is not known is
+//! passed over. What an approval's signature is of: `coremax approval`, a NUL, the 16 bytes of the cluster's UUID, the epoch, the
+//! 32 bytes of the digest and of the node's key, and the name. It holds while that roster does, and says the same each time that
+//! it is said.
 
 mod beacon;
 mod hello;
 mod message;
+mod operator;
 mod probe;
 
 pub use beacon::{decode_beacon, encode_beacon};
 pub use hello::{HELLO, Hello, REPLY, Reply, Word, prologue};
-pub use message::{Message, Parts, decode_answer, decode_report, encode_answer, encode_report};
+pub use message::{
+    Message, Parts, decode_answer, decode_report, decode_request, decode_response, encode_answer,
+    encode_report, encode_request, encode_response,
+};
+pub use operator::{
+    Approval, Ask, NotApproved, Refused, Request, Response, SignedApproval, SignedRoster, Told,
+};
 pub use probe::{Probe, decode_probe, encode_probe};
 
-use crate::roster::signed;
+use crate::{cluster_status, roster::signed};
 
 /// The version of all that stands on this page.
 pub const VERSION: u16 = 1;
@@ -167,6 +203,10 @@ pub const ROSTER_MAX: usize = signed::LENGTH_MAX + signed::AROUND;
 /// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 9 KiB for the rest, of which the longest gift
 /// takes 8.
 pub const ANSWER_MAX: usize = ROSTER_MAX.div_ceil(3) * 4 + (9 << 10);
+/// Bytes of a request, at most. Set by the protocol: a roster in base64, and what is around it.
+pub const REQUEST_MAX: usize = ROSTER_MAX.div_ceil(3) * 4 + 64;
+/// Bytes of a response, at most. Set by the protocol: a status, and what is around it.
+pub const RESPONSE_MAX: usize = cluster_status::LENGTH_MAX + 64;
 /// MACs of a machine, at most. Set by the protocol: a card with virtual functions has 64 or 128.
 pub const MACS_MAX: usize = 256;
 /// Bytes of a serial number, at most. Set by the protocol.

@@ -1,7 +1,10 @@
 //! `coremax cluster`: what a cluster is, for its operator.
 
+mod ask;
 mod medium;
+mod replace;
 mod simulate;
+mod status;
 
 use std::{
     fs::{self, File},
@@ -32,6 +35,14 @@ pub(crate) fn run(global: &Global, cluster: &Cluster) -> Result<()> {
             medium::make(roster, identity.as_deref(), *config_drive, output.as_deref())?
         }
         ClusterVerb::Simulate(wanted) => return simulate::run(global, wanted),
+        ClusterVerb::Status(wanted) => return status::run(wanted),
+        ClusterVerb::Replace { roster, name, mac, serial } => {
+            replace::run(roster, name, *mac, serial.as_deref())?
+        }
+        ClusterVerb::Approve { seed, machine, name, key } => {
+            ask::approve(seed, machine, name, key)?
+        }
+        ClusterVerb::Put { seed, roster } => ask::put(seed, roster)?,
         ClusterVerb::Sign { roster, key, output } => sign(roster, key, output.as_deref())?,
     };
     if global.progress == Progress::None { Ok(()) } else { say(&told) }

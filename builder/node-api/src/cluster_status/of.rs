@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{ClusterStatus, FORMAT, Fingerprint, PeerStatus, SeedStatus, Wait, Waiting};
+use super::{
+    ClusterStatus, FORMAT, Fingerprint, MACS_MAX, OBSTACLES_MAX, PeerStatus, Progress, SeedStatus,
+    WAITING_MAX, Wait, Waiting,
+};
 use crate::{
     guid::Guid,
     join::{
-        Now, Phase,
+        NodeKey, Now, Phase, Stage,
         node::{Node, Waits},
-        seed::Seed,
+        seed::{Candidate, Seed},
     },
-    roster::Name,
+    roster::{self, Name},
 };
 
 impl ClusterStatus {
@@ -70,21 +73,43 @@ fn waits(node: &Node) -> Wait {
 impl SeedStatus {
     /// That of a seed but for whom it turned away, which knows whoever drives it; with what it heard from each row: how far it is, and when that was by the wall.
     pub fn of(seed: &Seed, heard: &BTreeMap<Name, (Phase, i64)>, now: Now) -> Self {
-        let peer = |name: &Name| {
-            let (phase, at) = heard.get(name).copied().unzip();
-            PeerStatus { name: name.clone(), phase, heard: at }
+        let peer = |row: &roster::Node| {
+            let (phase, at) = heard.get(&row.name).copied().unzip();
+            let machine = seed.saved().members.get(&row.name);
+            PeerStatus {
+                name: row.name.clone(),
+                address: row.address,
+                fingerprint: machine.map(|member| Fingerprint::of(member.key)),
+                mac: machine.and_then(|member| member.hardware.macs.first().copied()),
+                phase: phase.filter(|_| machine.is_some()),
+                heard: at.filter(|_| machine.is_some()),
+            }
         };
-        let waiting = seed.waiting().iter().map(|(key, candidate)| Waiting {
-            fingerprint: Fingerprint::of(*key),
-            mac: candidate.hardware.macs.first().copied(),
-        });
         let is_fired = seed.saved().fired.is_some();
-        let obstacle = seed.obstacles(now).into_iter().next().filter(|_| !is_fired);
+        let obstacles = seed.obstacles(now).into_iter().filter(|_| !is_fired).take(OBSTACLES_MAX);
         Self {
-            peers: seed.roster().nodes.iter().map(|row| peer(&row.name)).collect(),
-            waiting: waiting.take(super::WAITING_MAX).collect(),
-            obstacle: obstacle.map(|obstacle| obstacle.to_string()),
+            stage: match seed.stage_at(now) {
+                Stage::Gathering => Progress::Gathering,
+                Stage::Forming(_) => Progress::Forming,
+                Stage::Deploying(_) => Progress::Deploying,
+                Stage::Formed(_) => Progress::Formed,
+            },
+            edition: seed.edition(),
+            peers: seed.roster().nodes.iter().map(peer).collect(),
+            waiting: seed.waiting().iter().map(waiting).take(WAITING_MAX).collect(),
+            obstacles: obstacles.map(|obstacle| obstacle.to_string()).collect(),
             turned_away: BTreeMap::new(),
         }
+    }
+}
+
+fn waiting((key, candidate): (&NodeKey, &Candidate)) -> Waiting {
+    let serial = candidate.hardware.serial.as_deref();
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    Waiting {
+        key: *key,
+        fingerprint: Fingerprint::of(*key),
+        macs: candidate.hardware.macs.iter().take(MACS_MAX).copied().collect(),
+        serial: serial.map(|serial| serial.chars().map(plain).collect()),
     }
 }

@@ -88,11 +88,11 @@ impl Page {
         let is_ready = |peer: &&PeerStatus| peer.phase.is_some_and(|phase| phase >= Phase::Ready);
         let ready = seed.peers.iter().filter(is_ready).count();
         self.say("nodes", &format!("{ready} of {} ready", seed.peers.len()));
-        if let Some(obstacle) = &seed.obstacle {
+        if let Some(obstacle) = seed.obstacles.first() {
             self.say("not yet", obstacle);
         }
         for machine in seed.waiting.iter().take(2) {
-            let mac = machine.mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let mac = machine.macs.first().map(|mac| format!(" ({mac})")).unwrap_or_default();
             self.say("unknown", &format!("{}{mac}", machine.fingerprint));
         }
         if seed.waiting.len() > 2 {

@@ -29,17 +29,24 @@ fn seed(rows: usize, waiting: usize) -> SeedStatus {
     let long = "n".repeat(58);
     let peer = |number| PeerStatus {
         name: format!("{}-{number}", if number == 2 { &long } else { "node" }).parse().unwrap(),
+        address: [10, 0, 0, 11].into(),
+        fingerprint: Some(Fingerprint::of(NodeKey([7; 32]))),
+        mac: Mac::new([2, 0, 0, 0, 0, 7]),
         phase: [Some(Phase::Ready), Some(Phase::Enrolled), None][number % 3],
         heard: [Some(NOW - 4000), Some(NOW - 25_000), None][number % 3],
     };
     let machine = |number: u8| Waiting {
+        key: NodeKey([number; 32]),
         fingerprint: Fingerprint::of(NodeKey([number; 32])),
-        mac: Mac::new([2, 0, 0, 0, 0, number]),
+        macs: vec![Mac::new([2, 0, 0, 0, 0, number]).unwrap(); MACS_MAX],
+        serial: Some("\\".repeat(crate::wire::SERIAL_MAX)),
     };
     SeedStatus {
         peers: (0..rows).map(peer).collect(),
         waiting: (0..waiting).map(|number| machine(u8::try_from(number % 200).unwrap())).collect(),
-        obstacle: Some("node-1 is not ready".into()),
+        stage: Progress::Gathering,
+        edition: Edition::default(),
+        obstacles: vec!["node-1 is not ready".into()],
         turned_away: [("garbage".to_owned(), 3)].into(),
     }
 }
@@ -55,7 +62,7 @@ fn cases() -> Vec<(&'static str, ClusterStatus)> {
     let problem =
         "the identity in /dev/sdb (COREMAX) cannot be used: it is no identity: line 1, column 40";
     let formed = ClusterStatus {
-        seed: Some(SeedStatus { obstacle: None, ..seed(3, 0) }),
+        seed: Some(SeedStatus { obstacles: Vec::new(), ..seed(3, 0) }),
         ..node(Phase::Formed, Wait::Nothing)
     };
     let of_seed = |phase, rows, waiting| ClusterStatus {
@@ -119,7 +126,7 @@ fn the_longest_status_fits() {
     status.problem = Some(long.clone());
     status.asks = Some(long.clone());
     let mut seed = seed(300, 300);
-    seed.obstacle = Some(long);
+    seed.obstacles = vec![long; 100];
     for peer in &mut seed.peers {
         peer.name = "n".repeat(63).parse().unwrap();
         peer.phase = Some(Phase::TimeSynced);
@@ -170,7 +177,7 @@ proptest! {
     ) {
         let mut status = asks(node(Phase::Ready, Wait::Refused { why: format!("{text} {word}") }));
         let mut seed = seed(rows, waiting);
-        seed.obstacle = Some(word.clone());
+        seed.obstacles = vec![word.clone()];
         (status.seed, status.problem, status.asks) = (Some(seed), Some(text), Some(word));
         status.next_try = Some(next);
         let screen = screen(&status, now);

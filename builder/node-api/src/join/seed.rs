@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, BEACON_EVERY, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
-    Orders, Peer, Refusal, Report, Verdict, WINDOW, cluster_hash,
+    Orders, Peer, Refusal, Report, Stage, Verdict, WINDOW, cluster_hash,
 };
 use crate::{
     base64_text,
@@ -296,6 +296,16 @@ impl Seed {
     /// The roster that holds.
     pub fn roster(&self) -> &Roster {
         &self.roster
+    }
+
+    /// Which roster that is.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// How far the cluster is.
+    pub fn stage_at(&self, now: Now) -> Stage {
+        self.stage(now)
     }
 
     /// Hears a node, and answers it.

@@ -201,32 +201,6 @@ fn what_an_answer_may_not_be() {
     assert!(matches!(decode_answer(&long), Err(Error::Length { .. })));
 }
 
-#[test]
-fn parts_make_one_message_and_no_longer_one() {
-    for length in [1, 2, PART_MAX, PART_MAX + 1, ANSWER_MAX] {
-        let message: Vec<u8> = (0..=250).cycle().take(length).collect();
-        let mut parts = Parts::new(Message::Answer);
-        let payloads: Vec<_> = Parts::cut(&message).collect();
-        assert!(payloads.iter().all(|payload| payload.len() + TAG <= FRAME_MAX));
-        let (last, others) = payloads.split_last().unwrap();
-        for payload in others {
-            assert_eq!(parts.take(payload), Ok(None));
-        }
-        assert_eq!(parts.take(last), Ok(Some(message)));
-        assert_eq!(parts.take(&[0, b'x']), Ok(Some(vec![b'x'])), "what was before is left in it");
-    }
-    let mut parts = Parts::new(Message::Report);
-    for bad in [&[][..], &[0], &[1], &[2, b'x']] {
-        assert!(parts.take(bad).is_err(), "{bad:?}");
-    }
-    let part = [&[1][..], &[b'x'; REPORT_MAX / 2]].concat();
-    assert_eq!(parts.take(&part), Ok(None));
-    assert_eq!(parts.take(&part), Ok(None));
-    assert!(
-        matches!(parts.take(&[0, b'x']), Err(Error::Length { length, .. }) if length == REPORT_MAX + 1)
-    );
-}
-
 proptest! {
     #[test]
     fn what_is_written_is_read(report in report(), answer in answer(), epoch: u64, port in 1_u16..) {
@@ -241,8 +215,8 @@ proptest! {
         let begun = [&b"coremaxB\0\x01"[..], b"coremaxH\0\x01", b"coremaxR\0\x01", b"{\"number\":", b""][known];
         let bytes = [begun, &bytes].concat();
         let _ = (decode_beacon(&bytes), Hello::decode(&bytes), Reply::decode(&bytes));
-        let _ = (decode_report(&bytes), decode_answer(&bytes));
-        let mut parts = Parts::new(Message::Report);
+        let _ = (decode_report(&bytes), decode_answer(&bytes), decode_request(&bytes), decode_response(&bytes));
+        let mut parts = Parts::new(&[Message::Report]);
         for payload in bytes.chunks(7) {
             let _ = parts.take(payload);
             prop_assert!(parts.whole() <= REPORT_MAX);

@@ -1,5 +1,7 @@
 //! Starts, and waits for whatever happens.
 
+mod operator;
+
 use std::{
     collections::VecDeque,
     io,
@@ -42,10 +44,7 @@ use super::{
     status::{Teller, counts},
     store::Store,
 };
-use crate::{
-    events::{Event, tell},
-    random,
-};
+use crate::random;
 
 /// How long nothing may happen before it looks around by itself.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
@@ -58,6 +57,8 @@ pub(super) struct Daemon {
     document: Document,
     hardware: Hardware,
     roster: RosterFile,
+    /// The roster's file was not looked at yet.
+    is_starting: bool,
     teller: Teller,
 }
 
@@ -129,11 +130,21 @@ impl Daemon {
         };
         let roster = RosterFile::new(options.roster.clone());
         let teller = Teller::default();
-        let mut daemon = Self { driver, options, operators, document, hardware, roster, teller };
+        let mut daemon = Self {
+            driver,
+            options,
+            operators,
+            document,
+            hardware,
+            roster,
+            is_starting: true,
+            teller,
+        };
         daemon.driver.beacons.look();
         // First, so that this machine's own node finds it.
         daemon.resume_seed(key)?;
         daemon.look_at_roster()?;
+        daemon.is_starting = false;
         daemon.driver.do_node(actions)?;
         // What a cut came into the middle of: certificates that were kept and not written, or a reset that left the join alone.
         let saved = daemon.driver.node.saved();
@@ -160,7 +171,7 @@ impl Daemon {
                         self.driver.around.mesh.hear(now.mono);
                     }
                     Source::Door => self.driver.seats.iter_mut().for_each(Seats::accept),
-                    Source::Seat(id) => self.driver.hear_seat(id)?,
+                    Source::Seat(id) => self.hear_seat(id)?,
                     Source::Call => self.driver.hear_call()?,
                 }
             }
@@ -190,7 +201,7 @@ impl Daemon {
         let Some(read) = self.roster.changed() else { return Ok(()) };
         let path = self.roster.path.display().to_string();
         let taken = match read.context("reading it") {
-            Ok(bytes) => self.take_roster(bytes.into()),
+            Ok(bytes) => self.take_roster(&bytes.into()),
             Err(error) => Err(error.context(NotTaken)),
         };
         self.driver.notes.roster = match taken {
@@ -200,22 +211,16 @@ impl Daemon {
         Ok(())
     }
 
-    fn take_roster(&mut self, bytes: Arc<[u8]>) -> Result<()> {
+    fn take_roster(&mut self, bytes: &Arc<[u8]>) -> Result<()> {
         if let Some(seed) = &self.driver.seed {
-            let is_in = seed.saved().roster == bytes;
-            return if is_in {
-                Ok(())
-            } else {
-                self.driver.step_seed(seed::Input::Roster(bytes), None)?;
-                tell(Event::RosterPutIn, "took in a newer roster", &[]);
-                Ok(())
-            };
+            let is_in = seed.saved().roster == *bytes;
+            return if is_in { Ok(()) } else { self.take_newer(bytes) };
         }
-        let roster = signed::open(&bytes, &self.operators)?;
+        let roster = signed::open(bytes, &self.operators)?;
         let is_ours = roster.cluster == self.document.cluster;
         anyhow::ensure!(is_ours, anyhow::anyhow!("it is of another cluster").context(NotTaken));
         match makes_seed(&roster, &self.hardware) {
-            true => self.start_seed(self.driver.own.secret.public(), &bytes, None),
+            true => self.start_seed(self.driver.own.secret.public(), bytes, None),
             false => Ok(()),
         }
     }

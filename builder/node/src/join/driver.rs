@@ -281,10 +281,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Hears a node, at this seat.
-    pub(super) fn hear_seat(&mut self, id: u64) -> Result<()> {
-        let Some(seats) = &mut self.seats else { return Ok(()) };
-        let Some((peer, reports)) = seats.receive(id) else { return Ok(()) };
+    /// Hears a node, at this seat. What an operator asks there is for whoever knows more.
+    pub(super) fn hear_seat(&mut self, id: u64) -> Result<Vec<Vec<u8>>> {
+        let Some(seats) = &mut self.seats else { return Ok(Vec::new()) };
+        let Some((peer, reports)) = seats.receive(id) else { return Ok(Vec::new()) };
+        if seats.is_operators(id) {
+            return Ok(reports);
+        }
         for report in reports {
             match wire::decode_report(&report) {
                 Ok(mut report) => {
@@ -299,7 +302,7 @@ impl Driver {
                 }
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Hears the seed that is asked.

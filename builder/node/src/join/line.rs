@@ -43,6 +43,11 @@ impl Line {
         self.channel.peer()
     }
 
+    /// Whether the other end has said that it is an operator.
+    pub(super) fn is_operators(&self) -> bool {
+        self.channel.is_operators()
+    }
+
     /// Reads once, and says what is due to it. The messages that are whole now.
     pub(super) fn receive(&mut self) -> Result<Vec<Vec<u8>>, End> {
         let mut buffer = [0; FRAME_MAX];

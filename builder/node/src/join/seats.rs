@@ -19,6 +19,9 @@ use super::{
 
 /// Connections with an open channel, at most. Set here: twice what a roster has rows, and all of them have the cluster's key.
 const OPEN_MAX: usize = 512;
+/// Of these an operator's, at most. Set here: what they say and hear may have half a megabyte each, and who has the cluster's
+/// key is no operator yet.
+const OPERATORS_MAX: usize = 4;
 /// For how long an open channel may be silent, in milliseconds. Set here: a node that nobody answers reports every
 /// minute at least.
 const SILENT_FOR: u64 = 150_000;
@@ -111,9 +114,13 @@ impl Seats {
             Ok(messages) => {
                 seat.heard = real();
                 let peer = seat.line.peer()?;
+                let is_operators = seat.line.is_operators();
                 if !was_open {
                     self.halves.leave(id);
                     self.seat(id, peer);
+                }
+                if is_operators {
+                    self.keep_operators(id);
                 }
                 Some((peer, messages))
             }
@@ -125,6 +132,11 @@ impl Seats {
                 None
             }
         }
+    }
+
+    /// Whether what one says are an operator's requests.
+    pub(super) fn is_operators(&self, id: u64) -> bool {
+        self.lines.get(&id).is_some_and(|seat| seat.line.is_operators())
     }
 
     /// Sends an answer. One that the other end does not take is its loss.
@@ -163,6 +175,16 @@ impl Seats {
             && let Some((silent, _)) = open.min_by_key(|(other, seat)| (**other == id, seat.heard))
         {
             self.lines.remove(&silent.clone());
+        }
+    }
+
+    /// Where there are too many operators the oldest goes, but not the one that speaks.
+    fn keep_operators(&mut self, id: u64) {
+        let operators = self.lines.iter().filter(|(_, seat)| seat.line.is_operators());
+        let operators: Vec<_> = operators.map(|(other, _)| *other).collect();
+        let too_many = operators.len().saturating_sub(OPERATORS_MAX);
+        for oldest in operators.into_iter().filter(|other| *other != id).take(too_many) {
+            self.lines.remove(&oldest);
         }
     }
 
@@ -215,8 +237,11 @@ mod tests {
 
     /// A machine that has connected, and who the seed thinks it is with all that it has said.
     fn come(seats: &mut Seats, machine: u8) -> (TcpStream, Vec<Said>) {
+        come_with(seats, Channel::of_node(credentials(machine)).unwrap())
+    }
+
+    fn come_with(seats: &mut Seats, mut channel: Channel) -> (TcpStream, Vec<Said>) {
         let mut stream = TcpStream::connect(seats.listener().local_addr().unwrap()).unwrap();
-        let mut channel = Channel::of_node(credentials(machine)).unwrap();
         let mut said = Vec::new();
         seats.accept();
         let id = seats.last;
@@ -251,6 +276,21 @@ mod tests {
         let open: Vec<_> = seats.lines.values().filter_map(|seat| seat.line.peer()).collect();
         assert_eq!(open, [key(2), key(1)]);
         assert_eq!(first.read(&mut [0; 10]).unwrap(), 0, "the first one is closed");
+    }
+
+    #[test]
+    fn few_operators_have_seats_and_nodes_keep_theirs() {
+        let mut seats = seats();
+        let (_node, _) = come(&mut seats, 99);
+        let mut streams = Vec::new();
+        for machine in 1..=6 {
+            let channel = Channel::of_operator(credentials(machine)).unwrap();
+            streams.push(come_with(&mut seats, channel).0);
+        }
+        let open: Vec<_> = seats.lines.keys().copied().collect();
+        assert_eq!(open, [1, 4, 5, 6, 7], "the first was a node's");
+        assert!(!seats.is_operators(1) && (4..=7).all(|id| seats.is_operators(id)));
+        assert_eq!(streams[1].read(&mut [0; 10]).unwrap(), 0, "the second is closed");
     }
 
     #[test]

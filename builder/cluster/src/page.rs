@@ -1,0 +1,238 @@
+//! A cluster's status as a page for people, 80 columns wide.
+
+use coremax_node_api::{
+    cluster_status::{ClusterStatus, PeerStatus, Progress, SeedStatus, word},
+    join::Phase,
+};
+
+use crate::machine::describe;
+
+/// How wide a line is at most.
+const COLUMNS: usize = 80;
+/// Where what is said begins.
+const INDENT: usize = 12;
+/// How wide a name is among others; a longer one is cut.
+const NAME: usize = 16;
+
+/// The page, each line with a line feed, and no other control character. How long ago something was goes by the seed's clock.
+pub fn page(status: &ClusterStatus) -> String {
+    let mut page = Page(String::new());
+    page.head(status);
+    match &status.seed {
+        Some(seed) => page.cluster(seed, status.written),
+        None => page.say("seed", "the machine that answered is no seed"),
+    }
+    page.0
+}
+
+/// What others wrote moves no cursor, and is as wide as it is long.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, status: &ClusterStatus) {
+        let cluster = status.cluster.map(|cluster| cluster.to_string()).unwrap_or_default();
+        self.say("cluster", &cluster);
+        let name = status.name.as_ref().map_or("a machine without a name yet", AsRef::as_ref);
+        let address = status.address.map(|address| format!(", {address}")).unwrap_or_default();
+        let key = status.fingerprint.map(|key| format!(", key {key}")).unwrap_or_default();
+        self.say("seed", &format!("{name}{address}{key}"));
+        if let Some(problem) = &status.problem {
+            self.say("problem", problem);
+        }
+    }
+
+    fn cluster(&mut self, seed: &SeedStatus, now: i64) {
+        let digest: String = seed.edition.digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        self.say("roster", &format!("epoch {} ({digest})", seed.edition.epoch));
+        self.say("stage", stage(seed.stage));
+        let mut label = "not yet";
+        for obstacle in &seed.obstacles {
+            self.say(label, obstacle);
+            label = "";
+        }
+        self.line("");
+        self.line(&format!(
+            "  {:<NAME$}  {:<15}  {:<10}  {:<9}  machine",
+            "node", "address", "phase", "heard"
+        ));
+        seed.peers.iter().for_each(|peer| self.line(&format!("  {}", row(peer, now))));
+        let is_ready = |peer: &&PeerStatus| peer.phase.is_some_and(|phase| phase >= Phase::Ready);
+        let ready = seed.peers.iter().filter(is_ready).count();
+        self.line(&format!("  {ready} of {} are ready", seed.peers.len()));
+        if !seed.waiting.is_empty() {
+            self.line("");
+            self.line("  machines that wait for a row, by coremax cluster approve:");
+            for machine in &seed.waiting {
+                broken(&describe(machine), COLUMNS - 4)
+                    .iter()
+                    .for_each(|line| self.line(&format!("    {line}")));
+            }
+        }
+        if !seed.turned_away.is_empty() {
+            self.line("");
+            let counts = seed.turned_away.iter().map(|(why, count)| format!("{count} {why}"));
+            self.say("turned away", &counts.collect::<Vec<_>>().join(", "));
+        }
+    }
+
+    /// A text, broken between words where it is too long.
+    fn say(&mut self, label: &str, text: &str) {
+        let mut label = label;
+        for line in broken(text, COLUMNS - INDENT - 2) {
+            self.line(&format!("  {label:<INDENT$}{line}"));
+            label = "";
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.0.push_str(plain(text).trim_end());
+        self.0.push('\n');
+    }
+}
+
+const fn stage(stage: Progress) -> &'static str {
+    match stage {
+        Progress::Gathering => "gathering: it waits for its nodes",
+        Progress::Forming => "forming: all is well, and its nodes promise themselves to it",
+        Progress::Deploying => "deploying",
+        Progress::Formed => "formed",
+    }
+}
+
+fn row(peer: &PeerStatus, now: i64) -> String {
+    let name: &str = peer.name.as_ref(); // which is ASCII
+    let name = if name.len() > NAME { format!("{}..", &name[..NAME - 2]) } else { name.to_owned() };
+    let machine = peer.fingerprint.map_or("no machine yet".into(), |key| key.to_string());
+    let phase = match (peer.phase, peer.fingerprint) {
+        (Some(phase), _) => word(phase),
+        (None, Some(_)) => "not heard",
+        (None, None) => "-",
+    };
+    let heard = peer.heard.map_or("-".into(), |at| ago(now.saturating_sub(at)));
+    let address = peer.address.to_string();
+    format!("{name:<NAME$}  {address:<15}  {phase:<10}  {heard:<9}  {machine}")
+}
+
+fn ago(milliseconds: i64) -> String {
+    match milliseconds / 1000 {
+        ..10 => "now".into(),
+        seconds @ 10..100 => format!("{seconds} s ago"),
+        seconds @ 100..6000 => format!("{} m ago", seconds / 60),
+        seconds @ 6000..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} d ago", (seconds / 86_400).min(999)),
+    }
+}
+
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in plain(text).split(' ') {
+        for piece in word.as_bytes().chunks(width).map(String::from_utf8_lossy) {
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(&piece),
+                Some(line) if line.len() + 1 + piece.len() <= width => {
+                    line.push(' ');
+                    line.push_str(&piece);
+                }
+                _ => lines.push(piece.into_owned()),
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use coremax_node_api::{
+        cluster_status::{Fingerprint, Waiting},
+        guid::Guid,
+        join::{Edition, NodeKey, Now},
+        roster::Mac,
+    };
+
+    use super::*;
+
+    const NOW: i64 = 1_795_608_000_000;
+
+    fn status() -> ClusterStatus {
+        let print = |key| Fingerprint::of(NodeKey([key; 32]));
+        let peer = |number: u8, phase, seconds: i64| PeerStatus {
+            name: format!("control-{number}").parse().unwrap(),
+            address: [10, 0, 0, number].into(),
+            fingerprint: (number < 4).then(|| print(number)),
+            mac: None,
+            phase,
+            heard: phase.map(|_| NOW - seconds * 1000),
+        };
+        let waiting = Waiting {
+            key: NodeKey([9; 32]),
+            fingerprint: print(9),
+            macs: (0..4).map(Mac::example).collect(),
+            serial: Some("\u{1b}[2J é".into()),
+        };
+        let seed = SeedStatus {
+            stage: Progress::Gathering,
+            edition: Edition { epoch: 3, digest: [0xab; 32] },
+            peers: vec![
+                peer(1, Some(Phase::Ready), 3),
+                peer(2, Some(Phase::TimeSynced), 26),
+                peer(3, None, 0),
+                PeerStatus { name: "n".repeat(63).parse().unwrap(), ..peer(4, None, 0) },
+            ],
+            waiting: vec![waiting],
+            obstacles: vec!["control-2 is not ready".into(), "a word ".repeat(40)],
+            turned_away: [("bad-key".to_owned(), 3), ("garbage".to_owned(), 12)].into(),
+        };
+        ClusterStatus {
+            cluster: Some(Guid::literal(7)),
+            name: Some("control-1".parse().unwrap()),
+            address: Some([10, 0, 0, 1].into()),
+            fingerprint: Some(print(1)),
+            problem: Some("x".repeat(200)),
+            seed: Some(seed),
+            ..ClusterStatus::blank(Now { mono: 0, wall: NOW }, None)
+        }
+    }
+
+    #[test]
+    fn a_page_is_as_wide_as_a_terminal_and_says_all() {
+        let page = page(&status());
+        let is_plain = |line: &str| line.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        assert!(page.lines().all(|line| line.len() <= COLUMNS && is_plain(line)), "{page}");
+        for want in [
+            "  cluster     00000000-0000-0000-0000-000000000007\n",
+            "  roster      epoch 3 (abababab)\n",
+            "  stage       gathering: it waits for its nodes\n",
+            "  not yet     control-2 is not ready\n",
+            "  control-1         10.0.0.1         ready       now        ",
+            "  control-2         10.0.0.2         timesynced  26 s ago   ",
+            "  control-3         10.0.0.3         not heard   -          ",
+            "  nnnnnnnnnnnnnn..  10.0.0.4         -           -          no machine yet\n",
+            "  1 of 4 are ready\n",
+            "serial ?[2J ?\n",
+            "  turned away 3 bad-key, 12 garbage\n",
+        ] {
+            assert!(page.contains(want), "{want} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn how_long_ago_fits() {
+        for (seconds, want) in [
+            (-5, "now"),
+            (9, "now"),
+            (99, "99 s ago"),
+            (100, "1 m ago"),
+            (5999, "99 m ago"),
+            (6000, "1 h ago"),
+            (172_799, "47 h ago"),
+            (172_800, "2 d ago"),
+            (i64::MAX / 1000, "999 d ago"),
+        ] {
+            assert_eq!(ago(seconds.saturating_mul(1000)), want);
+        }
+    }
+}
