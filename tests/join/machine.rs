@@ -53,6 +53,7 @@ impl Machine {
             ("--operators", "operators"),
             ("--roster", "roster"),
             ("--status", "join.json"),
+            ("--socket", "status.sock"),
             ("--root", "root"),
             ("--dmi", "dmi"),
             ("--tpm", "tpm"), // there is none: that of this host would be everyone's
@@ -89,6 +90,11 @@ impl Machine {
             Some(status) => Err(format!("the daemon ended with {status}: {}", self.read("out"))),
             None => Ok(()),
         }
+    }
+
+    /// Where its network is.
+    pub(crate) fn network(&self) -> String {
+        format!("/run/netns/{}", self.namespace)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -9,6 +9,7 @@ mod machine;
 mod network;
 mod openstack;
 mod operator;
+mod public;
 mod site;
 mod strangers;
 
@@ -32,7 +33,7 @@ use network::{Neighbours, Network, ip};
 use site::Site;
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 17] = [
+const STORY: [Sentence<Stage>; 18] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
@@ -58,6 +59,7 @@ const STORY: [Sentence<Stage>; 17] = [
     ),
     ("a dead machine is replaced, and stays out when it comes back", operator::replace),
     ("who has not the cluster's key is told nothing of it, and why", operator::outsiders),
+    ("a machine gives its status to whoever is on it, however many others ask", public::asked),
     ("no key is in anything that was written", no_key_is_written),
 ];
 

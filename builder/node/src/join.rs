@@ -16,6 +16,7 @@
 //! mesh       UDP: which other nodes are reached at full MTU; around: what keeps a node from being ready
 //! prepare    what is done on a node that has its name
 //! status     what anybody on the machine may know
+//! public     who gives it to whoever asks
 //! ```
 //!
 //! One thread, `poll`, and no buffer that somebody else can make grow: the program is on every machine for ever.
@@ -35,6 +36,7 @@ mod links;
 mod mesh;
 mod options;
 mod prepare;
+mod public;
 mod roster_file;
 mod seats;
 mod status;

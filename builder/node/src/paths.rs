@@ -18,6 +18,8 @@ pub(crate) const INVENTORIES: &str = "/var/lib/coremax/inventory";
 pub(crate) const DEPLOY: &str = "/var/lib/coremax/deploy";
 /// What the node says of itself to anybody.
 pub(crate) const STATUS: &str = "/run/coremax/cluster-status.json";
+/// Where it says the same to whoever connects.
+pub(crate) const STATUS_SOCKET: &str = "/run/coremax/status.sock";
 /// The signed roster, on the seed.
 pub(crate) const ROSTER: &str = "/var/lib/coremax/cluster.coremax-roster";
 /// The public half of the machine's SSH host key.

@@ -39,6 +39,7 @@ use super::{
     leases::Leases,
     links,
     options::Options,
+    public::{At, Public},
     roster_file::{RosterFile, makes_seed},
     seats::Seats,
     status::{Teller, counts},
@@ -60,6 +61,7 @@ pub(super) struct Daemon {
     /// The roster's file was not looked at yet.
     is_starting: bool,
     teller: Teller,
+    public: Public,
 }
 
 /// Where something happened.
@@ -70,6 +72,7 @@ enum Source {
     Door,
     Seat(u64),
     Call,
+    Public(At),
 }
 
 impl Daemon {
@@ -129,7 +132,7 @@ impl Daemon {
             deploy_pause: DEPLOY_PAUSE.0,
         };
         let roster = RosterFile::new(options.roster.clone());
-        let teller = Teller::default();
+        let (teller, public) = (Teller::default(), Public::new(&options.socket, options.http));
         let mut daemon = Self {
             driver,
             options,
@@ -139,6 +142,7 @@ impl Daemon {
             roster,
             is_starting: true,
             teller,
+            public,
         };
         daemon.driver.beacons.look();
         // First, so that this machine's own node finds it.
@@ -156,6 +160,7 @@ impl Daemon {
 
     /// Goes on for ever.
     pub(super) fn run(mut self) -> Result<()> {
+        self.public.tidy();
         loop {
             self.look_at_roster()?;
             self.driver.hear_leases()?;
@@ -173,8 +178,10 @@ impl Daemon {
                     Source::Door => self.driver.seats.iter_mut().for_each(Seats::accept),
                     Source::Seat(id) => self.hear_seat(id)?,
                     Source::Call => self.driver.hear_call()?,
+                    Source::Public(at) => self.public.go_on(at, self.teller.told()),
                 }
             }
+            self.public.tidy();
             self.driver.seats.iter_mut().for_each(Seats::tidy);
             self.driver.beacons.look();
         }
@@ -280,6 +287,9 @@ impl Daemon {
                 (Source::Seat(id), PollFd::new(stream, flags(writes)))
             }));
         }
+        waits.extend(self.public.all().map(|(at, stream, writes)| {
+            (Source::Public(at), PollFd::from_borrowed_fd(stream, flags(writes)))
+        }));
         let (sources, mut fds): (Vec<_>, Vec<_>) = waits.into_iter().unzip();
         let timeout = Timespec::try_from(self.timeout()).context("waiting")?;
         match poll(&mut fds, Some(&timeout)) {
@@ -297,7 +307,7 @@ impl Daemon {
         let wakes = wakes.map(|mono| self.driver.clock.until(mono, now));
         let overdue = self.driver.seats.as_ref().and_then(Seats::next_overdue);
         let tasks = (!self.driver.tasks.is_empty()).then_some(self.driver.tasks_after);
-        let others = [overdue, tasks].into_iter().flatten();
+        let others = [overdue, tasks, self.public.next_overdue()].into_iter().flatten();
         let others = others.map(|at| Duration::from_millis(at.saturating_sub(real())));
         wakes.chain(others).fold(AT_LEAST_EVERY, Duration::min)
     }
@@ -319,7 +329,8 @@ impl Daemon {
             &notes.gift,
             &notes.authority,
         ];
-        let problems = problems.into_iter().chain([&notes.deployment, &notes.clock]);
+        let others = [&notes.deployment, &notes.clock, &self.public.problem];
+        let problems = problems.into_iter().chain(others);
         let problems: Vec<_> = problems.flatten().map(String::as_str).collect();
         let other = self.driver.beacons.other_version.map(|version| {
             let own = wire::VERSION;

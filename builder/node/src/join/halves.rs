@@ -13,9 +13,10 @@ pub(super) const HALF_OPEN_PER_ADDRESS: usize = 4;
 pub(super) const HANDSHAKE_FOR: u64 = 5_000;
 
 /// Which ones there are, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Halves {
     all: VecDeque<Half>,
+    most: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +26,24 @@ struct Half {
     since: u64,
 }
 
+impl Default for Halves {
+    fn default() -> Self {
+        Self::of(HALF_OPEN_MAX)
+    }
+}
+
 impl Halves {
+    /// So many at most.
+    pub(super) const fn of(most: usize) -> Self {
+        Self { all: VecDeque::new(), most }
+    }
+
     /// Another one. The one that has to go for it, if there is one.
     pub(super) fn enter(&mut self, id: u64, from: IpAddr, now: u64) -> Option<u64> {
         let of_address = self.all.iter().filter(|half| half.from == from).count();
         let goes = match of_address >= HALF_OPEN_PER_ADDRESS {
             true => self.all.iter().find(|half| half.from == from).map(|half| half.id),
-            false if self.all.len() >= HALF_OPEN_MAX => self.all.front().map(|half| half.id),
+            false if self.all.len() >= self.most => self.all.front().map(|half| half.id),
             false => None,
         };
         if let Some(id) = goes {

@@ -20,6 +20,8 @@ flags of join:
   --operators FILE          public keys that sign rosters          [/usr/lib/coremax/update-keys]
   --roster FILE             the signed roster, on the seed         [/var/lib/coremax/cluster.coremax-roster]
   --status FILE             what anybody may know                  [/run/coremax/cluster-status.json]
+  --socket FILE             who connects is told the same          [/run/coremax/status.sock]
+  --http ADDRESS:PORT|off   and here, read-only: /status, /healthz [127.0.0.1:7434]
   --port N                  TCP of the seed, UDP of its beacons    [7433]
   --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
   --interface NAME          where beacons go and come from; again for more [all]
@@ -29,6 +31,8 @@ flags of join:
   --leave-clock             another program sets this machine's clock
 ";
 
+/// Where the status is given over HTTP, unless told otherwise: whoever is not on the machine learns nothing there.
+const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7434);
 /// How much faster than a clock's the seconds may pass, in tests.
 const FASTER_MAX: u64 = 60;
 
@@ -41,6 +45,9 @@ pub(super) struct Options {
     pub operators: PathBuf,
     pub roster: PathBuf,
     pub status: PathBuf,
+    pub socket: PathBuf,
+    /// Where it is given over HTTP, if anywhere.
+    pub http: Option<SocketAddr>,
     pub port: u16,
     pub seeds: Vec<SocketAddr>,
     pub interfaces: Vec<String>,
@@ -63,6 +70,8 @@ impl Default for Options {
             operators: key::ON_NODE.into(),
             roster: paths::ROSTER.into(),
             status: paths::STATUS.into(),
+            socket: paths::STATUS_SOCKET.into(),
+            http: Some(HTTP),
             port: wire::PORT,
             seeds: Vec::new(),
             interfaces: Vec::new(),
@@ -95,6 +104,8 @@ impl Options {
                 "--operators" => options.operators = value.into(),
                 "--roster" => options.roster = value.into(),
                 "--status" => options.status = value.into(),
+                "--socket" => options.socket = value.into(),
+                "--http" => options.http = http(value)?,
                 "--port" => options.port = port(value)?,
                 "--seed" => seeds.push(*value),
                 "--interface" => options.interfaces.push((*value).to_owned()),
@@ -110,6 +121,14 @@ impl Options {
             seeds.into_iter().map(|seed| address(seed, options.port)).collect::<Result<_>>()?;
         Ok(options)
     }
+}
+
+fn http(text: &str) -> Result<Option<SocketAddr>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let place = text.parse::<SocketAddr>().ok().filter(|place| place.port() != 0);
+    place.map(Some).with_context(|| format!("{text} is no address and port, nor off"))
 }
 
 fn port(text: &str) -> Result<u16> {
@@ -142,6 +161,9 @@ mod tests {
         assert_eq!(options.seeds, ["10.0.0.1:8", "10.0.0.2:9"].map(|text| text.parse().unwrap()));
         assert_eq!((options.interfaces.len(), options.faster, options.port), (2, 10, 8));
         assert!(options.leaves_clock && options.identity == Some("i".into()));
+        let http = |value| Options::parse(&["--http", value]).unwrap().http;
+        assert!(Options::default().http.unwrap().ip().is_loopback());
+        assert_eq!((http("off"), http("[::1]:9")), (None, "[::1]:9".parse().ok()));
     }
 
     #[test]
@@ -153,6 +175,8 @@ mod tests {
             ("--port 0", "0 is no port"),
             ("--port 70000", "70000 is no port"),
             ("--seed here", "here is no address of a seed"),
+            ("--http here", "here is no address and port, nor off"),
+            ("--http 127.0.0.1:0", "127.0.0.1:0 is no address and port"),
             ("--faster 0", "--faster is 1 to 60"),
             ("--faster 61", "--faster is 1 to 60"),
         ] {

@@ -38,6 +38,11 @@ impl Teller {
         self.last = Some((status, Instant::now()));
     }
 
+    /// What the file says.
+    pub(super) fn told(&self) -> Option<&ClusterStatus> {
+        self.last.as_ref().map(|(status, _)| status)
+    }
+
     fn is_news(&self, status: &ClusterStatus) -> bool {
         let Some((last, at)) = &self.last else { return true };
         let is_other = ClusterStatus { written: status.written, ..last.clone() } != *status;

@@ -1,0 +1,163 @@
+use std::{io::Write as _, net::TcpStream, os::unix::net::UnixStream, time::Duration};
+
+use coremax_node_api::join::Now;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::*;
+
+fn status() -> ClusterStatus {
+    ClusterStatus::blank(Now { mono: 0, wall: 5 }, None)
+}
+
+/// Both doors, open, and where they are.
+fn open() -> (tempfile::TempDir, Public, SocketAddr) {
+    let folder = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = free.local_addr().unwrap();
+    drop(free);
+    let mut public = Public::new(&folder.path().join("run/status.sock"), Some(http));
+    public.tidy();
+    assert_eq!(public.problem, None);
+    (folder, public, http)
+}
+
+/// Serves until nothing happens any more.
+fn serve(public: &mut Public) {
+    loop {
+        let waits: Vec<_> = public.all().collect();
+        let flags = |writes| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds: Vec<_> = waits.iter().map(|(_, fd, w)| PollFd::new(fd, flags(*w))).collect();
+        let soon = rustix::event::Timespec::try_from(Duration::from_millis(50)).unwrap();
+        if poll(&mut fds, Some(&soon)).unwrap() == 0 {
+            return;
+        }
+        let ready = fds.iter().zip(&waits).filter(|(fd, _)| !fd.revents().is_empty());
+        let ready: Vec<_> = ready.map(|(_, (at, ..))| *at).collect();
+        ready.into_iter().for_each(|at| public.go_on(at, Some(&status())));
+    }
+}
+
+fn guests(public: &Public) -> usize {
+    public.doors.iter().flatten().map(|door| door.guests.len()).sum()
+}
+
+fn hear(mut stream: impl io::Read) -> String {
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    told
+}
+
+#[test]
+fn whoever_connects_to_the_socket_gets_the_status_and_the_end() {
+    let (_folder, mut public, _) = open();
+    let mode = fs::metadata(&public.socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o666, "not everybody may");
+    for says in [&b""[..], b"something that nobody asked for"] {
+        let mut stream = UnixStream::connect(&public.socket).unwrap();
+        stream.write_all(says).unwrap();
+        serve(&mut public);
+        assert_eq!(hear(&stream), status().to_text());
+        drop(stream);
+        serve(&mut public);
+        assert_eq!(guests(&public), 0);
+    }
+    // The next daemon takes its place.
+    let mut next = Public::new(&public.socket, None);
+    next.tidy();
+    assert_eq!(next.problem, None);
+    let stream = UnixStream::connect(&public.socket).unwrap();
+    serve(&mut next);
+    assert_eq!(hear(stream), status().to_text());
+}
+
+#[test]
+fn a_request_is_answered_however_it_comes() {
+    let (_folder, mut public, http) = open();
+    for cut in [1, 7, 1000] {
+        let mut stream = TcpStream::connect(http).unwrap();
+        for part in b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n".chunks(cut) {
+            stream.write_all(part).unwrap();
+            if cut > 1 {
+                serve(&mut public);
+            }
+        }
+        serve(&mut public);
+        let told = hear(&stream);
+        assert!(
+            told.starts_with("HTTP/1.1 200 OK\r\n") && told.ends_with(&status().to_text()),
+            "{told}"
+        );
+    }
+    // Also to who says that this was all.
+    for (says, want) in [("GET /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 503 "), ("GET /healthz", "")] {
+        let mut stream = TcpStream::connect(http).unwrap();
+        stream.write_all(says.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        serve(&mut public);
+        let told = hear(&stream);
+        assert!(told.starts_with(want) && told.is_empty() == want.is_empty(), "{told}");
+    }
+    // A body that is behind it takes nothing back.
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.write_all(b"POST /status HTTP/1.1\r\nContent-Length: 9\r\n\r\nsomething").unwrap();
+    serve(&mut public);
+    stream.write_all(b"more").unwrap();
+    serve(&mut public);
+    assert!(hear(&stream).starts_with("HTTP/1.1 405 "));
+}
+
+#[test]
+fn strangers_are_few_at_a_time_and_say_little() {
+    let (_folder, mut public, http) = open();
+    let mut held = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(http).unwrap();
+        let _ = stream.write_all(&vec![b'x'; number * 100]);
+        held.push((stream, UnixStream::connect(&public.socket).unwrap()));
+        serve(&mut public);
+        for door in public.doors.iter().flatten() {
+            assert!(door.guests.len() <= GUESTS_MAX, "{} guests", door.guests.len());
+            let kept = door.guests.values().map(|guest| guest.said.len()).max().unwrap_or(0);
+            assert!(kept < http::HEAD_MAX + 1024, "{kept} bytes are kept");
+        }
+    }
+    // Whoever is honest is answered beside them.
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();
+    serve(&mut public);
+    assert!(hear(&stream).starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn whoever_is_slow_goes() {
+    let (_folder, mut public, http) = open();
+    let slow = TcpStream::connect(http).unwrap();
+    let silent = UnixStream::connect(&public.socket).unwrap();
+    serve(&mut public);
+    assert_eq!(guests(&public), 2);
+    let overdue = public.next_overdue().unwrap();
+    for door in public.doors.iter_mut().flatten() {
+        for id in door.halves.overdue(overdue + super::super::halves::HANDSHAKE_FOR) {
+            door.guests.remove(&id);
+        }
+    }
+    assert_eq!(guests(&public), 0);
+    drop((slow, silent));
+}
+
+#[test]
+fn a_door_that_cannot_be_opened_is_said_and_tried_again() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut public = Public::new(&folder.path().join("status.sock"), Some(http));
+    public.tidy();
+    assert!(public.problem.as_ref().unwrap().contains(&http.to_string()), "{:?}", public.problem);
+    assert_eq!(public.all().count(), 1, "the other one is open");
+    drop(taken);
+    public.tidy();
+    assert!(public.problem.is_some(), "it is not tried all the time");
+    public.opens_after = 0;
+    public.tidy();
+    assert_eq!((public.all().count(), &public.problem), (2, &None));
+}
