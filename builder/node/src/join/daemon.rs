@@ -160,7 +160,7 @@ impl Daemon {
 
     /// Goes on for ever.
     pub(super) fn run(mut self) -> Result<()> {
-        self.public.tidy();
+        self.public.tidy(real());
         loop {
             self.look_at_roster()?;
             self.driver.hear_leases()?;
@@ -181,7 +181,7 @@ impl Daemon {
                     Source::Public(at) => self.public.go_on(at, self.teller.told()),
                 }
             }
-            self.public.tidy();
+            self.public.tidy(real());
             self.driver.seats.iter_mut().for_each(Seats::tidy);
             self.driver.beacons.look();
         }

@@ -95,9 +95,8 @@ impl Public {
         Self { socket, http, doors: [None, None], opens_after: 0, problem: None }
     }
 
-    /// Closes what has been open for too long, and opens the doors that are shut and need not be.
-    pub(super) fn tidy(&mut self) {
-        let now = real();
+    /// Closes what has been open for too long, and opens the doors that are shut and need not be. The time is the clock's.
+    pub(super) fn tidy(&mut self, now: u64) {
         for door in self.doors.iter_mut().flatten() {
             door.halves.overdue(now).iter().for_each(|id| drop(door.guests.remove(id)));
         }
@@ -107,19 +106,19 @@ impl Public {
         self.problem = None;
         if self.doors[SOCKET].is_none() {
             let opened = listen_here(&self.socket).map(Listener::Socket);
-            self.open(SOCKET, opened, &self.socket.display().to_string());
+            self.open(SOCKET, opened, &self.socket.display().to_string(), now);
         }
         if let (None, Some(http)) = (&self.doors[HTTP], self.http) {
             let opened = TcpListener::bind(http).map(Listener::Http);
-            self.open(HTTP, opened, &http.to_string());
+            self.open(HTTP, opened, &http.to_string(), now);
         }
     }
 
-    fn open(&mut self, door: usize, listener: io::Result<Listener>, place: &str) {
+    fn open(&mut self, door: usize, listener: io::Result<Listener>, place: &str, now: u64) {
         let opened = listener.and_then(Door::new);
         if let Err(error) = &opened {
             self.problem = Some(format!("giving the status at {place}: {error}"));
-            self.opens_after = real() + OPEN_AFTER;
+            self.opens_after = now + OPEN_AFTER;
         }
         self.doors[door] = opened.ok();
     }

@@ -1,7 +1,10 @@
 use std::{io::Write as _, net::TcpStream, os::unix::net::UnixStream, time::Duration};
 
 use coremax_node_api::join::Now;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{AddressFamily, SocketType, bind, connect, socket},
+};
 
 use super::*;
 
@@ -16,7 +19,7 @@ fn open() -> (tempfile::TempDir, Public, SocketAddr) {
     let http = free.local_addr().unwrap();
     drop(free);
     let mut public = Public::new(&folder.path().join("run/status.sock"), Some(http));
-    public.tidy();
+    public.tidy(0);
     assert_eq!(public.problem, None);
     (folder, public, http)
 }
@@ -41,6 +44,14 @@ fn guests(public: &Public) -> usize {
     public.doors.iter().flatten().map(|door| door.guests.len()).sum()
 }
 
+/// A connection from an address of its own.
+fn from(number: u8, http: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 1, number], 0))).unwrap();
+    connect(&socket, &http).unwrap();
+    socket.into()
+}
+
 fn hear(mut stream: impl io::Read) -> String {
     let mut told = String::new();
     stream.read_to_string(&mut told).unwrap();
@@ -63,7 +74,7 @@ fn whoever_connects_to_the_socket_gets_the_status_and_the_end() {
     }
     // The next daemon takes its place.
     let mut next = Public::new(&public.socket, None);
-    next.tidy();
+    next.tidy(0);
     assert_eq!(next.problem, None);
     let stream = UnixStream::connect(&public.socket).unwrap();
     serve(&mut next);
@@ -110,9 +121,9 @@ fn a_request_is_answered_however_it_comes() {
 fn strangers_are_few_at_a_time_and_say_little() {
     let (_folder, mut public, http) = open();
     let mut held = Vec::new();
-    for number in 0..100 {
-        let mut stream = TcpStream::connect(http).unwrap();
-        let _ = stream.write_all(&vec![b'x'; number * 100]);
+    for number in 1..=100 {
+        let mut stream = from(number, http);
+        let _ = stream.write_all(&vec![b'x'; usize::from(number) * 100]);
         held.push((stream, UnixStream::connect(&public.socket).unwrap()));
         serve(&mut public);
         for door in public.doors.iter().flatten() {
@@ -136,12 +147,10 @@ fn whoever_is_slow_goes() {
     serve(&mut public);
     assert_eq!(guests(&public), 2);
     let overdue = public.next_overdue().unwrap();
-    for door in public.doors.iter_mut().flatten() {
-        for id in door.halves.overdue(overdue + super::super::halves::HANDSHAKE_FOR) {
-            door.guests.remove(&id);
-        }
-    }
-    assert_eq!(guests(&public), 0);
+    public.tidy(overdue - 1);
+    assert_eq!(guests(&public), 2);
+    public.tidy(overdue + super::super::halves::HANDSHAKE_FOR);
+    assert_eq!((guests(&public), public.next_overdue()), (0, None));
     drop((slow, silent));
 }
 
@@ -151,13 +160,12 @@ fn a_door_that_cannot_be_opened_is_said_and_tried_again() {
     let http = taken.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut public = Public::new(&folder.path().join("status.sock"), Some(http));
-    public.tidy();
+    public.tidy(0);
     assert!(public.problem.as_ref().unwrap().contains(&http.to_string()), "{:?}", public.problem);
     assert_eq!(public.all().count(), 1, "the other one is open");
     drop(taken);
-    public.tidy();
+    public.tidy(OPEN_AFTER - 1);
     assert!(public.problem.is_some(), "it is not tried all the time");
-    public.opens_after = 0;
-    public.tidy();
+    public.tidy(OPEN_AFTER);
     assert_eq!((public.all().count(), &public.problem), (2, &None));
 }
