@@ -29,8 +29,8 @@
 //! packet has as many bytes as the roster's MTU and no options, and may not be fragmented (DF). A node that has a row sends
 //! one to each other row every few seconds, a few a second, until it is formed. Whoever has one from the address of another
 //! row of its own roster, with its own cluster and as long as its own roster says, answers to where it came from; to nobody
-//! else, and with no more bytes. An answer counts if it comes from the row that was asked, with the nonce of the last probe
-//! to it: packets of that length then pass in both directions.
+//! else, and with no more bytes. An answer counts if it comes from the row that was asked, with the nonce that it was asked
+//! with and has not answered yet: packets of that length then pass in both directions.
 //!
 //! Nobody proves anything by it. Who can read and write on the wire between two nodes can keep them apart, or have them
 //! taken for together; a cluster then waits, or is deployed over a network that does not carry it. It decides nothing else.
@@ -40,7 +40,7 @@
 //! 8       2      version
 //! 10      32     the cluster, as in a beacon
 //! 42      1      0 asks, 1 answers
-//! 43      8      nonce: random, and the same in the answer
+//! 43      8      nonce: random, the same again until it is answered, and the same in the answer
 //! 51      ...    zeros, so that there are 28 bytes less than the MTU
 //! ```
 //! Between 1252 and 9188 bytes: [`MTU`](crate::roster::MTU).

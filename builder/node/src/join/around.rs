@@ -53,7 +53,7 @@ impl Around {
             if !self.mesh.has_address() {
                 health.lacks.insert(Lack::Address);
             }
-            notes.extend(self.mesh.failed.clone());
+            notes.extend(self.mesh.failed().cloned());
             if let Some(registry) = &roster.registry
                 && let Err(why) = self.registry.answers(registry)
             {

@@ -47,14 +47,16 @@ pub(super) struct Mesh {
     socket: Option<(Ipv4Addr, UdpSocket)>,
     /// When it asks again, by the join's clock.
     next: u64,
-    /// Why it cannot ask.
-    pub failed: Option<String>,
+    /// Why it has no socket.
+    closed: Option<String>,
+    /// Why the last question was not sent.
+    unsent: Option<String>,
 }
 
 impl Mesh {
     pub(super) fn new(cluster: Guid, port: u16) -> Self {
         let pairs = Pairs::new(cluster_hash(cluster));
-        Self { port, pairs, socket: None, next: 0, failed: None }
+        Self { port, pairs, socket: None, next: 0, closed: None, unsent: None }
     }
 
     /// What poll is to wait for, beside [`Self::next`].
@@ -72,6 +74,11 @@ impl Mesh {
         self.socket.is_some()
     }
 
+    /// Why it cannot ask, for people.
+    pub(super) fn failed(&self) -> Option<&String> {
+        self.closed.as_ref().or(self.unsent.as_ref())
+    }
+
     /// The nodes that are reached.
     pub(super) fn reached(&self, now: u64) -> BTreeSet<Name> {
         self.pairs.reached(now)
@@ -84,17 +91,15 @@ impl Mesh {
         }
         self.next = now + if asks { ASK_EVERY } else { LOOK_EVERY };
         self.pairs.follow(roster, &own.name);
-        self.failed = self.open(own.address).err();
+        self.closed = self.open(own.address).err();
         let Some((_, socket)) = self.socket.as_ref().filter(|_| asks) else { return };
         for (to, datagram) in self.pairs.due(now, nonce) {
-            match socket.send_to(&datagram, (to, self.port)) {
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
-                    let mtu = roster.mtu;
-                    self.failed = Some(format!("the card towards {to} sends no {mtu} bytes"));
-                }
-                // One that is lost is followed by another.
-                Ok(_) | Err(_) => {}
-            }
+            // One that is lost is followed by another; one that is too long for the card is not lost.
+            let sent = socket.send_to(&datagram, (to, self.port));
+            let is_long =
+                sent.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::MSGSIZE));
+            let why = || format!("the card towards {to} sends no {} bytes", roster.mtu);
+            self.unsent = is_long.then(why);
         }
     }
 
@@ -230,6 +235,8 @@ impl Pairs {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::prepare::tests::roster;
 
@@ -363,12 +370,28 @@ mod tests {
             (0..2).for_each(|_| ends.iter_mut().for_each(|end| end.hear(now)));
         }
         for (end, want) in ends.iter().zip(["control-2", "control-1"]) {
-            assert_eq!(end.reached(6_000), [name(want)].into(), "{:?}", end.failed);
+            assert_eq!(end.reached(6_000), [name(want)].into(), "{:?}", end.failed());
         }
         let elsewhere = Node { address: Ipv4Addr::new(192, 0, 2, 1), ..roster.nodes[0].clone() };
         ends[0].go_on(&roster, &elsewhere, true, 9_000);
         assert!(!ends[0].has_address());
-        let why = ends[0].failed.as_ref().unwrap();
+        let why = ends[0].failed().unwrap();
         assert!(why.starts_with(&format!("opening UDP port {port} of 192.0.2.1: ")), "{why}");
+    }
+
+    proptest! {
+        /// Whatever comes from whomever: nobody is reached who was not asked, and nobody is sent more than came.
+        #[test]
+        fn foreign_bytes_reach_nobody(bytes in prop::collection::vec(any::<u8>(), 0..100), from: u8, at: prop::sample::Index) {
+            let mut pairs = pairs();
+            let mut damaged = probe(bytes.len() % 2 == 0, 5);
+            let at = at.index(damaged.len() - bytes.len());
+            damaged[at..at + bytes.len()].copy_from_slice(&bytes);
+            for datagram in [bytes, damaged] {
+                let answer = pairs.hear(Ipv4Addr::new(10, 0, 0, from), &datagram, 1);
+                prop_assert!(answer.is_none_or(|answer| answer.len() == datagram.len() && (12..=13).contains(&from)));
+                prop_assert!(pairs.reached(1).is_empty());
+            }
+        }
     }
 }
