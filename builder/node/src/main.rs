@@ -33,6 +33,7 @@ verbs:
   update FILE|URL           write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
   status --watch            show how far this machine is on its way into its cluster, as it changes
+  wait PHASE                return once this machine has come so far, for units that need it: `wait ready`
   console                   show the same on a console of its own; Enter there logs in
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
@@ -72,6 +73,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
         ["status", "--watch"] => cluster_status::watch(),
+        ["wait", phase] => cluster_status::wait(phase),
         ["console"] => cluster_status::console::console(),
         ["identify"] => identity::identify(false),
         ["identify", "--json"] => identity::identify(true),
@@ -104,7 +106,15 @@ mod tests {
 
     #[test]
     fn what_is_no_verb_is_refused() {
-        for arguments in [&[][..], &["moon"], &["version", "2"], &["update"], &["reset", "all"]] {
+        for arguments in [
+            &[][..],
+            &["moon"],
+            &["version", "2"],
+            &["update"],
+            &["reset", "all"],
+            &["wait"],
+            &["wait", "moon"],
+        ] {
             assert!(run(arguments).is_err(), "{arguments:?}");
         }
     }

@@ -15,19 +15,6 @@ const NAME: usize = 40;
 /// A time that is further away than any wait is of a clock that was set in between, in milliseconds.
 const WAIT_MAX: i64 = 3_600_000;
 
-const PHASES: [(Phase, &str); 10] = [
-    (Phase::Blank, "blank"),
-    (Phase::Identified, "identified"),
-    (Phase::Networked, "networked"),
-    (Phase::Discovered, "discovered"),
-    (Phase::Enrolled, "enrolled"),
-    (Phase::TimeSynced, "timesynced"),
-    (Phase::Prepared, "prepared"),
-    (Phase::Ready, "ready"),
-    (Phase::Deploying, "deploying"),
-    (Phase::Formed, "formed"),
-];
-
 /// The page, at a time in milliseconds since 1970 by the machine's clock: [`LINES`] of [`COLUMNS`] at most, each with a
 /// line feed, and no other control character.
 pub fn screen(status: &ClusterStatus, now: i64) -> String {
@@ -66,8 +53,9 @@ impl Page {
 
     fn what(&mut self, status: &ClusterStatus, now: i64) {
         self.gap();
-        let number = PHASES.iter().position(|(phase, _)| *phase == status.phase).unwrap_or(0) + 1;
-        self.say("phase", &format!("{} ({number} of {})", word(status.phase), PHASES.len()));
+        let all = Phase::ALL;
+        let number = all.iter().position(|phase| *phase == status.phase).unwrap_or(0) + 1;
+        self.say("phase", &format!("{} ({number} of {})", word(status.phase), all.len()));
         self.say("waits for", &waits(&status.waits));
         if let Some(asks) = &status.asks {
             self.say("asks", asks);
@@ -140,8 +128,19 @@ fn row(peer: &PeerStatus, now: i64) -> String {
 }
 
 /// What a phase is called.
-pub fn word(phase: Phase) -> &'static str {
-    PHASES.iter().find(|(other, _)| *other == phase).map_or("", |(_, word)| word)
+pub const fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Blank => "blank",
+        Phase::Identified => "identified",
+        Phase::Networked => "networked",
+        Phase::Discovered => "discovered",
+        Phase::Enrolled => "enrolled",
+        Phase::TimeSynced => "timesynced",
+        Phase::Prepared => "prepared",
+        Phase::Ready => "ready",
+        Phase::Deploying => "deploying",
+        Phase::Formed => "formed",
+    }
 }
 
 fn waits(wait: &Wait) -> String {

@@ -136,6 +136,22 @@ pub enum Phase {
     Formed,
 }
 
+impl Phase {
+    /// All of them, in their order.
+    pub const ALL: [Self; 10] = [
+        Self::Blank,
+        Self::Identified,
+        Self::Networked,
+        Self::Discovered,
+        Self::Enrolled,
+        Self::TimeSynced,
+        Self::Prepared,
+        Self::Ready,
+        Self::Deploying,
+        Self::Formed,
+    ];
+}
+
 /// All that a node says, each time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
