@@ -191,7 +191,13 @@ impl Driver {
             }
             self.tasks.pop_front();
             match task {
-                Task::Node(work) => self.step_node(node::Input::Done(work))?,
+                Task::Node(work) => {
+                    self.step_node(node::Input::Done(work))?;
+                    if let Work::Prepare(_) = work {
+                        // At once: the others wait to hear that this node is ready.
+                        self.node_wakes = Some(self.clock.now().mono);
+                    }
+                }
                 Task::Renew => {}
             }
         }

@@ -5,7 +5,7 @@
 //!
 //! | line | what it names |
 //! |---|---|
-//! | `OPTION_224=` | IPv4 addresses, in hex, one after the other: an option of a site's own (RFC 3942), for this. networkd asks for it where a `.network` says `RequestOptions=224` |
+//! | `OPTION_224=` | IPv4 addresses, in hex, one after the other: an option of a site's own (RFC 3942), for this. networkd asks for it where a `.network` says `RequestOptions=224`, as that of `overlays/cluster` does |
 //! | `NEXT_SERVER=` | who boots machines here (RFC 2131, siaddr): often the seed itself |
 
 use std::{
