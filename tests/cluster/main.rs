@@ -99,8 +99,11 @@ fn stranger(stage: &Stage) -> Outcome {
     site.until("it is told bad-key", &[4], |all| {
         all[0].hint.as_ref().is_some_and(|hint| hint.contains("bad-key"))
     })?;
-    let found = site.guest(4)?.run("grep -rl control- /var/lib/coremax /etc /run/coremax")?;
-    expect(!found.ok, || format!("it has learnt names: {}", found.said))
+    let names = "grep -rls control-1 /var/lib/coremax /etc /run/coremax";
+    let known = site.guest(2)?.runs(names)?;
+    expect(known.contains("/etc/hosts"), || "a node's names are not found either".into())?;
+    let found = site.guest(4)?.run(names)?;
+    expect(found.said.is_empty(), || format!("it has learnt names: {}", found.said))
 }
 
 fn agree(stage: &Stage) -> Outcome {

@@ -61,6 +61,7 @@ impl Operator {
         if preset == Preset::OneWorker {
             let mac = mac(4);
             let row = "name = \"worker-1\"\nroles = [\"worker\"]\naddress = \"10.77.0.99\"";
+            text = text.replace("minimum-workers = 0", "minimum-workers = 1");
             text += &format!("\n[[node]]\n{row}\nmatch = {{ mac = \"{mac}\" }}\n");
         }
         fs::write(path, text).map_err(|e| e.to_string())

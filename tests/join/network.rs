@@ -118,7 +118,7 @@ impl Drop for Network {
 /// Room for as many neighbours as these machines have together: the kernel's table is one for all namespaces, and whoever is not
 /// in it is not reached. As it was when this is dropped.
 pub(crate) struct Neighbours {
-    before: Option<String>,
+    before: Vec<(&'static str, String)>,
 }
 
 /// Where the table's limit is, and the one below which nothing is thrown out of it: arp(7).
@@ -131,28 +131,26 @@ impl Neighbours {
     /// For so many that all know each other, beside what others have.
     pub(crate) fn of(machines: usize) -> Result<Self, String> {
         let wanted = 2 * machines * machines;
-        let (path, _) = LIMITS[0];
-        let before = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-        if before.trim().parse::<usize>().is_ok_and(|limit| limit >= wanted) {
-            return Ok(Self { before: None });
-        }
+        let mut changed = Self { before: Vec::new() };
         for (path, part) in LIMITS {
+            let before = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+            let before = before.trim().to_owned();
+            if before.parse::<usize>().is_ok_and(|limit| limit >= wanted / part) {
+                continue;
+            }
             fs::write(path, (wanted / part).to_string()).map_err(|error| {
-                format!("skipped: {path}, which is {}, cannot be raised: {error}", before.trim())
+                format!("skipped: {path}, which is {before}, cannot be raised: {error}")
             })?;
+            changed.before.push((path, before));
         }
-        Ok(Self { before: Some(before) })
+        Ok(changed)
     }
 }
 
 impl Drop for Neighbours {
     fn drop(&mut self) {
-        let Some(limit) = self.before.as_ref().and_then(|text| text.trim().parse::<usize>().ok())
-        else {
-            return;
-        };
-        for (path, part) in LIMITS {
-            let _ = fs::write(path, (limit / part).to_string());
+        for (path, before) in &self.before {
+            let _ = fs::write(path, before);
         }
     }
 }

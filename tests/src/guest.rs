@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Firmware, failed};
+use crate::{Firmware, failed, switch::netdev};
 use coremax_sandbox::{Child, Cmd, Sandbox};
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -314,11 +314,7 @@ impl Network<'_> {
     fn arguments(&self) -> [String; 4] {
         let (net, mac) = match self {
             Self::Host => ("user,id=net".to_owned(), String::new()),
-            Self::Switch { socket, mac } => {
-                let socket = socket.display();
-                let net = format!("stream,id=net,server=off,addr.type=unix,addr.path={socket}");
-                (net, format!(",mac={mac}"))
-            }
+            Self::Switch { socket, mac } => (netdev("net", socket), format!(",mac={mac}")),
         };
         let card = format!("virtio-net-pci,netdev=net,romfile={mac}");
         ["-netdev".into(), net, "-device".into(), card]

@@ -161,8 +161,8 @@ fn notes(before: &Roster, number: usize, machine: Option<&Match>) -> Vec<&'stati
         ),
         (
             is_seed,
-            "it is the seed: put the signed roster on the new machine, as /var/lib/coremax/cluster.coremax-roster; \
-             the machine before must not run any more",
+            "it is the seed: make a new medium for it once the roster is signed (coremax cluster seed-medium), and throw away \
+             those that were made before; the machine before must not run any more",
         ),
         (is_seed && before.seed_key.is_some(), "seed-key is gone: it named the machine before"),
     ];

@@ -236,7 +236,13 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, NotAPlace> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+            let host = match address {
+                SocketAddr::V6(six) if six.scope_id() > 0 => {
+                    format!("{}%{}", six.ip(), six.scope_id())
+                }
+                _ => address.ip().to_string(),
+            };
+            return Ok(Self { host, port: address.port() });
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') => {
@@ -245,7 +251,7 @@ impl FromStr for Place {
             }
             _ => (text, PORT),
         };
-        let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+        let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:%".contains(c);
         if host.is_empty() || !host.chars().all(is_host) {
             return Err(NotAPlace);
         }

@@ -8,7 +8,7 @@ mod places;
 mod smbios;
 mod volume;
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use coremax_node_api::identity::{Broken, Choice, Document, Place, Reading, choose};
@@ -53,23 +53,39 @@ fn chosen() -> Result<Choice> {
         found.into_iter().map(|found| (found.reading, found.roster)).unzip();
     let choice = choose(&readings)?.ok_or(Untold)?;
     if choice.place != Place::Kept {
-        let is_it = |reading: &Reading| (reading.place, &reading.at) == (choice.place, &choice.at);
-        let place = readings.iter().position(is_it);
         // First: once the identity is kept no volume is looked into any more.
-        if let Some(roster) = place.and_then(|at| rosters[at].as_deref()) {
-            keep_roster(roster, Path::new(paths::ROSTER))?;
+        if let Some(roster) = beside(&choice, &readings, rosters)? {
+            keep_roster(&roster, Path::new(paths::ROSTER))?;
         }
         keep(&choice.document, Path::new(KEPT))?;
     }
     Ok(choice)
 }
 
-/// Where the operator would put it on a seed. One that is there already was put there by hand, and stays.
+/// The roster that the media of this identity have, the first of them.
+fn beside(
+    choice: &Choice,
+    readings: &[Reading],
+    rosters: Vec<places::Roster>,
+) -> Result<Option<Vec<u8>>> {
+    let agrees = |reading: &Reading| {
+        reading.document.as_ref().is_ok_and(|document| document.agrees(&choice.document))
+    };
+    let of_it = readings.iter().zip(rosters).filter(|(reading, _)| agrees(reading));
+    let (at, roster) = match of_it
+        .map(|(reading, roster)| (&reading.at, roster))
+        .find(|(_, roster)| roster.is_some())
+    {
+        Some(found) => found,
+        None => return Ok(None),
+    };
+    roster.transpose().with_context(|| format!("reading the roster in {at}"))
+}
+
+/// Where the operator would put it on a seed. What is there was left by a medium of another cluster, or is the same.
 fn keep_roster(roster: &[u8], path: &Path) -> Result<()> {
-    match durable::once(path, roster, 0o644) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        kept => kept.with_context(|| format!("keeping the roster in {}", path.display())),
-    }
+    durable::replace(path, roster, 0o644)
+        .with_context(|| format!("keeping the roster in {}", path.display()))
 }
 
 /// What can be done about documents that cannot be followed.
@@ -132,13 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn a_roster_that_is_there_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("coremax/roster");
-        for roster in ["of the medium", "of another one"] {
-            keep_roster(roster.as_bytes(), &path).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), "of the medium");
-        }
+    fn a_roster_lies_beside_any_medium_of_the_identity() {
+        let reading = |place, key| {
+            let document =
+                Document::new(document().cluster, KeyId([1; 8]), Key::new([key; 32]), Vec::new());
+            Reading::of(place, "a place", document.to_text().as_bytes())
+        };
+        let roster = |text: &str| Some(Ok(text.as_bytes().to_vec()));
+        let readings =
+            [reading(Place::FwCfg, 0xab), reading(Place::Volume, 1), reading(Place::Cidata, 0xab)];
+        let choice = choose(&readings).unwrap().unwrap();
+        let of = |rosters| beside(&choice, &readings, rosters);
+        let other = || roster("of another");
+        assert_eq!(of(vec![None, other(), roster("its own")]).unwrap().unwrap(), b"its own");
+        assert_eq!(of(vec![None, other(), None]).unwrap(), None);
+        let broken = Some(Err(std::io::Error::other("a bad sector")));
+        let error = of(vec![None, other(), broken]).unwrap_err();
+        assert!(format!("{error:#}").contains("a place: a bad sector"), "{error:#}");
     }
 
     #[test]

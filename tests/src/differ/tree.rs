@@ -10,7 +10,7 @@ use std::{
 
 use coremax_fetch::Digest;
 use rustix::{
-    fs::{lgetxattr, llistxattr},
+    fs::{FileType, lgetxattr, llistxattr},
     io::Errno,
 };
 
@@ -51,6 +51,13 @@ impl Tree {
         let mut files = BTreeMap::new();
         walk_fat(&volume.root_dir(), "", &mut files).map_err(|e| e.to_string())?;
         Ok(Self(files))
+    }
+
+    /// The same, with no word on when links were made.
+    pub(super) fn without_times_of_links(mut self) -> Self {
+        let is_link = |found: &&mut Found| FileType::from_raw_mode(found.mode) == FileType::Symlink;
+        self.0.values_mut().filter(is_link).for_each(|found| found.time = 0);
+        self
     }
 
     /// In the order of paths, a line each.

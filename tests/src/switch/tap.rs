@@ -67,6 +67,7 @@ impl Port for Tap {
             match file.read(&mut frame) {
                 Ok(length) => take(&frame[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.file = None,
             }
         }

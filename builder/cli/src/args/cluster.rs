@@ -38,10 +38,11 @@ pub(crate) enum ClusterVerb {
     /// Make what tells blank machines their cluster, with the key that proves it: a volume for a USB stick
     ///
     /// The key is made once, in ROSTER.identity.json, which is secret: keep it out of version control. The same file is
-    /// for QEMU's fw_cfg: -fw_cfg name=opt/coremax/identity,file=FILE. A machine takes it in with coremax-node identify.
+    /// for QEMU's fw_cfg: -fw_cfg name=opt/coremax/identity,file=FILE. A machine takes it in within seconds;
+    /// coremax-node identify says what it was told.
     ///
-    /// Where ROSTER is signed, the signed roster goes onto the volume too: the machine that it names as the seed becomes
-    /// the seed by itself. (In fw_cfg it is opt/coremax/roster.)
+    /// Where ROSTER is signed and names its machines, the signed roster goes onto the volume too: the machine that it names
+    /// as the seed becomes the seed by itself. (In fw_cfg it is opt/coremax/roster.)
     SeedMedium {
         /// The roster, a TOML file
         roster: PathBuf,

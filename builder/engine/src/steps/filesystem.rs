@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Changes when the same layers make another file.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 /// The file in the step's output.
 pub(crate) const IMAGE: &str = "image.ext4";
 /// What the data file system has if the recipe names no size. Free space costs nothing in a qcow2.

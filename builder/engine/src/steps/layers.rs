@@ -31,6 +31,11 @@ pub(crate) fn without_var(needed: &Outputs, scratch: &Path) -> Result<Overlay> {
     rustix::fs::setxattr(&var, "user.overlay.opaque", b"y", XattrFlags::empty())
         .context("hiding /var")?;
     let layers = layers(needed);
+    // As old as what it hides, or the image would say when it was made.
+    for (folder, hidden) in [(&var, layers[1].join("var")), (&mask, layers[1].clone())] {
+        let time = fs::metadata(&hidden).and_then(|hidden| hidden.modified())?;
+        fs::File::open(folder)?.set_modified(time)?;
+    }
     Ok(Overlay::stack(&[&mask, &layers[0], &layers[1]], &at)?)
 }
 

@@ -21,6 +21,8 @@ const STEP: i64 = 1_000;
 const WHOLE: i64 = 30_000;
 /// What follows the page, without a line feed: it would move the page.
 const LOGIN: &str = "  Enter: log in ";
+/// For how long somebody may say who it is, in seconds.
+const LOGIN_FOR: &str = "60";
 /// Asks who it is: on its standard input, which stays as it is.
 const GETTY: &str = "/sbin/agetty";
 
@@ -37,7 +39,8 @@ pub(crate) fn console() -> Result<()> {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("showing the status")?;
     }
     let terminal = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
-    let words = ["--keep-baud", "--noissue", "-", &terminal];
+    // Whom nobody answers gives the page its place back.
+    let words = ["--keep-baud", "--noissue", "--timeout", LOGIN_FOR, "-", &terminal];
     Err(exec(Path::new(GETTY), &words)).context("letting somebody log in")
 }
 

@@ -40,11 +40,20 @@ const VOLUMES: [(&str, Place); 3] =
 const MEDIA: [&str; 7] = ["sd", "sr", "vd", "nvme", "mmcblk", "xvd", "hd"];
 
 /// What is at one place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) reading: Reading,
-    /// The signed roster beside it, as it is there; nothing where none is, or none can be read.
-    pub(crate) roster: Option<Vec<u8>>,
+    pub(crate) roster: Roster,
+}
+
+/// The signed roster beside an identity, as it is there; nothing where none is.
+pub(crate) type Roster = Option<io::Result<Vec<u8>>>;
+
+fn there(read: io::Result<Vec<u8>>) -> Roster {
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => Some(read),
+    }
 }
 
 /// What every place has, those that have nothing left out. Where a machine has kept its identity no volume is looked into any
@@ -71,7 +80,7 @@ fn fw_cfg() -> Option<Found> {
     let at = |name: &str| Path::new(QEMU).join(name).join("raw");
     let reading = file(Place::FwCfg, &at(FW_CFG))?;
     let roster = File::open(at(FW_CFG_ROSTER)).and_then(|mut file| roster(&mut file));
-    Some(Found { reading, roster: roster.ok() })
+    Some(Found { reading, roster: there(roster) })
 }
 
 /// A file that is the document; nothing where it is not there.
@@ -151,7 +160,7 @@ fn volume(device: &Path) -> Option<Found> {
     let root = mounted(device, &label);
     let (told, roster) = match root {
         Ok(root) => {
-            (told(&root, place), plain(&root, ROSTER).and_then(|mut file| roster(&mut file)).ok())
+            (told(&root, place), there(plain(&root, ROSTER).and_then(|mut file| roster(&mut file))))
         }
         Err(error) => (Err(error), None),
     };

@@ -288,7 +288,9 @@ impl Daemon {
             }));
         }
         waits.extend(self.public.all().map(|(at, stream, writes)| {
-            (Source::Public(at), PollFd::from_borrowed_fd(stream, flags(writes)))
+            // Who says on and on and reads nothing would wake this thread for ever.
+            let flags = if writes { PollFlags::OUT } else { PollFlags::IN };
+            (Source::Public(at), PollFd::from_borrowed_fd(stream, flags))
         }));
         let (sources, mut fds): (Vec<_>, Vec<_>) = waits.into_iter().unzip();
         let timeout = Timespec::try_from(self.timeout()).context("waiting")?;
@@ -367,7 +369,12 @@ fn is_of_roster(error: &anyhow::Error) -> bool {
 }
 
 fn read_operators(options: &Options) -> Result<Vec<PublicKey>> {
-    let failed = || format!("reading the operator's keys in {}", options.operators.display());
+    let failed = || {
+        let path = options.operators.display();
+        format!(
+            "reading the operator's keys in {path}: an image has them by update-key in its recipe's [root]"
+        )
+    };
     let text = std::fs::read_to_string(&options.operators).with_context(failed)?;
     key::parse_public(&text).with_context(failed)
 }

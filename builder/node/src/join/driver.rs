@@ -236,7 +236,8 @@ impl Driver {
             Task::Node(Work::Prepare(_)) | Task::Renew => {
                 let gift = self.certificates.gift()?;
                 let (roster, row) = self.enrolled().context("preparing without a row")?;
-                prepare::prepare(self.certificates.root(), roster, row, &gift)
+                let asked = self.notes.asked;
+                prepare::prepare(self.certificates.root(), asked, roster, row, &gift)
                     .context("preparing this node")
             }
         }

@@ -17,6 +17,7 @@ pub(super) const HANDSHAKE_FOR: u64 = 5_000;
 pub(super) struct Halves {
     all: VecDeque<Half>,
     most: usize,
+    of_address: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,20 +29,20 @@ struct Half {
 
 impl Default for Halves {
     fn default() -> Self {
-        Self::of(HALF_OPEN_MAX)
+        Self::of(HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS)
     }
 }
 
 impl Halves {
-    /// So many at most.
-    pub(super) const fn of(most: usize) -> Self {
-        Self { all: VecDeque::new(), most }
+    /// So many at most, and so many of one address.
+    pub(super) const fn of(most: usize, of_address: usize) -> Self {
+        Self { all: VecDeque::new(), most, of_address }
     }
 
     /// Another one. The one that has to go for it, if there is one.
     pub(super) fn enter(&mut self, id: u64, from: IpAddr, now: u64) -> Option<u64> {
         let of_address = self.all.iter().filter(|half| half.from == from).count();
-        let goes = match of_address >= HALF_OPEN_PER_ADDRESS {
+        let goes = match of_address >= self.of_address {
             true => self.all.iter().find(|half| half.from == from).map(|half| half.id),
             false if self.all.len() >= self.most => self.all.front().map(|half| half.id),
             false => None,

@@ -93,13 +93,19 @@ impl Mesh {
         self.pairs.follow(roster, &own.name);
         self.closed = self.open(own.address).err();
         let Some((_, socket)) = self.socket.as_ref().filter(|_| asks) else { return };
-        for (to, datagram) in self.pairs.due(now, nonce) {
+        let due = self.pairs.due(now, nonce);
+        if !due.is_empty() {
+            self.unsent = None;
+        }
+        for (to, datagram) in due {
             // One that is lost is followed by another; one that is too long for the card is not lost.
             let sent = socket.send_to(&datagram, (to, self.port));
             let is_long =
                 sent.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::MSGSIZE));
-            let why = || format!("the card towards {to} sends no {} bytes", roster.mtu);
-            self.unsent = is_long.then(why);
+            if is_long {
+                let mtu = roster.mtu;
+                self.unsent = Some(format!("the card towards {to} sends no {mtu} bytes"));
+            }
         }
     }
 

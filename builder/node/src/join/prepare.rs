@@ -1,7 +1,13 @@
 //! What is done on a machine that has become a node: its files are written, and on the seed the cluster is deployed once
 //! all are ready.
 
-use std::{cmp::Reverse, fs, net::Ipv4Addr, path::Path, thread::JoinHandle};
+use std::{
+    cmp::Reverse,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    thread::JoinHandle,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use coremax_node_api::{
@@ -24,9 +30,17 @@ const RTF_REJECT: u32 = 0x200;
 
 /// Writes what a node has by its row. Called once it is enrolled, for each newer roster and for new certificates, and
 /// again where a crash came before it was done: it makes the same of whatever is there.
-pub(super) fn prepare(root: &Path, roster: &Roster, row: &Node, gift: &Gift) -> Result<()> {
-    let reached_by = match row.matches {
-        Some(Match::Mac(mac)) => mac,
+pub(super) fn prepare(
+    root: &Path,
+    asked: Option<SocketAddr>,
+    roster: &Roster,
+    row: &Node,
+    gift: &Gift,
+) -> Result<()> {
+    let reached_by = match (&row.matches, asked) {
+        (Some(Match::Mac(mac)), _) => *mac,
+        // An address within the link says which card that is.
+        (_, Some(SocketAddr::V6(six))) if six.scope_id() > 0 => card(six.scope_id())?,
         _ => card_towards(roster.vip)?,
     };
     let prepared = prepare::prepare(root, &Facts { roster, own: row, reached_by, gift });
@@ -67,6 +81,13 @@ impl Deployment {
             Outcome::Failed { step, why } => bail!("the step {step}: {why}"),
         }
     }
+}
+
+/// The card of this number.
+fn card(index: u32) -> Result<Mac> {
+    let links = links::links().context("asking the kernel for the machine's cards")?;
+    let card = links.iter().find(|link| link.index == index).and_then(mac);
+    card.with_context(|| format!("the card {index}, which leads to the seed, has no MAC"))
 }
 
 /// The card that the kernel would reach an address by.

@@ -152,7 +152,7 @@ impl Public {
 impl Door {
     fn new(listener: Listener) -> io::Result<Self> {
         fcntl_setfl(listener.as_fd(), OFlags::NONBLOCK)?;
-        let halves = Halves::of(GUESTS_MAX);
+        let halves = Halves::of(GUESTS_MAX, GUESTS_MAX);
         Ok(Self { listener, guests: BTreeMap::new(), halves, last: 0 })
     }
 

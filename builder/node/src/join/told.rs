@@ -3,7 +3,11 @@
 use std::{path::Path, thread, time::Duration};
 
 use anyhow::Result;
-use coremax_node_api::{cluster_status::ClusterStatus, identity::Document, join::Now};
+use coremax_node_api::{
+    cluster_status::{ClusterStatus, Wait},
+    identity::Document,
+    join::Now,
+};
 
 use super::options::Options;
 use crate::{
@@ -48,10 +52,12 @@ fn problem(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// The page of a machine that is nowhere yet.
+/// The page of a machine that is nowhere yet; one with a problem waits for nothing that a person could bring.
 pub(super) fn say(problem: Option<String>, path: &Path) {
     let now = Now { mono: 0, wall: clock::wall() };
-    if let Err(error) = cluster_status::publish(path, &ClusterStatus::blank(now, problem)) {
+    let waits = if problem.is_some() { Wait::Nothing } else { Wait::Identity };
+    let status = ClusterStatus { waits, ..ClusterStatus::blank(now, problem) };
+    if let Err(error) = cluster_status::publish(path, &status) {
         eprintln!("{error:#}");
     }
 }

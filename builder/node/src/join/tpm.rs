@@ -29,6 +29,8 @@ const HEADER: usize = 10;
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
 const NV_READ_PUBLIC: u32 = 0x0169;
+/// TPM_RC_HANDLE of the first handle: there is no such index.
+const NO_INDEX: [u8; 4] = 0x18b_u32.to_be_bytes();
 const NV_READ: u32 = 0x014e;
 /// TPM_RS_PW with an empty password: a handle, no nonce, no attributes, no password.
 const NO_PASSWORD: [u8; 9] = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
@@ -40,9 +42,17 @@ pub(super) fn endorsement(device: &Path) -> Option<[u8; 32]> {
     of(&mut tpm)
 }
 
+/// By the first index that has something: one that fails this once is not passed over, or the next one's key would make
+/// the machine another one.
 fn of<T: Read + Write>(tpm: &mut T) -> Option<[u8; 32]> {
-    let mut certificates = INDEXES.into_iter().filter_map(|index| stored(tpm, index).ok());
-    certificates.find_map(|bytes| key(&bytes))
+    for index in INDEXES {
+        match stored(tpm, index) {
+            Ok(bytes) => return key(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Behind the certificate there may be what was never written.
@@ -92,8 +102,11 @@ fn ask<T: Read + Write>(tpm: &mut T, tag: u16, code: u32, body: &[u8]) -> io::Re
     let mut answer = vec![0; ANSWER_MAX];
     let length = tpm.read(&mut answer)?;
     answer.truncate(length);
-    let is_good = answer.get(6..HEADER) == Some(&[0; 4]);
-    is_good.then(|| answer.split_off(HEADER)).ok_or(io::ErrorKind::Unsupported.into())
+    match answer.get(6..HEADER) {
+        Some([0, 0, 0, 0]) => Ok(answer.split_off(HEADER)),
+        Some(code) if code == NO_INDEX => Err(io::ErrorKind::NotFound.into()),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 #[cfg(test)]

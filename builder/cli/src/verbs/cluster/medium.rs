@@ -12,7 +12,7 @@ use coremax_cluster::medium::{self, Medium};
 use coremax_engine::key;
 use coremax_node_api::{
     identity::Document,
-    roster::{Roster, signed},
+    roster::{Mode, Roster, signed},
 };
 
 pub(super) fn make(
@@ -38,10 +38,17 @@ pub(super) fn make(
     let output = output.map_or_else(|| path.with_extension("seed.img"), Path::to_owned);
     let medium = if config_drive { Medium::ConfigDrive } else { Medium::Seed };
     let signed_file = path.with_extension(signed::EXTENSION);
-    let signed = signed_roster(&signed_file, &roster)?;
+    // In a pool it would make each machine the seed: the operator gives it to one.
+    let signed = match roster.mode {
+        Mode::Static => signed_roster(&signed_file, &roster)?,
+        Mode::Pool => None,
+    };
     lay(&document, signed.as_deref(), medium, &output, &[path, &file, &signed_file])?;
     let with = match signed {
         Some(_) => format!("with the signed roster of epoch {}", roster.epoch),
+        None if roster.mode == Mode::Pool => {
+            "without a roster: put that on one of the pool".to_owned()
+        }
         None => format!("without a roster: there is no {}", signed_file.display()),
     };
     Ok(format!(

@@ -77,6 +77,10 @@ fn wait(asked: &mut Asked<'_>, stage: Stage, timeout: Option<Duration>) -> Resul
         {
             return Ok(status.clone());
         }
+        // Time mends a network alone.
+        if let Err(error @ (seed::Error::Channel { .. } | seed::Error::OtherResponse(_))) = status {
+            return Err(error.into());
+        }
         let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             let seconds = timeout.unwrap_or_default().as_secs();

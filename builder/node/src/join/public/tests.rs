@@ -28,7 +28,7 @@ fn open() -> (tempfile::TempDir, Public, SocketAddr) {
 fn serve(public: &mut Public) {
     loop {
         let waits: Vec<_> = public.all().collect();
-        let flags = |writes| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let flags = |writes| if writes { PollFlags::OUT } else { PollFlags::IN };
         let mut fds: Vec<_> = waits.iter().map(|(_, fd, w)| PollFd::new(fd, flags(*w))).collect();
         let soon = rustix::event::Timespec::try_from(Duration::from_millis(50)).unwrap();
         if poll(&mut fds, Some(&soon)).unwrap() == 0 {
