@@ -72,14 +72,10 @@ fn beside(
         reading.document.as_ref().is_ok_and(|document| document.agrees(&choice.document))
     };
     let of_it = readings.iter().zip(rosters).filter(|(reading, _)| agrees(reading));
-    let (at, roster) = match of_it
-        .map(|(reading, roster)| (&reading.at, roster))
-        .find(|(_, roster)| roster.is_some())
-    {
-        Some(found) => found,
-        None => return Ok(None),
-    };
-    roster.transpose().with_context(|| format!("reading the roster in {at}"))
+    let mut rosters = of_it.filter_map(|(reading, roster)| Some((&reading.at, roster?)));
+    let Some((at, roster)) = rosters.next() else { return Ok(None) };
+    let roster = roster.with_context(|| format!("reading the roster in {at}"))?;
+    Ok(Some(roster))
 }
 
 /// Where the operator would put it on a seed. What is there was left by a medium of another cluster, or is the same.
