@@ -3,14 +3,19 @@
 use std::{
     net::{SocketAddr, TcpListener},
     thread,
+    time::Duration,
 };
 
-use coremax_node_api::{cluster_status::ClusterStatus, join::Phase};
+use coremax_node_api::{
+    cluster_status::ClusterStatus,
+    join::{Phase, STABLE_FOR},
+};
 use coremax_tests::{Outcome, expect, switch::enter};
 
 use crate::{
     Stage,
     cluster::{Cluster, address},
+    machine,
     network::ip,
     site::Site,
 };
@@ -83,7 +88,9 @@ fn obstacle(site: &mut Site) -> Option<String> {
     status(site, 1)?.seed?.obstacles.into_iter().next()
 }
 
+/// Nor is it when as much time has gone as it would take if nothing were amiss.
 fn is_not_formed(site: &mut Site) -> Outcome {
+    thread::sleep(Duration::from_millis(2 * STABLE_FOR) / machine::pace());
     let phases: Vec<_> =
         (1..=3).map(|number| status(site, number).map(|status| status.phase)).collect();
     let is_before = |phase: &Option<Phase>| phase.is_some_and(|phase| phase < Phase::Deploying);

@@ -94,7 +94,7 @@ pub(crate) fn approve(stage: &Stage) -> Outcome {
     let print = machine.fingerprint.to_string();
     let told = approve(&print[..9], "worker-4", "operator.key").told()?;
     expect(told.contains("it has its row"), || told.clone())?;
-    desk.ask("status", &["--wait", "formed", "--timeout", "100"]).told()?;
+    desk.ask("status", &["--wait", "formed"]).told()?;
     site.is_formed()?;
     site.agree()?;
     // Who repeats it gets nobody another row.

@@ -129,13 +129,13 @@ impl Crowd {
             let mut held = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 let number = count.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(std::time::Duration::from_millis(1));
                 let Ok(mut stream) = TcpStream::connect(SocketAddr::from(HTTP)) else { continue };
                 let _ = stream.write_all(&words(number));
                 held.push(stream);
                 if held.len() >= HELD {
                     held.remove(0);
                 }
-                thread::sleep(std::time::Duration::from_millis(1));
             }
             Ok(())
         });
