@@ -100,6 +100,8 @@ impl Beacons {
             for _ in 0..HEARD_AT_ONCE {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { break };
                 match decode_beacon(&buffer[..length]) {
+                    // A seed's card that has no address yet sends from none.
+                    Ok(_) if from.ip().is_unspecified() => {}
                     Ok(beacon) => heard.push((from, beacon)),
                     Err(wire::Error::OtherVersion { theirs, .. }) => {
                         self.other_version = Some(theirs);
