@@ -154,10 +154,7 @@ fn what_there_is_to_see_to_is_said() {
     assert!(notes("worker-1", None).contains("means the machine that it meant before"));
     assert_eq!(notes("control-3", Some(mac(9))), "");
     let seed = notes("control-1", Some(mac(9)));
-    assert!(
-        seed.contains("put the signed roster on the new machine")
-            && seed.contains("seed-key is gone")
-    );
+    assert!(seed.contains("make a new medium for it") && seed.contains("seed-key is gone"));
 }
 
 #[test]
