@@ -21,7 +21,8 @@ use coremax_tests::{Outcome, Ran, coremax, expect, ran, switch::enter};
 
 use crate::{
     Stage,
-    cluster::{Cluster, Keys, mac},
+    cluster::{Cluster, Keys, address, mac},
+    network::ip,
     site::{Site, until},
 };
 
@@ -94,6 +95,9 @@ pub(crate) fn approve(stage: &Stage) -> Outcome {
     let print = machine.fingerprint.to_string();
     let told = approve(&print[..9], "worker-4", "operator.key").told()?;
     expect(told.contains("it has its row"), || told.clone())?;
+    // As networkd would, by what the node has written.
+    let (own, row) = (site.machine(5).namespace().to_owned(), format!("{}/16", address(4)));
+    ip(&["-n", &own, "addr", "add", &row, "dev", "eth0"])?;
     desk.ask("status", &["--wait", "formed"]).told()?;
     site.is_formed()?;
     site.agree()?;
