@@ -1,7 +1,7 @@
 //! Which of the machines that wait an operator means.
 
 use coremax_node_api::{
-    cluster_status::{Fingerprint, SeedStatus, Waiting},
+    cluster_status::{Fingerprint, SeedStatus, Waiting, text::plain},
     roster::Mac,
 };
 
@@ -66,10 +66,10 @@ fn is_meant(machine: &Waiting, wanted: &str) -> bool {
     let lower = wanted.to_ascii_lowercase();
     // Of the key, whatever the seed calls it.
     let fingerprint = Fingerprint::of(machine.key).to_string();
-    let plain = |text: &str| text.replace('-', "");
-    let is_begun = plain(&lower).len() >= FINGERPRINT_LEAST
+    let digits = |text: &str| text.replace('-', "");
+    let is_begun = digits(&lower).len() >= FINGERPRINT_LEAST
         && !lower.contains(':')
-        && plain(&fingerprint).starts_with(&plain(&lower));
+        && digits(&fingerprint).starts_with(&digits(&lower));
     let mac = lower.parse::<Mac>().ok();
     let serial = machine.serial.as_deref().map(str::trim);
     is_begun || mac.is_some_and(|mac| machine.macs.contains(&mac)) || serial == Some(wanted.trim())
@@ -78,8 +78,7 @@ fn is_meant(machine: &Waiting, wanted: &str) -> bool {
 /// On one line: fingerprint, MACs and serial number.
 pub fn describe(machine: &Waiting) -> String {
     let macs = machine.macs.iter().map(ToString::to_string);
-    let serial =
-        machine.serial.iter().map(|serial| format!("serial {}", crate::page::plain(serial)));
+    let serial = machine.serial.iter().map(|serial| format!("serial {}", plain(serial)));
     let fingerprint = Fingerprint::of(machine.key).to_string();
     [fingerprint].into_iter().chain(macs).chain(serial).collect::<Vec<_>>().join("  ")
 }

@@ -1,7 +1,11 @@
 //! A cluster's status as a page for people, 80 columns wide.
 
 use coremax_node_api::{
-    cluster_status::{ClusterStatus, PeerStatus, Progress, SeedStatus, word},
+    cluster_status::{
+        ClusterStatus, PeerStatus, Progress, SeedStatus,
+        text::{broken, plain, short},
+        word,
+    },
     join::Phase,
 };
 
@@ -23,11 +27,6 @@ pub fn page(status: &ClusterStatus) -> String {
         None => page.say("seed", "the machine that answered is no seed"),
     }
     page.0
-}
-
-/// What others wrote moves no cursor, and is as wide as it is long.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 struct Page(String);
@@ -104,8 +103,7 @@ const fn stage(stage: Progress) -> &'static str {
 }
 
 fn row(peer: &PeerStatus, now: i64) -> String {
-    let name: &str = peer.name.as_ref(); // which is ASCII
-    let name = if name.len() > NAME { format!("{}..", &name[..NAME - 2]) } else { name.to_owned() };
+    let name = short(peer.name.as_ref(), NAME);
     let machine = peer.fingerprint.map_or("no machine yet".into(), |key| key.to_string());
     let phase = match (peer.phase, peer.fingerprint) {
         (Some(phase), _) => word(phase),
@@ -125,23 +123,6 @@ fn ago(milliseconds: i64) -> String {
         seconds @ 6000..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} d ago", (seconds / 86_400).min(999)),
     }
-}
-
-fn broken(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in plain(text).split(' ') {
-        for piece in word.as_bytes().chunks(width).map(String::from_utf8_lossy) {
-            match lines.last_mut() {
-                Some(line) if line.is_empty() => line.push_str(&piece),
-                Some(line) if line.len() + 1 + piece.len() <= width => {
-                    line.push(' ');
-                    line.push_str(&piece);
-                }
-                _ => lines.push(piece.into_owned()),
-            }
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

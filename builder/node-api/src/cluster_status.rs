@@ -8,6 +8,7 @@
 
 mod of;
 mod screen;
+pub mod text;
 
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
 

@@ -105,11 +105,10 @@ impl SeedStatus {
 
 fn waiting((key, candidate): (&NodeKey, &Candidate)) -> Waiting {
     let serial = candidate.hardware.serial.as_deref();
-    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     Waiting {
         key: *key,
         fingerprint: Fingerprint::of(*key),
         macs: candidate.hardware.macs.iter().take(MACS_MAX).copied().collect(),
-        serial: serial.map(|serial| serial.chars().map(plain).collect()),
+        serial: serial.map(super::text::plain),
     }
 }

@@ -1,6 +1,9 @@
 //! One calm page for a console of 80 by 25.
 
-use super::{ClusterStatus, PeerStatus, SeedStatus, Wait};
+use super::{
+    ClusterStatus, PeerStatus, SeedStatus, Wait,
+    text::{broken, short},
+};
 use crate::join::Phase;
 
 /// How wide a line is at most.
@@ -99,7 +102,7 @@ impl Page {
     /// A text, broken between words where it is too long.
     fn say(&mut self, label: &str, text: &str) {
         let mut label = label;
-        for line in broken(&plain(text), COLUMNS - INDENT) {
+        for line in broken(text, COLUMNS - INDENT) {
             self.line(label, &line);
             label = "";
         }
@@ -170,33 +173,5 @@ fn until(milliseconds: i64) -> String {
         ..=999 => "now".into(),
         1000..WAIT_MAX => format!("in {} s", milliseconds / 1000),
         WAIT_MAX.. => "soon".into(),
-    }
-}
-
-/// What others wrote moves no cursor, and is as wide as it is long.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
-}
-
-fn broken(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let pieces = word.as_bytes().chunks(width).map(String::from_utf8_lossy);
-        for piece in pieces {
-            let room = lines.last().map_or(0, |line| width - line.len());
-            match lines.last_mut() {
-                Some(line) if line.is_empty() => line.push_str(&piece),
-                Some(line) if piece.len() < room => *line += &format!(" {piece}"),
-                _ => lines.push(piece.into_owned()),
-            }
-        }
-    }
-    lines
-}
-
-fn short(text: &str, width: usize) -> String {
-    match text.len() > width {
-        true => format!("{}..", &text[..width - 2]), // a name is ASCII
-        false => text.to_owned(),
     }
 }

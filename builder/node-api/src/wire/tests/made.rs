@@ -36,22 +36,10 @@ pub(super) fn hardware() -> impl Strategy<Value = Hardware> {
 }
 
 pub(super) fn report() -> impl Strategy<Value = Report> {
-    let phases = [
-        Phase::Blank,
-        Phase::Identified,
-        Phase::Networked,
-        Phase::Discovered,
-        Phase::Enrolled,
-        Phase::TimeSynced,
-        Phase::Prepared,
-        Phase::Ready,
-        Phase::Deploying,
-        Phase::Formed,
-    ];
     let lacks = [Lack::Disk, Lack::Address, Lack::Registry];
     let around = (btree_set(select(lacks.to_vec()), 0..4), btree_set(any::<u8>(), 0..=NODES_MAX));
     let rest =
-        (any::<u64>(), select(phases.to_vec()), any::<i64>(), option::of(formation()), around);
+        (any::<u64>(), select(Phase::ALL.to_vec()), any::<i64>(), option::of(formation()), around);
     let enrol = option::of(any::<(u8, bool)>());
     (hardware(), option::of(held()), edition(), rest, enrol).prop_map(
         |(hardware, held, edition, (number, phase, wall, promise, around), enrol)| Report {
