@@ -13,6 +13,8 @@
 //! Numbers are little-endian. Nothing of the roster is looked at before the signature holds, and
 //! nothing stands behind it. The keys are those of [`crate::update::key`].
 
+use std::io::{self, Read};
+
 use super::{Fault, Roster};
 use crate::update::key::{KeyId, PublicKey, SecretKey};
 
@@ -111,6 +113,16 @@ pub fn open(signed: &[u8], keys: &[PublicKey]) -> Result<Roster, Error> {
     let roster: Roster = serde_json::from_slice(json).map_err(Error::Malformed)?;
     whole(&roster)?;
     Ok(roster)
+}
+
+/// The bytes of a signed roster, and one more where there are too many: [`open`] says so.
+///
+/// # Errors
+/// The reader's.
+pub fn read(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take((LENGTH_MAX + AROUND + 1) as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether these bytes hold this very roster. Who signed it is not looked at.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use coremax_node_api::{
     identity::{FILE, FW_CFG, FW_CFG_ROSTER, LABEL, LONGEST, Place, ROSTER, Reading},
-    wire::ROSTER_MAX,
+    roster::signed,
 };
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
@@ -79,7 +79,7 @@ pub(crate) fn read(kept: &Path) -> Result<Vec<Found>> {
 fn fw_cfg() -> Option<Found> {
     let at = |name: &str| Path::new(QEMU).join(name).join("raw");
     let reading = file(Place::FwCfg, &at(FW_CFG))?;
-    let roster = File::open(at(FW_CFG_ROSTER)).and_then(|mut file| roster(&mut file));
+    let roster = File::open(at(FW_CFG_ROSTER)).and_then(signed::read);
     Some(Found { reading, roster: there(roster) })
 }
 
@@ -110,13 +110,6 @@ fn secret(file: &mut dyn Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
         }
     }
     bytes.truncate(length);
-    Ok(bytes)
-}
-
-/// The same of a roster, which is no secret.
-fn roster(file: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(ROSTER_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -159,9 +152,7 @@ fn volume(device: &Path) -> Option<Found> {
     let at = format!("{} ({})", device.display(), label.text);
     let root = mounted(device, &label);
     let (told, roster) = match root {
-        Ok(root) => {
-            (told(&root, place), there(plain(&root, ROSTER).and_then(|mut file| roster(&mut file))))
-        }
+        Ok(root) => (told(&root, place), there(plain(&root, ROSTER).and_then(signed::read))),
         Err(error) => (Err(error), None),
     };
     reading(place, at, told).map(|reading| Found { reading, roster })
@@ -204,6 +195,8 @@ fn plain(root: &OwnedFd, path: &str) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use coremax_node_api::wire::ROSTER_MAX;
+
     use super::*;
 
     #[test]
@@ -218,7 +211,7 @@ mod tests {
     fn no_more_is_read_than_a_document_has() {
         let mut endless = io::repeat(b' ');
         assert_eq!(secret(&mut endless, LONGEST).unwrap().len(), LONGEST + 1);
-        assert_eq!(roster(&mut endless).unwrap().len(), ROSTER_MAX + 1);
+        assert_eq!(signed::read(&mut endless).unwrap().len(), ROSTER_MAX + 1);
         let mut text: &[u8] = b"short";
         assert_eq!(**secret(&mut text, LONGEST).unwrap(), *b"short");
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
@@ -11,7 +11,6 @@ use coremax_node_api::{
     join::Hardware,
     roster::{Mode, Roster, signed},
     update::key::PublicKey,
-    wire::ROSTER_MAX,
 };
 
 /// Its place, and which file was there last.
@@ -43,11 +42,7 @@ impl RosterFile {
             return None;
         }
         self.seen = stamp;
-        let mut bytes = Vec::new();
-        // A longer one is none, and says so when it is opened.
-        let most = ROSTER_MAX as u64 + 1;
-        let read = File::open(&self.path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-        Some(read.map(|_| bytes))
+        Some(File::open(&self.path).and_then(signed::read))
     }
 }
 

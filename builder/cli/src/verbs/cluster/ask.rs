@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -17,8 +16,8 @@ use coremax_engine::key;
 use coremax_node_api::{
     cluster_status::{Fingerprint, SeedStatus},
     identity::Document,
-    roster::Name,
-    wire::{Approval, Ask, ROSTER_MAX, SignedRoster},
+    roster::{Name, signed},
+    wire::{Approval, Ask, SignedRoster},
 };
 
 use crate::args::Seed;
@@ -68,7 +67,9 @@ pub(super) fn put(seed: &Seed, path: &Path) -> Result<String> {
         path.display()
     );
     let document = identity(&seed.identity)?;
-    let roster = read(path).with_context(|| format!("reading {}", path.display()))?;
+    let roster = File::open(path)
+        .and_then(signed::read)
+        .with_context(|| format!("reading {}", path.display()))?;
     let mut line = Line::open(&seed.place, &document)?;
     line.have(Ask::Roster(SignedRoster(roster.into())))?;
     let epoch = of_seed(&mut line, seed)?.edition.epoch;
@@ -76,13 +77,6 @@ pub(super) fn put(seed: &Seed, path: &Path) -> Result<String> {
         "the seed at {} has the roster of epoch {epoch}; its nodes get it as they report",
         seed.place
     ))
-}
-
-/// No more than a roster has: a longer file is refused where it is opened.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(ROSTER_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn of_seed(line: &mut Line, seed: &Seed) -> Result<SeedStatus> {

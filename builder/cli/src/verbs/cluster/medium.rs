@@ -1,8 +1,8 @@
 //! `coremax cluster seed-medium`: what tells blank machines their cluster.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -23,7 +23,7 @@ pub(super) fn make(
 ) -> Result<String> {
     let roster = super::read(path)?;
     let file = identity.map_or_else(|| path.with_extension("identity.json"), Path::to_owned);
-    let document = match read(&file)? {
+    let document = match kept(&file)? {
         Some(kept) if kept.cluster == roster.cluster => kept,
         Some(kept) => {
             bail!(
@@ -62,7 +62,7 @@ pub(super) fn make(
 
 /// The roster as `cluster sign` left it beside its text, if that is done, and of this text.
 fn signed_roster(file: &Path, roster: &Roster) -> Result<Option<Vec<u8>>> {
-    let bytes = match fs::read(file) {
+    let bytes = match File::open(file).and_then(signed::read) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read.with_context(|| format!("reading the signed roster in {}", file.display()))?,
     };
@@ -74,13 +74,15 @@ fn signed_roster(file: &Path, roster: &Roster) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn read(file: &Path) -> Result<Option<Document>> {
-    let failed = || format!("reading the key in {}", file.display());
-    match fs::read(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(failed),
-        Ok(bytes) => Document::parse(&bytes).map(Some).with_context(failed),
+fn kept(file: &Path) -> Result<Option<Document>> {
+    match super::ask::identity(file) {
+        Err(error) if is_missing(&error) => Ok(None),
+        read => read.map(Some),
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// Never over one that is there: machines that know its key would know no other.
