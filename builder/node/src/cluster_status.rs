@@ -48,11 +48,7 @@ pub(crate) fn watch() -> Result<()> {
     loop {
         let page = page(Path::new(paths::STATUS), is_terminal.then(clock::wall));
         if page != before {
-            let text = if is_terminal { over(&page) } else { page.clone() };
-            let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes())
-                .and_then(|()| out.flush())
-                .context("showing the status")?;
+            show(&if is_terminal { over(&page) } else { page.clone() })?;
             before = page;
         }
         thread::sleep(STEP);
@@ -72,6 +68,11 @@ pub(crate) fn wait(phase: &str) -> Result<()> {
         thread::sleep(STEP);
     }
     Ok(())
+}
+
+fn show(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("showing the status")
 }
 
 /// A page over the one before it.

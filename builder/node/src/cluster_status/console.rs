@@ -4,7 +4,7 @@
 //! between just the lines that changed: a serial line is slow, and its log is kept.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::Path,
 };
 
@@ -12,13 +12,11 @@ use anyhow::{Context as _, Result};
 use coremax_sandbox::exec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{CLEAR_LINE, CLEAR_REST, HOME, page};
+use super::{STEP, over, page, show};
 use crate::{clock, paths};
 
-/// How often what changed is shown, in milliseconds.
-const STEP: i64 = 1_000;
 /// How often all of it is written, in milliseconds.
-const WHOLE: i64 = 30_000;
+const WHOLE: u64 = 30_000;
 /// What follows the page, without a line feed: it would move the page.
 const LOGIN: &str = "  Enter: log in ";
 /// For how long somebody may say who it is, in seconds.
@@ -34,9 +32,7 @@ pub(crate) fn console() -> Result<()> {
     let mut console = Console::default();
     while !is_asked().context("waiting at the console")? {
         let now = clock::wall();
-        let text = console.show(&page(Path::new(paths::STATUS), Some(now)), clock::real());
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("showing the status")?;
+        show(&console.show(&page(Path::new(paths::STATUS), Some(now)), clock::real()))?;
     }
     let terminal = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
     // Whom nobody answers gives the page its place back.
@@ -48,7 +44,7 @@ pub(crate) fn console() -> Result<()> {
 fn is_asked() -> io::Result<bool> {
     let input = io::stdin();
     let mut fds = [PollFd::new(&input, PollFlags::IN)];
-    let step = Timespec { tv_sec: STEP / 1000, tv_nsec: 0 };
+    let step = Timespec::try_from(STEP).map_err(io::Error::other)?;
     if poll(&mut fds, Some(&step))? == 0 {
         return Ok(false);
     }
@@ -72,11 +68,11 @@ impl Console {
     /// What brings this page onto the screen.
     fn show(&mut self, page: &str, now: u64) -> String {
         let lines: Vec<_> = page.lines().map(str::to_owned).collect();
-        let is_due = self.whole.is_none_or(|at| now.saturating_sub(at) >= WHOLE.unsigned_abs());
+        let is_due = self.whole.is_none_or(|at| now.saturating_sub(at) >= WHOLE);
         if is_due || lines.len() != self.lines.len() {
             self.whole = Some(now);
             self.lines = lines;
-            return format!("{HOME}{}{CLEAR_REST}{LOGIN}", page.replace('\n', CLEAR_LINE));
+            return over(page) + LOGIN;
         }
         let is_new = |(_, (line, before)): &(usize, (&String, &String))| line != before;
         let changed = lines.iter().zip(&self.lines).enumerate().filter(is_new);

@@ -40,7 +40,6 @@ pub(super) struct Beacons {
 impl Beacons {
     pub(super) fn open(port: u16, only: Vec<String>) -> io::Result<Self> {
         let four = socket(AddressFamily::INET)?;
-        sockopt::set_socket_reuseaddr(&four, true)?;
         bind(&four, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
         sockopt::set_ip_multicast_ttl(&four, 1)?;
         let (four, six) = (UdpSocket::from(four), open_six(port).ok());
@@ -114,16 +113,18 @@ impl Beacons {
     }
 }
 
-fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+/// One of several at one port.
+pub(super) fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socket_with(family, SocketType::DGRAM, flags, None)?)
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(socket)
 }
 
 /// Beside the other one, at the same port.
 fn open_six(port: u16) -> io::Result<UdpSocket> {
     let six = socket(AddressFamily::INET6)?;
     sockopt::set_ipv6_v6only(&six, true)?;
-    sockopt::set_socket_reuseaddr(&six, true)?;
     bind(&six, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
     sockopt::set_ipv6_multicast_hops(&six, 1)?;
     Ok(six.into())

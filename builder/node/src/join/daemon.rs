@@ -102,7 +102,7 @@ impl Daemon {
                 let others = seeds(&options, &document, &operators, saved.as_ref());
                 may_be_seed.then_some(own).into_iter().chain(others).collect()
             },
-            random: seed_of_chance()?,
+            random: random::number()?,
             guards: Default::default(),
         };
         let (node, actions) = Node::start(config, saved, clock.now());
@@ -287,11 +287,7 @@ impl Daemon {
                 (Source::Seat(id), PollFd::new(stream, flags(writes)))
             }));
         }
-        waits.extend(self.public.all().map(|(at, stream, writes)| {
-            // Who says on and on and reads nothing would wake this thread for ever.
-            let flags = if writes { PollFlags::OUT } else { PollFlags::IN };
-            (Source::Public(at), PollFd::from_borrowed_fd(stream, flags))
-        }));
+        waits.extend(self.public.waits().map(|(at, fd)| (Source::Public(at), fd)));
         let (sources, mut fds): (Vec<_>, Vec<_>) = waits.into_iter().unzip();
         let timeout = Timespec::try_from(self.timeout()).context("waiting")?;
         match poll(&mut fds, Some(&timeout)) {
@@ -398,10 +394,4 @@ fn seeds(
         }
     }
     seeds
-}
-
-fn seed_of_chance() -> Result<u64> {
-    let mut bytes = [0; 8];
-    random::fill(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }

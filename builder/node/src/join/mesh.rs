@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
 };
 
@@ -19,11 +19,12 @@ use coremax_node_api::{
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, SocketFlags, SocketType, bind, socket_with,
+        AddressFamily, bind,
         sockopt::{self, Ipv4PathMtuDiscovery},
     },
 };
 
+use super::beacons;
 use crate::random;
 
 /// Probes that are heard at a time: others have their turn between.
@@ -93,7 +94,7 @@ impl Mesh {
         self.pairs.follow(roster, &own.name);
         self.closed = self.open(own.address).err();
         let Some((_, socket)) = self.socket.as_ref().filter(|_| asks) else { return };
-        let due = self.pairs.due(now, nonce);
+        let due = self.pairs.due(now, || random::number().ok());
         if !due.is_empty() {
             self.unsent = None;
         }
@@ -144,20 +145,11 @@ impl Mesh {
 
 /// Beside the one that beacons come to, which has all addresses. Whatever is longer than the card's MTU is sent by nobody, and
 /// what a router or switch on the way cannot pass is dropped there.
-fn open(at: SocketAddr) -> Result<UdpSocket, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+fn open(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = beacons::socket(AddressFamily::INET)?;
     sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     bind(&socket, &at)?;
     Ok(socket.into())
-}
-
-/// One that others do not guess.
-fn nonce() -> Option<u64> {
-    let mut bytes = [0; 8];
-    random::fill(&mut bytes).ok()?;
-    Some(u64::from_be_bytes(bytes))
 }
 
 /// Who is asked when, and who has answered.

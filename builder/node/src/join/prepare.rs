@@ -40,7 +40,10 @@ pub(super) fn prepare(
     let reached_by = match (&row.matches, asked) {
         (Some(Match::Mac(mac)), _) => *mac,
         // An address within the link says which card that is.
-        (_, Some(SocketAddr::V6(six))) if six.scope_id() > 0 => card(six.scope_id())?,
+        (_, Some(SocketAddr::V6(six))) if six.scope_id() > 0 => card(
+            |link| link.index == six.scope_id(),
+            || format!("the card that leads to {six} has no MAC"),
+        )?,
         _ => card_towards(roster.vip)?,
     };
     let prepared = prepare::prepare(root, &Facts { roster, own: row, reached_by, gift });
@@ -83,20 +86,16 @@ impl Deployment {
     }
 }
 
-/// The card of this number.
-fn card(index: u32) -> Result<Mac> {
-    let links = links::links().context("asking the kernel for the machine's cards")?;
-    let card = links.iter().find(|link| link.index == index).and_then(mac);
-    card.with_context(|| format!("the card {index}, which leads to the seed, has no MAC"))
-}
-
 /// The card that the kernel would reach an address by.
 fn card_towards(address: Ipv4Addr) -> Result<Mac> {
     let routes = fs::read_to_string(ROUTES).with_context(|| format!("reading {ROUTES}"))?;
     let name = route(&routes, address).with_context(|| format!("no card leads to {address}"))?;
+    card(|link| link.name == name, || format!("{name}, which leads to {address}, has no MAC"))
+}
+
+fn card(is_it: impl FnMut(&&Link) -> bool, without: impl FnOnce() -> String) -> Result<Mac> {
     let links = links::links().context("asking the kernel for the machine's cards")?;
-    let card = links.iter().find(|link| link.name == name).and_then(mac);
-    card.with_context(|| format!("{name}, which leads to {address}, has no MAC"))
+    links.iter().find(is_it).and_then(mac).with_context(without)
 }
 
 fn mac(link: &Link) -> Option<Mac> {

@@ -24,6 +24,7 @@ use std::{
 
 use coremax_node_api::cluster_status::ClusterStatus;
 use rustix::{
+    event::{PollFd, PollFlags},
     fs::{OFlags, fcntl_setfl},
     io::{Errno, read, write},
     net::{Shutdown, shutdown},
@@ -123,16 +124,15 @@ impl Public {
         self.doors[door] = opened.ok();
     }
 
-    /// What poll is to wait for, and for whom also that it can be written to.
-    pub(super) fn all(&self) -> impl Iterator<Item = (At, BorrowedFd<'_>, bool)> {
+    /// What poll is to wait for.
+    pub(super) fn waits(&self) -> impl Iterator<Item = (At, PollFd<'_>)> {
         let doors = self.doors.iter().enumerate();
         doors.filter_map(|(number, door)| Some((number, door.as_ref()?))).flat_map(
             |(number, door)| {
                 let guests = door.guests.iter();
-                let guests = guests.map(move |(id, guest)| {
-                    (At(number, *id), guest.stream.as_fd(), guest.writes())
-                });
-                std::iter::once((At(number, 0), door.listener.as_fd(), false)).chain(guests)
+                let guests = guests.map(move |(id, guest)| (At(number, *id), guest.waits()));
+                let listener = PollFd::from_borrowed_fd(door.listener.as_fd(), PollFlags::IN);
+                std::iter::once((At(number, 0), listener)).chain(guests)
             },
         )
     }
@@ -186,8 +186,15 @@ impl Door {
 }
 
 impl Guest {
-    fn writes(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.written < answer.bytes.len())
+    /// That it takes what is written, or else says something: who says on and on and takes nothing would wake the daemon for
+    /// ever.
+    fn waits(&self) -> PollFd<'_> {
+        let writes = |answer: &Answer| answer.written < answer.bytes.len();
+        let flags = match self.answer.as_ref().is_some_and(writes) {
+            true => PollFlags::OUT,
+            false => PollFlags::IN,
+        };
+        PollFd::new(&self.stream, flags)
     }
 
     /// Reads and writes as much as there is. Nothing when it is over.

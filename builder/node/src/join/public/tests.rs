@@ -2,7 +2,7 @@ use std::{io::Write as _, net::TcpStream, os::unix::net::UnixStream, time::Durat
 
 use coremax_node_api::join::Now;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::poll,
     net::{AddressFamily, SocketType, bind, connect, socket},
 };
 
@@ -27,15 +27,13 @@ fn open() -> (tempfile::TempDir, Public, SocketAddr) {
 /// Serves until nothing happens any more.
 fn serve(public: &mut Public) {
     loop {
-        let waits: Vec<_> = public.all().collect();
-        let flags = |writes| if writes { PollFlags::OUT } else { PollFlags::IN };
-        let mut fds: Vec<_> = waits.iter().map(|(_, fd, w)| PollFd::new(fd, flags(*w))).collect();
+        let (waits, mut fds): (Vec<_>, Vec<_>) = public.waits().unzip();
         let soon = rustix::event::Timespec::try_from(Duration::from_millis(50)).unwrap();
         if poll(&mut fds, Some(&soon)).unwrap() == 0 {
             return;
         }
         let ready = fds.iter().zip(&waits).filter(|(fd, _)| !fd.revents().is_empty());
-        let ready: Vec<_> = ready.map(|(_, (at, ..))| *at).collect();
+        let ready: Vec<_> = ready.map(|(_, at)| *at).collect();
         ready.into_iter().for_each(|at| public.go_on(at, Some(&status())));
     }
 }
@@ -162,10 +160,10 @@ fn a_door_that_cannot_be_opened_is_said_and_tried_again() {
     let mut public = Public::new(&folder.path().join("status.sock"), Some(http));
     public.tidy(0);
     assert!(public.problem.as_ref().unwrap().contains(&http.to_string()), "{:?}", public.problem);
-    assert_eq!(public.all().count(), 1, "the other one is open");
+    assert_eq!(public.waits().count(), 1, "the other one is open");
     drop(taken);
     public.tidy(OPEN_AFTER - 1);
     assert!(public.problem.is_some(), "it is not tried all the time");
     public.tidy(OPEN_AFTER);
-    assert_eq!((public.all().count(), &public.problem), (2, &None));
+    assert_eq!((public.waits().count(), &public.problem), (2, &None));
 }
