@@ -6,7 +6,7 @@ use std::{
 };
 
 use coremax_sandbox::{Cmd, Sandbox};
-use coremax_tests::{cache, expect, failed, guest::SHELL, project, run_in};
+use coremax_tests::{cache, failed, guest::SHELL, project, runs_in};
 
 /// The operator's key, which signs rosters and updates.
 pub(crate) const KEY: &str = "operator.key";
@@ -46,8 +46,7 @@ pub(crate) fn built(work: &Path) -> Result<PathBuf, String> {
         return Ok(disk);
     }
     if !work.join(KEY).exists() {
-        let made = run_in(work, &["key", "new", KEY]);
-        expect(made.ok, || made.err)?;
+        runs_in(work, &["key", "new", KEY])?;
     }
     let project = project("cluster", recipe);
     let key = format!("{KEY}.pub");
@@ -55,8 +54,7 @@ pub(crate) fn built(work: &Path) -> Result<PathBuf, String> {
     let (cache, output) = (cache(), work.join("images"));
     let [cache, output] = [&cache, &output].map(|path| path.to_str().expect("a path in UTF-8"));
     let words = ["build", "recipes/cluster.toml", "--no-test", "--image-version", "1"];
-    let ran = run_in(project.path(), &[&words[..], &["--cache", cache, "-o", output]].concat());
-    expect(ran.ok, || ran.err)?;
+    runs_in(project.path(), &[&words[..], &["--cache", cache, "-o", output]].concat())?;
     let image = work.join("images/node/1.untested/node.qcow2");
     let new = work.join("image.new");
     Cmd::new("qemu-img", &Sandbox::host())

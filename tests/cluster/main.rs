@@ -13,13 +13,12 @@ mod site;
 
 use std::{
     cell::{RefCell, RefMut},
-    fs,
     path::PathBuf,
     process::ExitCode,
 };
 
 use coremax_node_api::{cluster_status::Wait, join::Phase};
-use coremax_tests::{Outcome, Sentence, coremax, expect, tell};
+use coremax_tests::{Outcome, Sentence, expect, folder, left, tell};
 
 use node::{Medium, Node};
 use operator::{Operator, Preset};
@@ -49,9 +48,7 @@ pub(crate) struct Stage {
 }
 
 fn main() -> ExitCode {
-    let work = coremax().with_file_name("cluster-tests");
-    let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work).expect("a folder for the story");
+    let work = folder("cluster");
     let stage = Stage { work, site: RefCell::default() };
     if std::env::args().any(|argument| argument == "--bench") {
         return match bench::run(&stage) {
@@ -69,8 +66,7 @@ fn main() -> ExitCode {
 
 impl Stage {
     fn site(&self) -> Result<RefMut<'_, Site>, String> {
-        RefMut::filter_map(self.site.borrow_mut(), Option::as_mut)
-            .map_err(|_| "skipped: there is no cluster".into())
+        left(&self.site, "cluster")
     }
 }
 

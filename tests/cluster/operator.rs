@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_tests::{Outcome, Ran, expect, run_in};
+use coremax_tests::{Outcome, expect, runs_in};
 
 use crate::{image::KEY, node::mac};
 
@@ -90,7 +90,6 @@ impl Operator {
 
     /// Runs the command, which must succeed.
     pub(crate) fn runs(&self, words: &[&str]) -> Outcome {
-        let Ran { ok, err, .. } = run_in(&self.folder, words);
-        expect(ok, || format!("coremax {}: {err}", words.join(" ")))
+        runs_in(&self.folder, words)
     }
 }

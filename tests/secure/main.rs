@@ -11,7 +11,7 @@ use std::{
 };
 
 use coremax_tests::{
-    Disk, Firmware, Outcome, Ran, Sentence, cache, coremax, expect, files, full, project,
+    Disk, Firmware, Outcome, Ran, Sentence, cache, expect, files, folder, full, project,
     repository, run_in, tell,
 };
 
@@ -51,9 +51,7 @@ struct Stage {
 }
 
 fn main() -> ExitCode {
-    let work = coremax().with_file_name("secure-tests");
-    let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work).expect("a folder for the story");
+    let work = folder("secure");
     tell(STORY, &Stage { work })
 }
 

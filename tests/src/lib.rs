@@ -24,7 +24,7 @@ pub use differ::{differences, is_same, tree_differences};
 pub use disk::Disk;
 pub use firmware::Firmware;
 pub use project::project;
-pub use story::{Outcome, Sentence, expect, full, skip_all, tell};
+pub use story::{Outcome, Sentence, expect, folder, full, left, skip_all, tell};
 pub use user::{User, is_here};
 
 /// The repository.
@@ -127,6 +127,15 @@ pub fn run(arguments: &[&str]) -> Ran {
 /// If it cannot be started.
 pub fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
     ran(Cmd::new(coremax(), &Sandbox::host()).args(arguments).current_dir(folder))
+}
+
+/// The same where it must succeed.
+///
+/// # Errors
+/// What it said.
+pub fn runs_in(folder: &Path, arguments: &[&str]) -> Outcome {
+    let ran = run_in(folder, arguments);
+    expect(ran.ok, || format!("coremax {}: {}", arguments.join(" "), ran.err))
 }
 
 /// Runs a command to its end.

@@ -1,6 +1,11 @@
 //! Tests as sentences that stand on each other: told in their order, each counted.
 
-use std::process::ExitCode;
+use std::{
+    cell::{RefCell, RefMut},
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use coremax_skip::skip_test;
 
@@ -11,6 +16,26 @@ const SKIPPED: &str = "skipped: ";
 pub type Outcome = Result<(), String>;
 /// A sentence and what proves it on its stage.
 pub type Sentence<S> = (&'static str, fn(&S) -> Outcome);
+
+/// Where a story plays that is called this: a new folder beside the command.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn folder(story: &str) -> PathBuf {
+    let folder = crate::coremax().with_file_name(format!("{story}-tests"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for the story");
+    folder
+}
+
+/// What a sentence before has left, which is called this.
+///
+/// # Errors
+/// A skip where there is none.
+pub fn left<'a, T>(by: &'a RefCell<Option<T>>, what: &str) -> Result<RefMut<'a, T>, String> {
+    RefMut::filter_map(by.borrow_mut(), Option::as_mut)
+        .map_err(|_| format!("{SKIPPED}there is no {what}"))
+}
 
 /// Tells the story, a line a sentence. Words on the command line choose the sentences that hold one of them.
 pub fn tell<S>(story: &[Sentence<S>], stage: &S) -> ExitCode {

@@ -11,9 +11,9 @@ mod shape;
 use std::{fs, io::Read as _, path::PathBuf, process::ExitCode};
 
 use coremax_tests::{
-    Outcome, Ran, Sentence, cache, coremax,
+    Outcome, Ran, Sentence, cache,
     deb::{Deb, Stanza},
-    expect, full, run, skip_all,
+    expect, folder, full, run, skip_all,
     standin::{COMPONENTS, SUITES, StandIn},
     tell,
 };
@@ -69,9 +69,7 @@ pub(crate) struct Stage {
 }
 
 fn main() -> ExitCode {
-    let work = coremax().with_file_name("ubuntu-tests");
-    let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work).expect("a folder for the story");
+    let work = folder("ubuntu");
     let recipes = if full().is_ok() { ALL } else { NODE };
     match StandIn::of(recipes) {
         Ok(archive) => tell(STORY, &Stage { archive, recipes, work }),

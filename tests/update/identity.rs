@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use coremax_tests::{Outcome, expect, run_in};
+use coremax_tests::{Outcome, expect, runs_in};
 use serde_json::Value;
 
 use crate::{Stage, equal, says};
@@ -15,23 +15,18 @@ pub(crate) fn media(work: &Path) -> Result<Vec<String>, String> {
         let macs = ["1", "2", "3"].map(|n| format!("--mac=52:54:00:12:34:5{n}"));
         let macs = macs.each_ref().map(String::as_str);
         let new = ["cluster", "new", "--preset=openstack-3", "--subnet=10.0.0.0/24", &file];
-        runs(work, &[&new[..], &macs].concat())?;
+        runs_in(work, &[&new[..], &macs].concat())?;
         // What an operator fills in: a roster that nobody filled in makes no medium.
         let roster = fs::read_to_string(work.join(&file)).map_err(|e| e.to_string())?;
         let filled = roster.replace("CHANGE-ME", "test-disk");
         fs::write(work.join(&file), filled).map_err(|e| e.to_string())?;
-        runs(work, &["cluster", "seed-medium", &file])?;
+        runs_in(work, &["cluster", "seed-medium", &file])?;
     }
     let at = |name: &str| work.join(name).display().to_string();
     let volume = format!("if=none,id=medium,format=raw,readonly=on,file={}", at("two.seed.img"));
     let fw_cfg = format!("name=opt/coremax/identity,file={}", at("one.identity.json"));
     let words = ["-drive", &volume, "-device", "virtio-blk-pci,drive=medium", "-fw_cfg", &fw_cfg];
     Ok(words.map(str::to_owned).into())
-}
-
-fn runs(work: &Path, words: &[&str]) -> Outcome {
-    let ran = run_in(work, words);
-    expect(ran.ok, || format!("coremax {}: {}", words.join(" "), ran.err))
 }
 
 pub(crate) fn told(stage: &Stage) -> Outcome {

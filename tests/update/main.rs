@@ -14,15 +14,14 @@ mod replay;
 
 use std::{
     cell::{RefCell, RefMut},
-    fs,
     path::PathBuf,
     process::ExitCode,
 };
 
 use coremax_tests::{
-    Outcome, Sentence, coremax, expect,
+    Outcome, Sentence, expect, folder,
     guest::{Guest, Up},
-    tell,
+    left, tell,
 };
 use serde_json::Value;
 
@@ -63,9 +62,7 @@ pub(crate) struct Stage {
 }
 
 fn main() -> ExitCode {
-    let work = coremax().with_file_name("update-tests");
-    let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work).expect("a folder for the story");
+    let work = folder("update");
     let stage = Stage { work, guest: RefCell::default() };
     let result = tell(STORY, &stage);
     stage.guest.take();
@@ -74,8 +71,7 @@ fn main() -> ExitCode {
 
 impl Stage {
     fn guest(&self) -> Result<RefMut<'_, Guest>, String> {
-        RefMut::filter_map(self.guest.borrow_mut(), Option::as_mut)
-            .map_err(|_| "skipped: there is no machine".into())
+        left(&self.guest, "machine")
     }
 }
 
