@@ -95,9 +95,16 @@ pub(crate) fn approve(stage: &Stage) -> Outcome {
     let print = machine.fingerprint.to_string();
     let told = approve(&print[..9], "worker-4", "operator.key").told()?;
     expect(told.contains("it has its row"), || told.clone())?;
-    // As networkd would, by what the node has written.
-    let (own, row) = (site.machine(5).namespace().to_owned(), format!("{}/16", address(4)));
-    ip(&["-n", &own, "addr", "add", &row, "dev", "eth0"])?;
+    // As networkd would: by what the node has written, which is of the card that it has and not of the row's.
+    let row = format!("{}/16", address(4));
+    let written = "root/etc/systemd/network/10-coremax-api.network";
+    site.until("the row's address is on a card of the machine", |site| {
+        let text = site.machine(5).read(written);
+        let is_there = |line: &str| text.lines().any(|found| found == line);
+        Ok(is_there(&format!("PermanentMACAddress={own}")) && is_there(&format!("Address={row}")))
+    })?;
+    let namespace = site.machine(5).namespace().to_owned();
+    ip(&["-n", &namespace, "addr", "add", &row, "dev", "eth0"])?;
     desk.ask("status", &["--wait", "formed"]).told()?;
     site.is_formed()?;
     site.agree()?;

@@ -14,7 +14,7 @@
 //! daemon     waits for all of it, in one thread
 //! certificates  what a node asks of its seed with every report, and is given
 //! mesh       UDP: which other nodes are reached at full MTU; around: what keeps a node from being ready
-//! prepare    what is done on a node that has its name
+//! prepare    what is done on a node that has its name; card: where its address is
 //! status     what anybody on the machine may know
 //! public     who gives it to whoever asks
 //! ```
@@ -24,6 +24,7 @@
 mod around;
 mod beacons;
 mod call;
+mod card;
 mod certificates;
 mod daemon;
 mod driver;

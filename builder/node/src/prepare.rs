@@ -32,7 +32,7 @@ use std::path::Path;
 use anyhow::Result;
 use coremax_node_api::{
     enrol::Gift,
-    roster::{Mac, Match, Node, Roster},
+    roster::{Mac, Node, Roster},
 };
 
 use self::write::Family;
@@ -45,9 +45,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) roster: &'a Roster,
     /// The machine's own row in it.
     pub(crate) own: &'a Node,
-    /// The permanent MAC of the card that the seed was reached by. It has the row's address, unless the row matches
-    /// another card.
-    pub(crate) reached_by: Mac,
+    /// The permanent MAC of the card that has the row's address.
+    pub(crate) card: Mac,
     /// What the seed gave.
     pub(crate) gift: &'a Gift,
 }
@@ -90,6 +89,11 @@ pub(crate) fn prepare(root: &Path, facts: &Facts<'_>) -> Result<Vec<String>> {
     }
 }
 
+/// The card that has the row's address by what was written before.
+pub(crate) fn card(root: &Path) -> Option<Mac> {
+    network::card_before(root)
+}
+
 /// All files of a node, in the order in which they are written: none names one that comes later.
 pub(crate) fn files(facts: &Facts<'_>) -> Vec<File> {
     let mut files = hosts::files(facts);
@@ -106,14 +110,6 @@ const FAMILIES: [Family; 2] = [network::FAMILY, inventory::FAMILY];
 impl Facts<'_> {
     fn is_seed(&self) -> bool {
         self.own.name == self.roster.seed
-    }
-
-    /// The card that has the row's address.
-    fn card(&self) -> Mac {
-        match self.own.matches {
-            Some(Match::Mac(mac)) => mac,
-            _ => self.reached_by,
-        }
     }
 }
 

@@ -303,9 +303,9 @@ fn ssh_stage(folder: &Path) -> String {
     let host = ssh::private(&secret(2)).unwrap();
     replace(&folder.join("ssh_host_ed25519_key"), host.as_bytes(), 0o600).unwrap();
     let gift = authority.gift(&roster.nodes[0], NODE, &request(), now).unwrap().unwrap();
-    let reached_by = coremax_node_api::roster::Mac::example(1);
+    let card = coremax_node_api::roster::Mac::example(1);
     let own = &roster.nodes[0];
-    let facts = crate::prepare::Facts { roster: &roster, own, reached_by, gift: &gift };
+    let facts = crate::prepare::Facts { roster: &roster, own, card, gift: &gift };
     let stage = folder.display().to_string();
     let mut config = format!(
         "HostKey {stage}/ssh_host_ed25519_key\nListenAddress 127.0.0.1:2222\nPidFile none\n"

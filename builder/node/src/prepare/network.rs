@@ -20,10 +20,13 @@ use std::{fs, path::Path};
 
 use coremax_node_api::roster::{Mac, Nic, Roster};
 
-use super::{Facts, Family, File, Reader};
+use super::{Facts, Family, File, Reader, within};
 
 const FOLDER: &str = "/etc/systemd/network";
 const PREFIX: &str = "10-coremax-";
+/// The first card's.
+const API: &str = "api.network";
+const PERMANENT: &str = "PermanentMACAddress=";
 /// Every file of ours.
 pub(super) const FAMILY: Family =
     Family { folder: FOLDER, prefix: PREFIX, reader: Reader::Network };
@@ -39,7 +42,7 @@ const WAIT_AT: &str = "/etc/systemd/system/systemd-networkd-wait-online.service.
 const HEAD: &str = "# Written by coremax-node from the cluster's roster; changes are lost.\n";
 
 pub(super) fn files(facts: &Facts<'_>) -> Vec<File> {
-    let first = file("api.network", &api(facts));
+    let first = file(API, &api(facts));
     let others = facts.own.nics.iter().flat_map(|nic| {
         let name = &nic.name;
         [
@@ -67,7 +70,7 @@ fn api(facts: &Facts<'_>) -> String {
         (false, true) => Some("UseDNS=no\n"),
         (false, false) => Some(""),
     };
-    card(facts.card(), &format!("MTUBytes={mtu}\n"), &network, dhcp)
+    card(facts.card, &format!("MTUBytes={mtu}\n"), &network, dhcp)
 }
 
 /// A machine may boot without the network of its disks; whoever needs it waits for it.
@@ -81,13 +84,19 @@ fn card(mac: Mac, link: &str, network: &str, dhcp: Option<&str>) -> String {
     let dhcp =
         dhcp.map(|lines| format!("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n{lines}"));
     format!(
-        "[Match]\nPermanentMACAddress={mac}\nKind=!*\n\n[Link]\n{link}\n[Network]\n{network}DHCP={is_asked}\n{}",
+        "[Match]\n{PERMANENT}{mac}\nKind=!*\n\n[Link]\n{link}\n[Network]\n{network}DHCP={is_asked}\n{}",
         dhcp.unwrap_or_default()
     )
 }
 
 fn link(nic: &Nic) -> String {
-    format!("[Match]\nPermanentMACAddress={}\n\n[Link]\nName={}\n", nic.mac, nic.name)
+    format!("[Match]\n{PERMANENT}{}\n\n[Link]\nName={}\n", nic.mac, nic.name)
+}
+
+/// The card of [`API`] as it is.
+pub(super) fn card_before(root: &Path) -> Option<Mac> {
+    let text = fs::read_to_string(within(root, &format!("{FOLDER}/{PREFIX}{API}"))).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(PERMANENT)?.parse().ok())
 }
 
 /// The files that netplan would read.

@@ -123,8 +123,8 @@ fn networkd_gives_the_card_its_address() {
     let (gateway, dns) = ("10.0.0.1".parse().ok(), vec!["10.0.0.2".parse().unwrap()]);
     let roster = Roster { mtu: 1400, gateway, dns, ..tests::roster() };
     let gift = gift(1, Secret::from_seed(&[2; 32]).public(), folder.path());
-    let reached_by = "52:54:00:00:00:09".parse().unwrap();
-    let files = files(&Facts { roster: &roster, own: &roster.nodes[1], reached_by, gift: &gift });
+    let card = "52:54:00:00:00:02".parse().unwrap();
+    let files = files(&Facts { roster: &roster, own: &roster.nodes[1], card, gift: &gift });
     write(folder.path(), &files);
     stage(folder.path(), files);
     let script = "mount -t tmpfs none /run

@@ -40,11 +40,11 @@ fn gift() -> Gift {
     }
 }
 
-/// The files of a row, as the seed was reached by the card with this last byte.
-pub(super) fn of(row: usize, reached_by: u8, gift: &Gift) -> Vec<File> {
+/// The files of a row, whose address is on the card with this last byte.
+pub(super) fn of(row: usize, card: u8, gift: &Gift) -> Vec<File> {
     let roster = roster();
-    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, reached_by]).unwrap();
-    files(&Facts { roster: &roster, own: &roster.nodes[row], reached_by, gift })
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, card]).unwrap();
+    files(&Facts { roster: &roster, own: &roster.nodes[row], card, gift })
 }
 
 fn text<'a>(files: &'a [File], path: &str) -> Option<&'a str> {
@@ -66,7 +66,7 @@ fn names() {
 #[test]
 fn cards() {
     let head = "# Written by coremax-node from the cluster's roster; changes are lost.\n";
-    let files = of(1, 9, &gift());
+    let files = of(1, 2, &gift());
     let folder = "/etc/systemd/network/10-coremax-";
     let with =
         |name: &str| text(&files, &format!("{folder}{name}")).map(|text| text.replace(head, ""));
@@ -85,6 +85,12 @@ fn cards() {
     let by_serial = of(2, 9, &gift());
     let api = text(&by_serial, &format!("{folder}api.network")).unwrap();
     assert!(api.contains("PermanentMACAddress=52:54:00:00:00:09\n"), "{api}");
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(super::card(root.path()), None);
+    let path = within(root.path(), &format!("{folder}api.network"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, api).unwrap();
+    assert_eq!(super::card(root.path()), Mac::new([0x52, 0x54, 0, 0, 0, 9]));
 }
 
 /// What the roster names is not asked of DHCP, and what it does not name is.
@@ -101,10 +107,9 @@ fn gateway_and_name_servers() {
         (gateway, dns.to_vec(), format!("{named}{servers}DHCP=no\n")),
     ] {
         let roster = Roster { mtu: 9000, gateway, dns, ..roster() };
-        let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+        let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
         let gift = gift();
-        let files =
-            files(&Facts { roster: &roster, own: &roster.nodes[1], reached_by, gift: &gift });
+        let files = files(&Facts { roster: &roster, own: &roster.nodes[1], card, gift: &gift });
         let api = text(&files, "/etc/systemd/network/10-coremax-api.network").unwrap();
         let (_, network) =
             api.split_once("\n[Link]\nMTUBytes=9000\n\n[Network]\nAddress=10.0.0.12/24\n").unwrap();
@@ -208,9 +213,9 @@ fn the_same_facts_make_the_same_bytes_and_no_two_files_share_a_path() {
 /// Prepares a machine below `root`; says who was told.
 fn told(root: &Path, roster: &Roster, own: &Node) -> Vec<Reader> {
     let gift = gift();
-    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
     let mut told = Vec::new();
-    let facts = Facts { roster, own, reached_by, gift: &gift };
+    let facts = Facts { roster, own, card, gift: &gift };
     let prepared = apply::prepare(root, &facts, &mut |reader, _| {
         told.push(reader);
         Ok(())
@@ -275,8 +280,8 @@ fn who_was_not_told_is_told_the_next_time() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let (roster, gift) = (roster(), gift());
-    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
-    let facts = Facts { roster: &roster, own: &roster.nodes[0], reached_by, gift: &gift };
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let facts = Facts { roster: &roster, own: &roster.nodes[0], card, gift: &gift };
     let mut refuse = |reader, _: &Facts<'_>| -> Result<()> {
         if reader == Reader::Clock { bail!("it does not start") } else { Ok(()) }
     };
@@ -291,8 +296,8 @@ fn who_reads_what_was_written_is_told_though_the_rest_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let (roster, gift) = (roster(), gift());
-    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
-    let facts = Facts { roster: &roster, own: &roster.nodes[0], reached_by, gift: &gift };
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let facts = Facts { roster: &roster, own: &roster.nodes[0], card, gift: &gift };
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::write(root.join("etc/chrony"), "no folder").unwrap();
     let told_now = apply::prepare(root, &facts, &mut |reader, _| panic!("{reader:?} was told"));
@@ -325,8 +330,8 @@ fn netplans_files_are_said() {
     fs::create_dir_all(root.join("etc/netplan")).unwrap();
     fs::write(root.join("etc/netplan/50-cloud-init.yaml"), "").unwrap();
     let (roster, gift) = (roster(), gift());
-    let reached_by = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
-    let facts = Facts { roster: &roster, own: &roster.nodes[0], reached_by, gift: &gift };
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let facts = Facts { roster: &roster, own: &roster.nodes[0], card, gift: &gift };
     let said = apply::prepare(root, &facts, &mut |_, _| Ok(())).unwrap();
     assert!(said.len() == 1 && said[0].contains("50-cloud-init.yaml"), "{said:?}");
 }
