@@ -8,6 +8,7 @@
 //! number tells the whole story again.
 
 mod check;
+mod deploy;
 mod draw;
 mod event;
 mod gates;

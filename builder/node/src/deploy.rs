@@ -1,5 +1,8 @@
 //! The deployment on the seed: steps in order, each of them until it is done, all of them once.
 //!
+//! It is for rows: those that were there when the cluster was formed, and afterwards, with steps of its own, each machine
+//! that was not. Who is needed for nothing and is not there holds up nobody.
+//!
 //! Steps are data ([`STEPS`]), what comes next is decided by their journal alone ([`decide`]), and the journal is on
 //! the disk before and after each of them ([`journal`]). So a seed that loses power goes on where it stopped: at the
 //! step that was begun and has no end. That one is asked for its recover check first, for it may be half done; each one is
@@ -21,17 +24,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use coremax_node_api::join::Formation;
+use coremax_node_api::join::{Digest, Formation, seed::Rows};
 use coremax_sandbox::{Cmd, Sandbox};
+use sha2::{Digest as _, Sha256};
 
 use self::{
-    decide::{Next, next},
+    decide::{Next, is_late, next},
     journal::{Journal, Medium, OnDisk, Record},
-    steps::{Check, STEPS, Step},
+    steps::{Check, STEPS, Step, Steps},
 };
 use crate::{
     clock,
-    durable::folders,
+    durable::{folders, replace},
     events::{Event, tell},
     lock, paths,
 };
@@ -50,12 +54,12 @@ pub(crate) enum Outcome {
     },
 }
 
-/// Deploys, or goes on with it, and returns when it is done or stuck. The same formation, called again after it was done,
-/// does nothing.
+/// Deploys for these rows, or goes on with it, and returns when it is done or stuck. The same formation, called again for the same
+/// rows after it was done, does nothing; for others, it takes those in.
 ///
 /// # Errors
 /// Where the journal cannot be read or written or is another formation's, or another deployment runs.
-pub(crate) fn deploy(formation: &Formation) -> Result<Outcome> {
+pub(crate) fn deploy(formation: &Formation, rows: &Rows) -> Result<Outcome> {
     let folder = Path::new(paths::DEPLOY);
     folders(folder, 0o755).with_context(|| format!("making {}", folder.display()))?;
     let _lock = lock(folder)?;
@@ -63,7 +67,17 @@ pub(crate) fn deploy(formation: &Formation) -> Result<Outcome> {
     let medium = OnDisk::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let mut journal =
         Journal::read(medium).with_context(|| format!("reading {}", path.display()))?;
-    carry_on(&mut journal, formation, STEPS, &mut OnHost)
+    let limit: String = rows.keys().map(|name| format!("{name}\n")).collect();
+    replace(Path::new(paths::DEPLOY_LIMIT), limit.as_bytes(), 0o644)
+        .with_context(|| format!("writing {}", paths::DEPLOY_LIMIT))?;
+    carry_on(&mut journal, formation, digest(rows), STEPS, &mut OnHost)
+}
+
+/// Another machine of a row is another row.
+fn digest(rows: &Rows) -> Digest {
+    let mut hash = Sha256::new();
+    rows.iter().for_each(|(name, generation)| hash.update(format!("{name} {generation}\n")));
+    hash.finalize().into()
 }
 
 /// What does a step's work.
@@ -79,15 +93,17 @@ trait Executor {
 fn carry_on<M: Medium>(
     journal: &mut Journal<M>,
     formation: &Formation,
-    steps: &'static [Step],
+    rows: Digest,
+    steps: Steps,
     executor: &mut dyn Executor,
 ) -> Result<Outcome> {
     loop {
+        let steps = if is_late(journal.records()) { steps.late } else { steps.first };
         let mut planned = Vec::new();
         for step in steps {
             planned.push((step.name, executor.inputs(step)?));
         }
-        match next(journal.records(), formation, &planned)? {
+        match next(journal.records(), formation, rows, &planned)? {
             Next::Begin => {
                 journal.write(Record::Begin { formation: *formation, at: executor.now() })?;
                 tell(Event::DeployBegun, "the deployment begins", &[]);
@@ -103,8 +119,16 @@ fn carry_on<M: Medium>(
                 tell(Event::StepEnded, step.what, &[("COREMAX_STEP", step.name)]);
             }
             Next::Finish => {
-                journal.write(Record::Finish { at: executor.now() })?;
-                tell(Event::Deployed, "the cluster is deployed", &[]);
+                let what = match is_late(journal.records()) {
+                    false => "the cluster is deployed",
+                    true => "the machines that came late are taken in",
+                };
+                journal.write(Record::Finish { rows, at: executor.now() })?;
+                tell(Event::Deployed, what, &[]);
+            }
+            Next::Late => {
+                journal.write(Record::Late { at: executor.now() })?;
+                tell(Event::DeployBegun, "machines that came late are taken in", &[]);
             }
             Next::Nothing => return Ok(Outcome::Deployed),
         }

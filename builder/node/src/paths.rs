@@ -16,6 +16,8 @@ pub(crate) const DEPLOY_KEY: &str = "/var/lib/coremax/authority/deploy";
 pub(crate) const INVENTORIES: &str = "/var/lib/coremax/inventory";
 /// The journal of the deployment, what its steps said, and its lock.
 pub(crate) const DEPLOY: &str = "/var/lib/coremax/deploy";
+/// Whom its steps are for: a name a line, for Ansible's `--limit @`.
+pub(crate) const DEPLOY_LIMIT: &str = "/var/lib/coremax/deploy/limit";
 /// What the node says of itself to anybody.
 pub(crate) const STATUS: &str = "/run/coremax/cluster-status.json";
 /// Where it says the same to whoever connects.

@@ -1,16 +1,21 @@
 //! What must hold, whatever happens.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use coremax_node_api::{
     join::{
-        Answer, CLOCKS_APART_MAX, Formation, Held, NodeKey, Refusal, Report, Verdict, WINDOW,
-        node::Saved,
+        Answer, CLOCKS_APART_MAX, Formation, Held, NodeKey, Phase, Refusal, Report, Verdict,
+        WINDOW, node::Saved, seed::Rows,
     },
     roster::Mode,
 };
 
 use super::{
+    deploy::held,
     machine::{Kind, Machine},
     world::{Step, World},
 };
@@ -20,7 +25,7 @@ use super::{
 pub enum Invariant {
     /// A cluster is formed once; and again only by a seed that the operator put in the place of one that is no more.
     OneFormation,
-    /// A seed begins to deploy once after each start.
+    /// A seed deploys once for a machine, and begins again after a power cut or a failure alone.
     DeploysOnce,
     /// Whoever has to promise a formation has done so, on its disk.
     Promised,
@@ -54,6 +59,8 @@ pub enum Invariant {
     RowKept,
     /// Every roster that the operator signs for a seed can be put in.
     Seeds,
+    /// A machine is part of what is formed when a deployment has reached it.
+    Reached,
     /// Every run that heals ends formed.
     Heals,
 }
@@ -89,6 +96,8 @@ pub(super) struct History {
     had: BTreeMap<usize, Had>,
     /// Since when the window of a seed is open, and how often that seed has started since, by its key.
     pub windows: BTreeMap<NodeKey, (u64, u32)>,
+    /// The rows that a deployment of the formation has reached.
+    pub reached: BTreeSet<Held>,
     /// When a clock last jumped.
     pub last_jump: u64,
 }
@@ -98,8 +107,8 @@ pub(super) struct History {
 pub(super) struct Decided {
     pub formation: Formation,
     pub by: usize,
-    /// The start of the machine in which it was last begun.
-    begun: Option<u32>,
+    /// The start of the machine in which it was last begun, and for whom.
+    begun: Option<(u32, Rows)>,
 }
 
 #[derive(Debug, Default)]
@@ -117,13 +126,21 @@ impl History {
 }
 
 impl World {
-    /// A seed begins to deploy, or goes on after a power cut.
-    pub(super) fn check_deployment(&mut self, machine: usize, formation: Formation) -> Step {
+    /// A seed begins to deploy, goes on after a power cut, or does it for others.
+    pub(super) fn check_deployment(
+        &mut self,
+        machine: usize,
+        formation: Formation,
+        rows: &Rows,
+    ) -> Step {
         let starts = self.machines[machine].starts;
+        // A power cut may have come between the end and its being written.
+        let is_all_done =
+            !rows.is_empty() && held(rows).all(|row| self.history.reached.contains(&row));
         match self.history.formed.as_mut() {
             Some(decided) if decided.formation == formation && decided.by == machine => {
-                match decided.begun.replace(starts) {
-                    Some(before) if before == starts => {
+                match decided.begun.replace((starts, rows.clone())) {
+                    Some(before) if before.0 == starts && (before.1 == *rows || is_all_done) => {
                         broken(Invariant::DeploysOnce, format!("m{machine} deploys twice"))
                     }
                     _ => Ok(()),
@@ -149,6 +166,7 @@ impl World {
             );
         }
         self.history.formed = Some(Decided { formation, by: machine, begun: None });
+        self.history.reached.clear();
         if self.settings.formations_alone {
             return Ok(());
         }
@@ -383,6 +401,14 @@ impl World {
                 );
             }
         }
+        let formed = self.history.formed.as_ref().map(|decided| decided.formation);
+        if disk.phase == Phase::Formed
+            && disk.promise == formed
+            && let Some(held) = &disk.held
+        {
+            self.check_reached(number, held)?;
+        }
+        let had = self.history.had.entry(number).or_default();
         let roster = disk.roster.clone();
         *had = Had { held: disk.held.clone(), roster, epoch, promise: disk.promise };
         Ok(())

@@ -14,7 +14,7 @@ pub(super) enum Event {
     Wake { to: usize, starts: u32, program: usize, wake: u64 },
     Done { to: usize, starts: u32, work: node::Work },
     Health { to: usize, starts: u32 },
-    Deployed { to: usize, starts: u32 },
+    DeploymentEnds { to: usize, starts: u32, number: u64 },
     Deliver { to: usize, from: usize, packet: Packet },
 }
 

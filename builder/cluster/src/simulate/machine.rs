@@ -52,6 +52,8 @@ pub(super) struct Machine {
     pub side: u8,
     /// When it last reached which other machine.
     pub heard: BTreeMap<usize, u64>,
+    /// Counts the deployments that its seed asked for.
+    pub deployment: u64,
     /// The last wake-up that each of the programs asked for counts.
     pub wakes: [u64; 2],
     /// The epoch in which another machine got its row.
@@ -101,6 +103,7 @@ impl Machine {
             clock: Clock { started: 0, offset: 0, drift: 0, is_stuck: false },
             side: 0,
             heard: BTreeMap::new(),
+            deployment: 0,
             wakes: [0; 2],
             retired_in: None,
             copied: None,

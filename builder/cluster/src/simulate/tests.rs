@@ -23,7 +23,7 @@ fn one_number_is_one_story() {
 }
 
 /// What each protection is for.
-const WITHOUT: [(Guard, Invariant); 20] = [
+const WITHOUT: [(Guard, Invariant); 21] = [
     (Guard::Proof, Invariant::Strangers),
     (Guard::Epoch, Invariant::EpochKept),
     (Guard::Name, Invariant::RowKept),
@@ -44,6 +44,7 @@ const WITHOUT: [(Guard, Invariant); 20] = [
     (Guard::Candidate, Invariant::OneRow),
     (Guard::Mesh, Invariant::Mesh),
     (Guard::Lack, Invariant::Lack),
+    (Guard::Reached, Invariant::Reached),
 ];
 
 /// The proof that the simulator can fail: without any one of the protections it finds a run that breaks what the

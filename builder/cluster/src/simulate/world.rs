@@ -139,8 +139,8 @@ impl World {
             Event::Health { to, starts } if is_now(&self.machines, to, starts) => {
                 self.look_around(to, starts)
             }
-            Event::Deployed { to, starts } if is_now(&self.machines, to, starts) => {
-                self.step_seed(to, seed::Input::Deployed, None)
+            Event::DeploymentEnds { to, starts, number } if is_now(&self.machines, to, starts) => {
+                self.end_deployment(to, number)
             }
             Event::Deliver { to, from, packet } if self.machines[to].is_on() => {
                 self.deliver(to, from, packet)
@@ -306,7 +306,6 @@ impl World {
     }
 
     fn do_seed(&mut self, number: usize, actions: Vec<seed::Action>, to: Option<usize>) -> Step {
-        let starts = self.machines[number].starts;
         for action in actions {
             match action {
                 seed::Action::Save(saved) => {
@@ -327,11 +326,8 @@ impl World {
                     }
                 }
                 seed::Action::Wake(mono) => self.wake(number, 1, mono),
-                seed::Action::Deploy(formation) => {
-                    self.tell(|| format!("m{number} deploys {formation:?}"));
-                    self.check_deployment(number, formation)?;
-                    let end = self.time + self.rng.range(5_000, 60_000);
-                    self.at(end, Event::Deployed { to: number, starts });
+                seed::Action::Deploy(formation, rows) => {
+                    self.begin_deployment(number, formation, &rows)?;
                 }
             }
         }

@@ -45,11 +45,13 @@ pub enum Guard {
     Mesh,
     /// A node that lacks something is not ready.
     Lack,
+    /// A node is part of what is formed when a deployment has reached it.
+    Reached,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Proof,
         Self::Epoch,
         Self::Name,
@@ -70,6 +72,7 @@ impl Guard {
         Self::Candidate,
         Self::Mesh,
         Self::Lack,
+        Self::Reached,
     ];
 }
 

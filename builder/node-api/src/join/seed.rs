@@ -1,6 +1,7 @@
 //! The seed's side: gives machines their rows, and forms the cluster once.
 
 mod admit;
+mod deploy;
 mod form;
 mod put_in;
 
@@ -61,7 +62,14 @@ pub struct Saved {
     pub fired: Option<Formation>,
     /// Whether that came to its end.
     pub is_formed: bool,
+    /// Whom the deployment under way is for; nobody while there is none.
+    pub deploying: Rows,
+    /// Whom one has reached.
+    pub deployed: Rows,
 }
+
+/// Rows, and the generation that each of them had.
+pub type Rows = BTreeMap<Name, u32>;
 
 /// The machine that has a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +96,8 @@ pub enum Input {
     Approve(NodeKey, Name),
     /// The deployment came to its end.
     Deployed,
+    /// It did not, and will be tried again: perhaps for others, who are there now.
+    NotDeployed,
 }
 
 /// What is to be done, in this order.
@@ -101,8 +111,9 @@ pub enum Action {
     Beacon(Beacon),
     /// Wake up at this [`Now::mono`], and at no earlier one that was asked for before.
     Wake(u64),
-    /// Deploy, or go on with it: there may have been a crash since it was begun.
-    Deploy(Formation),
+    /// Deploy for these rows, or go on with it: there may have been a crash since it was begun. It takes the place of
+    /// the one before, if that has not come to its end. Without rows there is nothing to deploy any more.
+    Deploy(Formation, Rows),
 }
 
 /// Why a roster is not put in, or no seed can be started with it.
@@ -233,6 +244,8 @@ impl Seed {
             window_used: 0,
             fired: None,
             is_formed: false,
+            deploying: Rows::new(),
+            deployed: Rows::new(),
         });
         let roster = signed::open(&saved.roster, &config.operators).map_err(Error::Signed)?;
         if !put_in::is_the_seed(&roster, &config, &saved) {
@@ -254,8 +267,8 @@ impl Seed {
         };
         let mut out = Vec::new();
         seed.save(now, &mut out);
-        if let (Some(fired), false) = (seed.saved.fired, seed.saved.is_formed) {
-            out.push(Action::Deploy(fired));
+        if !seed.saved.deploying.is_empty() {
+            seed.deploy(&mut out);
         }
         seed.tick(now, &mut out);
         Ok((seed, out))
@@ -275,10 +288,8 @@ impl Seed {
                 self.approve(key, name)?;
                 self.save(now, &mut out);
             }
-            Input::Deployed => {
-                self.saved.is_formed = self.saved.fired.is_some();
-                self.save(now, &mut out);
-            }
+            Input::Deployed => self.deployed(now, &mut out),
+            Input::NotDeployed => self.look_again(now, &mut out),
         }
         Ok(out)
     }
@@ -336,7 +347,7 @@ impl Seed {
         let ahead = ahead(&report, self.seen.get(&name).map(|seen| seen.ahead), now);
         self.seen.insert(name.clone(), Seen { at: now.mono, report, ahead });
         self.form(now, out);
-        let (held, stage) = (Held { name, generation }, self.stage(now));
+        let (stage, held) = (self.stage_of(&name, now), Held { name, generation });
         Verdict::Member(Orders { held, edition, roster, wall: now.wall, stage })
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 mod gates;
+mod late;
 use crate::{
     roster::{Mac, Match, Mode, Roster, signed, tests::roster},
     update::key::SecretKey,
@@ -227,7 +228,10 @@ fn a_cluster_is_formed_when_all_promised_and_once() {
                         Verdict::Member(_) => {}
                         other => panic!("{other:?}"),
                     },
-                    seed::Action::Deploy(formation) => deployed.push((second, formation)),
+                    seed::Action::Deploy(formation, rows) => {
+                        assert_eq!(rows.len(), 5);
+                        deployed.push((second, formation));
+                    }
                     _ => {}
                 }
             }
@@ -236,7 +240,9 @@ fn a_cluster_is_formed_when_all_promised_and_once() {
     }
     assert_eq!(deployed, [(150, asked.unwrap())]);
     let (_, again) = try_seed(&roster(), Some(seed.saved().clone())).unwrap();
-    assert!(again.contains(&seed::Action::Deploy(asked.unwrap())), "goes on after a crash");
+    let rows = seed.saved().deploying.clone();
+    let goes_on = seed::Action::Deploy(asked.unwrap(), rows);
+    assert!(again.contains(&goes_on), "goes on after a crash");
 }
 
 /// Lets every machine report that it is ready, every five seconds, with what it promised; what is deployed, when.
@@ -264,7 +270,7 @@ fn play(
                             asked = Some(formation);
                         }
                     }
-                    seed::Action::Deploy(formation) => deployed.push((second, formation)),
+                    seed::Action::Deploy(formation, _) => deployed.push((second, formation)),
                     _ => {}
                 }
             }

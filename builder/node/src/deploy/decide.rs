@@ -21,11 +21,20 @@ pub(super) enum Next {
     },
     /// Every step is done.
     Finish,
+    /// The deployment is done, and was for other rows: these are taken in.
+    Late,
     /// All is done, and was.
     Nothing,
 }
 
-/// What comes next of the deployment of this formation, whose steps have these names and inputs, in order.
+/// Whether what is at work takes in machines that came late, which has steps of its own.
+pub(super) fn is_late(records: &[Record]) -> bool {
+    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
+    let is_late = |record: &Record| matches!(record, Record::Late { .. });
+    begun.is_some_and(|at| records[at..].iter().any(is_late))
+}
+
+/// What comes next of the deployment of this formation for these rows, whose steps have these names and inputs, in order.
 ///
 /// A step is done if it ended well with the same inputs, after the one before it did. So inputs that change before all is
 /// done have their step run again, and what comes after it.
@@ -36,6 +45,7 @@ pub(super) enum Next {
 pub(super) fn next(
     records: &[Record],
     formation: &Formation,
+    rows: Digest,
     steps: &[(&str, Digest)],
 ) -> Result<Next> {
     let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
@@ -44,9 +54,12 @@ pub(super) fn next(
         return Ok(Next::Begin);
     };
     let since = &records[at..];
-    let is_finished = since.iter().any(|record| matches!(record, Record::Finish { .. }));
+    let finished = since.iter().rev().find_map(|record| match record {
+        Record::Finish { rows, .. } => Some(*rows),
+        _ => None,
+    });
     if before != formation {
-        if is_finished || !formation.may_follow(before) {
+        if finished.is_some() || !formation.may_follow(before) {
             bail!(
                 "this machine has begun to deploy another formation (epoch {}, seed {:?})",
                 before.edition.epoch,
@@ -55,8 +68,12 @@ pub(super) fn next(
         }
         return Ok(Next::Begin);
     }
-    if is_finished {
+    if finished == Some(rows) {
         return Ok(Next::Nothing);
+    }
+    let since = section(since);
+    if since.iter().any(|record| matches!(record, Record::Finish { .. })) {
+        return Ok(Next::Late);
     }
     let mut after = 0;
     for (number, (name, inputs)) in steps.iter().enumerate() {
@@ -74,23 +91,32 @@ pub(super) fn next(
     Ok(Next::Finish)
 }
 
-/// The records by which comes next what comes next by all of them: the last beginning, what was last of each step since
-/// then, and the end.
+/// What is at work: from where it was begun, or from where late machines were last taken in.
+fn section(records: &[Record]) -> &[Record] {
+    let late = records.iter().rposition(|record| matches!(record, Record::Late { .. }));
+    &records[late.unwrap_or(0)..]
+}
+
+/// The records by which comes next what comes next by all of them: the last beginning, the last time that late machines
+/// were taken in, what was last of each step since then, and the last end.
 pub(super) fn needed(records: &[Record]) -> Vec<Record> {
     let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
     let since = begun.map_or(&[][..], |at| &records[at..]);
     let mut kept = BTreeSet::new();
     let mut names = BTreeSet::new();
-    for (at, record) in since.iter().enumerate() {
-        match record {
-            Record::Begin { .. } | Record::Finish { .. } => drop(kept.insert(at)),
-            Record::Start { step, .. } => drop(names.insert(step)),
-            Record::End { .. } => {}
-        }
-    }
-    for attempt in names.into_iter().filter_map(|name| last_attempt(since, name)) {
-        kept.insert(attempt.start);
-        kept.extend(attempt.end.map(|(at, _)| at));
+    let last = |is_it: fn(&Record) -> bool| since.iter().rposition(is_it);
+    kept.extend(last(|record| matches!(record, Record::Begin { .. })));
+    kept.extend(last(|record| matches!(record, Record::Late { .. })));
+    kept.extend(last(|record| matches!(record, Record::Finish { .. })));
+    let section = section(since);
+    let before = since.len() - section.len();
+    names.extend(section.iter().filter_map(|record| match record {
+        Record::Start { step, .. } => Some(step),
+        _ => None,
+    }));
+    for attempt in names.into_iter().filter_map(|name| last_attempt(section, name)) {
+        kept.insert(before + attempt.start);
+        kept.extend(attempt.end.map(|(at, _)| before + at));
     }
     kept.into_iter().map(|at| since[at].clone()).collect()
 }
@@ -136,7 +162,7 @@ mod tests {
         }
     }
 
-    /// `begin EPOCH`, `start STEP INPUTS`, `end STEP CODE`, `finish`, with commas between them.
+    /// `begin EPOCH`, `start STEP INPUTS`, `end STEP CODE`, `finish ROWS`, `late`, with commas between them.
     fn records(text: &str) -> Vec<Record> {
         let record = |words: Vec<&str>| match words[..] {
             ["begin", epoch] => {
@@ -150,7 +176,8 @@ mod tests {
                 let code = code.parse().unwrap();
                 Record::End { epoch: 2, step: step.into(), code, is_skipped: false, at: 0 }
             }
-            ["finish"] => Record::Finish { at: 0 },
+            ["finish", rows] => Record::Finish { rows: [rows.parse().unwrap(); 32], at: 0 },
+            ["late"] => Record::Late { at: 0 },
             _ => panic!("{words:?}"),
         };
         let lines = text.split(',').map(str::trim).filter(|line| !line.is_empty());
@@ -178,18 +205,31 @@ mod tests {
             (a, "start b 2, end b 0, start a 1, end a 0", step(1, false)),
             ("begin 2, start b 2, end b 0, start a 1, end a 0", "", step(1, false)),
             (a, "start gone 1, start b 2, end b 0", Some(Next::Finish)), // an update has no such step
-            (a, "start b 2, end b 0, finish", Some(Next::Nothing)),
-            ("begin 2, finish", "", Some(Next::Nothing)),
+            (a, "start b 2, end b 0, finish 1", Some(Next::Nothing)),
+            ("begin 2, finish 1", "", Some(Next::Nothing)),
+            // A machine came late.
+            (a, "start b 2, end b 0, finish 7", Some(Next::Late)),
+            (a, "start b 2, end b 0, finish 7, late", step(0, false)),
+            (a, "start b 2, end b 0, finish 7, late, start a 1", step(0, true)),
+            (a, "start b 2, end b 0, finish 7, late, start a 1, end a 0", step(1, false)),
+            (
+                "begin 2, finish 7, late, start a 1, end a 0",
+                "start b 2, end b 0",
+                Some(Next::Finish),
+            ),
+            (a, "finish 7, late, start b 2, end b 0, finish 1", Some(Next::Nothing)),
+            (a, "finish 7, late, start b 2, end b 0, finish 8", Some(Next::Late)),
+            ("begin 1, finish 7, late", "", None),
             ("begin 1, start a 1, end a 0", "", Some(Next::Begin)), // the operator signed another roster
             ("begin 1, start a 1, end a 0, begin 2", "", step(0, false)),
-            ("begin 1, finish", "", None), // a cluster is deployed once
+            ("begin 1, finish 1", "", None), // a cluster is deployed once
             ("begin 3, start a 1", "", None),
         ] {
             let journal = records(&format!("{before}, {more}"));
             let steps = [("a", [1; 32]), ("b", [2; 32])];
-            let found = next(&journal, &formation(2), &steps);
+            let found = next(&journal, &formation(2), [1; 32], &steps);
             assert_eq!(found.ok(), want, "{before}, {more}");
-            let found = next(&needed(&journal), &formation(2), &steps);
+            let found = next(&needed(&journal), &formation(2), [1; 32], &steps);
             assert_eq!(found.ok(), want, "shortened: {before}, {more}");
         }
     }
@@ -201,12 +241,15 @@ mod tests {
         ) {
             let journal = records(&words.join(","));
             let kept = needed(&journal);
-            prop_assert!(kept.len() <= 1 + 2 * 3 + words.iter().filter(|word| **word == "finish").count());
+            prop_assert!(kept.len() <= 3 + 2 * 3);
             let steps = [("a", [1; 32]), ("b", [2; 32])];
             for epoch in 1..=3 {
-                let [all, few] = [&journal, &kept].map(|it| next(it, &formation(epoch), &steps).ok());
-                prop_assert_eq!(all, few);
+                for rows in [[1; 32], [7; 32]] {
+                    let next = |it: &[Record]| next(it, &formation(epoch), rows, &steps).ok();
+                    prop_assert_eq!(next(&journal), next(&kept));
+                }
             }
+            prop_assert_eq!(is_late(&journal), is_late(&kept));
             prop_assert_eq!(&needed(&kept), &kept);
         }
     }
@@ -222,13 +265,15 @@ mod tests {
         "end a 1",
         "end b 0",
         "end gone 0",
-        "finish",
+        "finish 1",
+        "finish 7",
+        "late",
     ];
 
     #[test]
     fn a_rebuilt_seed_does_not_go_on_with_anothers() {
         let rebuilt = Formation { seed: NodeKey([2; 32]), ..formation(3) };
-        let error = next(&records("begin 2"), &rebuilt, &[]).unwrap_err().to_string();
+        let error = next(&records("begin 2"), &rebuilt, [1; 32], &[]).unwrap_err().to_string();
         assert!(error.contains("another formation (epoch 2"), "{error}");
     }
 }

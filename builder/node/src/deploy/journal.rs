@@ -39,8 +39,10 @@ pub(super) enum Record {
     Start { epoch: u64, step: String, inputs: Digest, at: i64 },
     /// It ended.
     End { epoch: u64, step: String, code: i32, is_skipped: bool, at: i64 },
-    /// All of them are done.
-    Finish { at: i64 },
+    /// All of them are done, for these rows.
+    Finish { rows: Digest, at: i64 },
+    /// Machines that came after that are taken in.
+    Late { at: i64 },
 }
 
 /// A file at whose end is written. What is not synced may be lost, or half there.

@@ -38,15 +38,41 @@ macro_rules! inventory {
     };
 }
 
-/// All of them, in order.
-pub(super) const STEPS: &[Step] = &[Step {
+macro_rules! limit {
+    () => {
+        "/var/lib/coremax/deploy/limit"
+    };
+}
+
+/// What there is to do, in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steps {
+    /// When a cluster is formed.
+    pub(super) first: &'static [Step],
+    /// When machines come that were not there then.
+    pub(super) late: &'static [Step],
+}
+
+/// All of them.
+pub(super) const STEPS: Steps = Steps { first: &[PING], late: &[PING] };
+
+const PING: Step = Step {
     name: "ping",
     what: "every node answers Ansible",
-    run: &["ansible", "--inventory", inventory!(), "--module-name", "ping", "all"],
+    run: &[
+        "ansible",
+        "--inventory",
+        inventory!(),
+        "--limit",
+        concat!("@", limit!()),
+        "--module-name",
+        "ping",
+        "all",
+    ],
     skip: Check::None("it says how things are now"),
     recover: Check::None("it changes nothing"),
-    inputs: &[inventory!()],
-}];
+    inputs: &[inventory!(), limit!()],
+};
 
 impl Step {
     /// The SHA-256 of its program and of all that it reads.
@@ -75,17 +101,20 @@ mod tests {
 
     #[test]
     fn names_are_one_each_and_fit_into_a_file_name() {
-        let names: BTreeSet<_> = STEPS.iter().map(|step| step.name).collect();
-        assert_eq!(names.len(), STEPS.len());
-        let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        assert!(names.iter().all(is_plain));
+        for steps in [STEPS.first, STEPS.late] {
+            let names: BTreeSet<_> = steps.iter().map(|step| step.name).collect();
+            assert_eq!(names.len(), steps.len());
+            let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            assert!(names.iter().all(is_plain));
+        }
         assert!(inventory!().starts_with(paths::INVENTORIES));
+        assert_eq!(limit!(), paths::DEPLOY_LIMIT);
     }
 
     #[test]
     fn a_digest_is_of_all_that_is_read() {
         let read = |text: &'static str| move |_: &str| Ok(text.as_bytes().to_vec());
-        let ping = &STEPS[0];
+        let ping = &PING;
         let first = ping.digest(&read("one")).unwrap();
         assert_eq!(ping.digest(&read("one")).unwrap(), first);
         assert_ne!(ping.digest(&read("two")).unwrap(), first);

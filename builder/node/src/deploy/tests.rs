@@ -15,7 +15,9 @@ const fn step(name: &'static str, run: &'static [&'static str], recover: Check) 
     Step { name, what: name, run, skip: Check::None(""), recover, inputs: &[] }
 }
 
-/// Three steps; the second wants to be asked when it was interrupted.
+/// Three steps; the second wants to be asked when it was interrupted. Who comes late has one.
+const STORY: Steps = Steps { first: &THREE, late: &LATE };
+static LATE: [Step; 1] = [step("late", &["late"], Check::None(""))];
 static THREE: [Step; 3] = [
     step("first", &["first"], Check::None("")),
     step("second", &["second"], Check::Program(&["check"])),
@@ -131,8 +133,40 @@ impl Executor for Shared {
 }
 
 fn deploy(machine: &Shared) -> Result<Outcome> {
+    deploy_for(machine, 1)
+}
+
+fn deploy_for(machine: &Shared, rows: u8) -> Result<Outcome> {
     let mut journal = Journal::read(machine.clone())?;
-    carry_on(&mut journal, &formation(), &THREE, &mut machine.clone())
+    carry_on(&mut journal, &formation(), [rows; 32], STORY, &mut machine.clone())
+}
+
+#[test]
+fn who_comes_late_is_taken_in_once_wherever_that_is_cut() {
+    for left in 0..20 {
+        let machine = Shared::default();
+        assert_eq!(deploy(&machine).unwrap(), Outcome::Deployed);
+        machine.0.borrow_mut().left = Some(left);
+        let is_whole = deploy_for(&machine, 2).is_ok();
+        machine.0.borrow_mut().start_again(0, 0);
+        let ended = machine.0.borrow().ended.len();
+        assert_eq!(deploy_for(&machine, 2).unwrap(), Outcome::Deployed);
+        let all = machine.0.borrow().ended[3..].to_vec();
+        assert!(all.iter().all(|step| *step == "late") && !all.is_empty(), "{left}: {all:?}");
+        assert!(!is_whole || ended == machine.0.borrow().ended.len(), "it is done twice");
+        assert_eq!(deploy_for(&machine, 3).unwrap(), Outcome::Deployed);
+        assert_eq!(machine.0.borrow().ended.len(), 3 + all.len() + 1);
+    }
+}
+
+#[test]
+fn rows_are_told_apart_by_their_machines() {
+    let rows = |names: &[(&str, u32)]| -> Rows {
+        names.iter().map(|(name, generation)| (name.parse().unwrap(), *generation)).collect()
+    };
+    let all = [rows(&[]), rows(&[("a", 0)]), rows(&[("a", 1)]), rows(&[("a", 0), ("b", 0)])];
+    let digests: std::collections::BTreeSet<_> = all.iter().map(digest).collect();
+    assert_eq!(digests.len(), all.len());
 }
 
 #[test]
@@ -176,7 +210,8 @@ fn what_is_done_already_is_skipped() {
         [Step { skip: Check::Program(&["check"]), ..step("first", &["first"], Check::None("")) }];
     let machine = Shared::default();
     let mut journal = Journal::read(machine.clone()).unwrap();
-    let done = carry_on(&mut journal, &formation(), &DONE, &mut machine.clone()).unwrap();
+    let steps = Steps { first: &DONE, late: &[] };
+    let done = carry_on(&mut journal, &formation(), [1; 32], steps, &mut machine.clone()).unwrap();
     assert_eq!((done, &*machine.0.borrow().begun), (Outcome::Deployed, &["check"][..]));
     let is_skip = |record: &Record| matches!(record, Record::End { is_skipped: true, code: 0, .. });
     assert!(journal.records().iter().any(is_skip));

@@ -13,7 +13,7 @@ use coremax_node_api::{
     join::{
         Answer, Formation, NodeKey, Peer, Phase, Report, Verdict,
         node::{self, Node, Work},
-        seed::{self, Seed},
+        seed::{self, Rows, Seed},
     },
     roster::{self, Name, Roster},
     wire,
@@ -62,8 +62,9 @@ pub(super) struct Driver {
     pub tasks: VecDeque<Task>,
     /// Not before this, by the machine's clock.
     pub tasks_after: u64,
-    /// What this seed is to deploy, not before when by the machine's clock, and how long it waits after it fails.
-    pub deploys: Option<Formation>,
+    /// What this seed is to deploy and for whom, not before when by the machine's clock, and how long it waits after it
+    /// fails.
+    pub deploys: Option<(Formation, Rows)>,
     pub deploys_after: u64,
     pub deploy_pause: u64,
     pub notes: Notes,
@@ -139,7 +140,9 @@ impl Driver {
                 }
                 seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
                 seed::Action::Wake(mono) => self.seed_wakes = Some(mono),
-                seed::Action::Deploy(formation) => self.deploys = Some(formation),
+                seed::Action::Deploy(formation, rows) => {
+                    self.deploys = (!rows.is_empty()).then_some((formation, rows));
+                }
             }
         }
         Ok(())
@@ -206,17 +209,20 @@ impl Driver {
 
     /// Goes on with the deployment, which runs beside: what fails waits longer each time.
     fn deploy(&mut self) -> Result<()> {
-        let Some(formation) = self.deploys.filter(|_| real() >= self.deploys_after) else {
+        let Some((formation, rows)) =
+            self.deploys.as_ref().filter(|_| real() >= self.deploys_after)
+        else {
             return Ok(());
         };
         // Below another root there is no machine to deploy from.
         let done = match self.certificates.root() == Path::new("/") {
-            true => self.deployment.go_on(formation),
+            true => self.deployment.go_on(*formation, rows),
             false => Ok(true),
         };
         match done {
             Ok(true) => {
                 (self.deploys, self.notes.deployment) = (None, None);
+                self.deploy_pause = DEPLOY_PAUSE.0;
                 self.step_seed(seed::Input::Deployed, None)?;
             }
             Ok(false) => self.deploys_after = real() + LOOK_AFTER,
@@ -224,6 +230,7 @@ impl Driver {
                 self.notes.deployment = Some(format!("deploying: {error:#}"));
                 self.deploys_after = real() + self.deploy_pause;
                 self.deploy_pause = (self.deploy_pause * 2).min(DEPLOY_PAUSE.1);
+                self.step_seed(seed::Input::NotDeployed, None)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::Path, thread::JoinHandle};
 use anyhow::{Context as _, Result, anyhow, bail};
 use coremax_node_api::{
     enrol::Gift,
-    join::Formation,
+    join::{Formation, seed::Rows},
     roster::{Node, Roster},
 };
 
@@ -45,29 +45,31 @@ pub(super) fn prepare(
 
 /// A deployment under way, beside the join: others are answered meanwhile.
 #[derive(Default)]
-pub(super) struct Deployment(Option<JoinHandle<Result<Outcome>>>);
+pub(super) struct Deployment(Option<(Rows, JoinHandle<Result<Outcome>>)>);
 
 impl Deployment {
     /// Begins it, or goes on; whether it is done. Again after a crash, and after a step that failed.
     ///
     /// # Errors
     /// A step failed, or its journal cannot be used.
-    pub(super) fn go_on(&mut self, formation: Formation) -> Result<bool> {
-        let thread = match self.0.take() {
-            None => {
-                let thread = std::thread::Builder::new().name("deploy".into());
-                let thread = thread.spawn(move || deploy::deploy(&formation));
-                thread.context("starting the deployment")?
-            }
+    pub(super) fn go_on(&mut self, formation: Formation, rows: &Rows) -> Result<bool> {
+        let (of, thread) = match self.0.take() {
+            None => (rows.clone(), begin(formation, rows.clone())?),
             Some(running) => running,
         };
         if !thread.is_finished() {
-            self.0 = Some(thread);
+            self.0 = Some((of, thread));
             return Ok(false);
         }
         match thread.join().map_err(|_| anyhow!("the deployment broke off"))?? {
-            Outcome::Deployed => Ok(true),
+            // Not, where the operator changed meanwhile whom it is for.
+            Outcome::Deployed => Ok(of == *rows),
             Outcome::Failed { step, why } => bail!("the step {step}: {why}"),
         }
     }
+}
+
+fn begin(formation: Formation, rows: Rows) -> Result<JoinHandle<Result<Outcome>>> {
+    let thread = std::thread::Builder::new().name("deploy".into());
+    thread.spawn(move || deploy::deploy(&formation, &rows)).context("starting the deployment")
 }

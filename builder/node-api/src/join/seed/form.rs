@@ -103,7 +103,7 @@ pub(super) fn is_fresh(at: u64, now: Now) -> bool {
 }
 
 impl Seed {
-    /// How far the seed is.
+    /// How far the cluster is.
     pub(super) fn stage(&self, now: Now) -> Stage {
         match self.saved.fired {
             Some(formation) if self.saved.is_formed => Stage::Formed(formation),
@@ -119,11 +119,10 @@ impl Seed {
         self.well_since = is_well.then(|| self.well_since.unwrap_or(now.mono));
         let may_fire = self.saved.fired.is_none() || !self.config.guards.on(Guard::Once);
         if may_fire && self.is_stable(now) && self.is_promised() {
-            let formation = self.formation();
-            self.saved.fired = Some(formation);
-            self.save(now, out);
-            out.push(Action::Deploy(formation));
+            self.saved.fired = Some(self.formation());
+            self.begin(self.those_ready(now), now, out);
         }
+        self.take_in_late(now, out);
     }
 
     fn formation(&self) -> Formation {
@@ -167,7 +166,7 @@ impl Seed {
 
     /// Those who have to be ready and to promise: the control plane, and in a pool everybody. Any two seeds have one of
     /// them in common.
-    fn quorum(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn quorum(&self) -> impl Iterator<Item = &Node> {
         let is_whole = self.roster.mode == Mode::Pool && self.config.guards.on(Guard::WholePool);
         self.roster.nodes.iter().filter(move |row| is_whole || row.is_control())
     }
@@ -192,7 +191,7 @@ impl Seed {
         self.roster.nodes.iter().filter(|row| self.unready(row, now).is_none()).collect()
     }
 
-    fn unready(&self, row: &Node, now: Now) -> Option<Unready> {
+    pub(super) fn unready(&self, row: &Node, now: Now) -> Option<Unready> {
         let Some(seen) = self.seen.get(&row.name) else {
             let has_come = self.saved.members.contains_key(&row.name);
             return Some(if has_come { Unready::Silent } else { Unready::Nobody });

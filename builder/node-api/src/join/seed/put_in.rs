@@ -32,6 +32,9 @@ impl Seed {
         for row in self.roster.nodes.iter().filter(|row| roster.node(&row.name).is_none()) {
             self.saved.gone.insert(row.name.clone(), row.generation);
         }
+        let is_there = |name: &Name| self.saved.members.contains_key(name);
+        self.saved.deploying.retain(|name, _| is_there(name));
+        self.saved.deployed.retain(|name, _| is_there(name));
         self.saved.roster = new;
         self.edition = Edition::of(&roster, self.config.guards);
         self.roster = roster;

@@ -1,0 +1,111 @@
+//! Whom a deployment is for: those who are there when the cluster is formed, and later each machine that was not.
+
+use super::{Action, Rows, Seed, form::is_fresh};
+use crate::{
+    join::{Guard, Now, Phase, Stage},
+    roster::{Name, Node},
+};
+
+impl Seed {
+    /// How far the cluster is for a member. It is formed for whom a deployment has reached; who came late waits like all
+    /// did before, until there is one for it.
+    pub(super) fn stage_of(&self, name: &Name, now: Now) -> Stage {
+        match self.stage(now) {
+            stage if !self.config.guards.on(Guard::Reached) => stage,
+            Stage::Formed(formation) if self.is_reached(name) => Stage::Formed(formation),
+            Stage::Formed(formation) | Stage::Deploying(formation) => {
+                match self.saved.deploying.contains_key(name) {
+                    true => Stage::Deploying(formation),
+                    false => Stage::Gathering,
+                }
+            }
+            stage => stage,
+        }
+    }
+
+    /// Begins a deployment for these rows.
+    pub(super) fn begin(&mut self, rows: Rows, now: Now, out: &mut Vec<Action>) {
+        self.saved.deploying = rows;
+        self.save(now, out);
+        self.deploy(out);
+    }
+
+    /// The deployment under way.
+    pub(super) fn deploy(&self, out: &mut Vec<Action>) {
+        let fired = self.saved.fired;
+        out.extend(fired.map(|fired| Action::Deploy(fired, self.saved.deploying.clone())));
+    }
+
+    pub(super) fn deployed(&mut self, now: Now, out: &mut Vec<Action>) {
+        let rows = std::mem::take(&mut self.saved.deploying);
+        self.saved.deployed.extend(rows);
+        self.saved.is_formed = self.saved.fired.is_some();
+        self.save(now, out);
+        self.take_in_late(now, out);
+    }
+
+    /// An attempt failed: who went meanwhile holds up nobody, unless it has to be there, and who came is taken along.
+    pub(super) fn look_again(&mut self, now: Now, out: &mut Vec<Action>) {
+        let rows = self.those_there(now);
+        if self.saved.fired.is_some() && rows != self.saved.deploying {
+            self.begin(rows, now, out);
+        }
+    }
+
+    /// Deploys for machines that came late, once what is under way is done.
+    pub(super) fn take_in_late(&mut self, now: Now, out: &mut Vec<Action>) {
+        if !self.saved.is_formed || !self.saved.deploying.is_empty() {
+            return;
+        }
+        let rows = self.those_there(now);
+        if !rows.is_empty() {
+            self.begin(rows, now, out);
+        }
+    }
+
+    /// Those whom a cluster is formed with: all that are ready, and who has to be.
+    pub(super) fn those_ready(&self, now: Now) -> Rows {
+        let mut rows = self.rows(|row| self.unready(row, now).is_none());
+        rows.extend(self.those_needed());
+        rows
+    }
+
+    /// Whom no deployment has reached, and one could.
+    fn those_there(&self, now: Now) -> Rows {
+        let mut rows = self.rows(|row| self.is_there(row, now));
+        if !self.saved.is_formed {
+            rows.extend(self.those_needed());
+        }
+        rows.retain(|name, _| !self.is_reached(name));
+        rows
+    }
+
+    fn those_needed(&self) -> Rows {
+        self.quorum().filter_map(|row| self.generation(&row.name)).collect()
+    }
+
+    fn rows(&self, are: impl Fn(&Node) -> bool) -> Rows {
+        let rows = self.roster.nodes.iter().filter(|row| are(row));
+        rows.filter_map(|row| self.generation(&row.name)).collect()
+    }
+
+    /// A row that a machine has.
+    fn generation(&self, name: &Name) -> Option<(Name, u32)> {
+        self.saved.members.get(name).map(|member| (name.clone(), member.generation))
+    }
+
+    fn is_reached(&self, name: &Name) -> bool {
+        let generation = self.saved.members.get(name).map(|member| member.generation);
+        generation.is_some() && self.saved.deployed.get(name).copied() == generation
+    }
+
+    fn is_there(&self, row: &Node, now: Now) -> bool {
+        self.seen.get(&row.name).is_some_and(|seen| {
+            let report = &seen.report;
+            is_fresh(seen.at, now)
+                && report.edition == self.edition
+                && report.lacks.is_empty()
+                && report.phase >= Phase::Ready
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Machines that go while a cluster is deployed, and those that come when it is.
+
+use super::{Stage as Told, *};
+
+const EVERYBODY: [u8; 5] = [1, 2, 3, 4, 5];
+
+/// A seed that takes one worker for enough, and what it asked for.
+struct Site {
+    seed: seed::Seed,
+    deploys: Vec<Vec<String>>,
+    second: u64,
+    promise: Option<Formation>,
+}
+
+impl Site {
+    fn new(minimum_workers: usize) -> Self {
+        let seed = seed(&Roster { minimum_workers, ..roster() }, None);
+        Self { seed, deploys: Vec::new(), second: 0, promise: None }
+    }
+
+    fn step(&mut self, input: seed::Input) -> Option<Verdict> {
+        let mut verdict = None;
+        for action in self.seed.step(input, at(self.second)).unwrap() {
+            match action {
+                seed::Action::Answer(answer) => verdict = Some(answer.verdict),
+                seed::Action::Deploy(_, rows) => {
+                    self.deploys.push(rows.keys().map(ToString::to_string).collect());
+                }
+                _ => {}
+            }
+        }
+        verdict
+    }
+
+    /// These machines report; what the cluster is for each of them.
+    fn report(&mut self, machines: &[u8], phase: Phase) -> Vec<Told> {
+        let stages = machines.iter().map(|number| {
+            let wall = at(self.second).wall;
+            let edition = edition(self.seed.roster());
+            let report = Report { promise: self.promise, phase, wall, edition, ..report(*number) };
+            match self.step(seed::Input::Report(proven(*number), Box::new(report))) {
+                Some(Verdict::Member(orders)) => orders.stage,
+                other => panic!("{other:?}"),
+            }
+        });
+        stages.collect()
+    }
+
+    fn play(&mut self, machines: &[u8], seconds: u64) {
+        for _ in 0..seconds / 5 {
+            self.second += 5;
+            if let Some(Told::Forming(formation)) =
+                self.report(machines, Phase::Ready).first().copied()
+            {
+                self.promise = Some(formation);
+            }
+        }
+    }
+
+    fn asked_for(&mut self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.deploys)
+    }
+}
+
+#[test]
+fn a_cluster_is_deployed_for_those_who_are_there() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY[..4], 100);
+    let first = ["control-1", "control-2", "control-3", "worker-4"];
+    assert_eq!(site.asked_for(), [first]);
+    site.step(seed::Input::Deployed);
+    let stages = site.report(&EVERYBODY[..4], Phase::Deploying);
+    assert!(stages.iter().all(|it| matches!(it, Told::Formed(_))), "{stages:?}");
+    assert!(site.asked_for().is_empty());
+
+    // One that comes late is formed when a deployment has reached it, and not before.
+    let [late] = site.report(&[5], Phase::Prepared)[..] else { panic!() };
+    assert_eq!(late, Told::Gathering);
+    assert!(site.asked_for().is_empty(), "it is not ready");
+    site.report(&[5], Phase::Ready);
+    assert_eq!(site.asked_for(), [["worker-5"]]);
+    site.report(&EVERYBODY, Phase::Deploying);
+    assert!(site.asked_for().is_empty(), "it is under way");
+    let [late] = site.report(&[5], Phase::Deploying)[..] else { panic!() };
+    assert!(matches!(late, Told::Deploying(_)), "{late:?}");
+    let (_, again) = try_seed(site.seed.roster(), Some(site.seed.saved().clone())).unwrap();
+    let goes_on =
+        |action: &seed::Action| matches!(action, seed::Action::Deploy(_, rows) if rows.len() == 1);
+    assert!(again.iter().any(goes_on), "{again:?}");
+    site.step(seed::Input::Deployed);
+    let [late] = site.report(&[5], Phase::Deploying)[..] else { panic!() };
+    assert!(matches!(late, Told::Formed(_)), "{late:?}");
+    assert!(site.asked_for().is_empty());
+}
+
+#[test]
+fn who_goes_holds_nobody_up_unless_it_is_needed() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    assert_eq!(site.asked_for().len(), 1);
+    // It fails, and all are there: it is tried again as it is.
+    site.report(&EVERYBODY, Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert!(site.asked_for().is_empty());
+    site.second += 60;
+    site.report(&[1, 2, 5], Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert_eq!(site.asked_for(), [["control-1", "control-2", "control-3", "worker-5"]]);
+    site.step(seed::Input::Deployed);
+    site.report(&EVERYBODY, Phase::Deploying);
+    assert_eq!(site.asked_for(), [["worker-4"]]);
+    // It goes again: there is nobody to deploy for.
+    site.second += 60;
+    site.report(&[1, 2, 3], Phase::Formed);
+    site.step(seed::Input::NotDeployed);
+    assert_eq!(site.asked_for(), [[""; 0]]);
+    site.report(&[4], Phase::Deploying);
+    assert_eq!(site.asked_for(), [["worker-4"]]);
+}
+
+#[test]
+fn another_machine_of_a_row_is_late_like_a_new_one() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    site.step(seed::Input::Deployed);
+    site.asked_for();
+    let mut replaced = Roster { epoch: 2, ..site.seed.roster().clone() };
+    replaced.nodes[3].generation += 1;
+    replaced.nodes[3].matches = Some(Match::Mac(Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap()));
+    site.step(seed::Input::Roster(sign(&replaced)));
+    site.second += 5;
+    let stages = site.report(&[1, 2, 3, 5, 9], Phase::Deploying);
+    let formed: Vec<_> = stages.iter().map(|it| matches!(it, Told::Formed(_))).collect();
+    assert_eq!(formed, [true, true, true, true, false]);
+    assert_eq!(site.asked_for(), [["worker-4"]]);
+}
