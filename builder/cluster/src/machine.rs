@@ -114,6 +114,7 @@ mod tests {
             peers: Vec::new(),
             waiting,
             obstacles: Vec::new(),
+            window: 240,
             turned_away: Default::default(),
         }
     }

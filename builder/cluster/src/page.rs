@@ -53,6 +53,9 @@ impl Page {
             self.say(label, obstacle);
             label = "";
         }
+        if seed.peers.iter().any(|peer| peer.fingerprint.is_none()) {
+            self.say("window", &window(seed.window));
+        }
         self.line("");
         self.line(&format!(
             "  {:<NAME$}  {:<15}  {:<10}  {:<9}  machine",
@@ -99,6 +102,13 @@ const fn stage(stage: Progress) -> &'static str {
         Progress::Forming => "forming: all is well, and its nodes promise themselves to it",
         Progress::Deploying => "deploying",
         Progress::Formed => "formed",
+    }
+}
+
+fn window(minutes: u16) -> String {
+    match minutes {
+        0 => "closed: a signed roster with a new epoch opens it for new machines".into(),
+        minutes => format!("new machines are taken for {} h {:02} min", minutes / 60, minutes % 60),
     }
 }
 
@@ -165,6 +175,7 @@ mod tests {
             ],
             waiting: vec![waiting],
             obstacles: vec!["control-2 is not ready".into(), "a word ".repeat(40)],
+            window: 125,
             turned_away: [("bad-key".to_owned(), 3), ("garbage".to_owned(), 12)].into(),
         };
         ClusterStatus {
@@ -188,6 +199,7 @@ mod tests {
             "  roster      epoch 3 (abababab)\n",
             "  stage       gathering: it waits for its nodes\n",
             "  not yet     control-2 is not ready\n",
+            "  window      new machines are taken for 2 h 05 min\n",
             "  control-1         10.0.0.1         ready       now        ",
             "  control-2         10.0.0.2         timesynced  26 s ago   ",
             "  control-3         10.0.0.3         not heard   -          ",
@@ -198,6 +210,22 @@ mod tests {
         ] {
             assert!(page.contains(want), "{want} is not in\n{page}");
         }
+    }
+
+    #[test]
+    fn a_window_is_told_of_while_somebody_may_come() {
+        let page_with = |window, fingerprint| {
+            let mut status = status();
+            let seed = status.seed.as_mut().unwrap();
+            seed.window = window;
+            seed.peers.iter_mut().for_each(|peer| peer.fingerprint = fingerprint);
+            page(&status)
+        };
+        let has_machine = status().fingerprint;
+        assert!(
+            page_with(0, None).contains("  window      closed: a signed roster with a new epoch")
+        );
+        assert!(!page_with(0, has_machine).contains("window"));
     }
 
     #[test]

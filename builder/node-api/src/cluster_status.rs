@@ -21,7 +21,7 @@ use crate::{
     join::{Edition, NodeKey, Phase},
     roster::{Mac, Name},
 };
-pub use screen::{COLUMNS, LINES, screen, word};
+pub use screen::{COLUMNS, LINES, screen, waits, word};
 
 /// The version of this form.
 pub const FORMAT: u32 = 1;
@@ -113,6 +113,8 @@ pub struct SeedStatus {
     pub waiting: Vec<Waiting>,
     /// What the cluster is not formed for, [`OBSTACLES_MAX`] at most; nothing when all is well.
     pub obstacles: Vec<String>,
+    /// Minutes for which it takes new machines yet; 0 once its window is closed.
+    pub window: u16,
     /// Connections that came to nothing since the program's start, by why.
     pub turned_away: BTreeMap<String, u64>,
 }

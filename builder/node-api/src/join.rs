@@ -57,7 +57,7 @@ pub struct Now {
 
 /// How far any two clocks may be apart when a cluster is formed, in milliseconds. Set by the protocol: Ceph's monitors warn
 /// from 50, tokens and certificates break much later. A node sets its clock from a quarter of that on, so that two of them
-/// on either side of the seed's, each with its error, are together still.
+/// on either side of the seed's, each with its error, are together still; once it is in use, from twice that on.
 pub const CLOCKS_APART_MAX: u64 = 500;
 /// The shortest and the longest time between a node's reports that nobody answers, in milliseconds.
 pub const BACK_OFF: (u64, u64) = (2_000, 60_000);

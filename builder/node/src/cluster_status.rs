@@ -1,6 +1,7 @@
-//! `coremax-node status --watch`, and the file that it shows.
+//! `coremax-node status --watch` and the verbs of the phases, and the file that they show.
 
 pub(crate) mod console;
+pub(crate) mod phases;
 
 use std::{
     fs,
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use coremax_node_api::{
     cluster_status::{ClusterStatus, LENGTH_MAX, Wait, screen},
-    join::{Now, Phase},
+    join::Now,
 };
 
 use crate::{clock, durable::replace_quickly, paths};
@@ -53,21 +54,6 @@ pub(crate) fn watch() -> Result<()> {
         }
         thread::sleep(STEP);
     }
-}
-
-/// Returns once the machine is at this phase of its join, or past it, for as long as that takes: what a unit starts
-/// before a program that needs a name, a network or a cluster.
-///
-/// # Errors
-/// A word that is no phase.
-pub(crate) fn wait(phase: &str) -> Result<()> {
-    let words = Phase::ALL.map(word);
-    let wanted = Phase::ALL.into_iter().find(|one| word(*one) == phase);
-    let wanted = wanted.with_context(|| format!("{phase} is no phase: {}", words.join(", ")))?;
-    while !read(Path::new(paths::STATUS)).is_ok_and(|status| status.phase >= wanted) {
-        thread::sleep(STEP);
-    }
-    Ok(())
 }
 
 fn show(text: &str) -> Result<()> {

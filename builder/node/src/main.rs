@@ -25,6 +25,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 use coremax_node_api::reset::Reset;
 
+use cluster_status::phases;
+
 const USAGE: &str = "\
 usage: coremax-node VERB
 
@@ -33,13 +35,16 @@ verbs:
   update FILE|URL           write an update to the other slot, to be tried at the next boot
   status [--json]           say which versions are in the slots, and what boots next
   status --watch            show how far this machine is on its way into its cluster, as it changes
-  wait PHASE                return once this machine has come so far, for units that need it: `wait ready`
   console                   show the same on a console of its own; Enter there logs in
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
   identify [--json]         say which cluster this machine was told to join, and by what, and keep it
   join [FLAGS]              become a node of that cluster, and stay one: the daemon of every machine
+  network, discover, enrol, time, prepare, ready, formed
+                            each returns once the join has come through that phase, and says what came of it, and
+                            meanwhile what it waits for; with --now it fails where it has not. For units that need
+                            a name, a clock or a cluster: coremax-node@ready.service and the like
   init                      boot the machine; what /init in an initrd does
   version                   print the version
 ";
@@ -73,7 +78,6 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["status"] => verbs::status(false),
         ["status", "--json"] => verbs::status(true),
         ["status", "--watch"] => cluster_status::watch(),
-        ["wait", phase] => cluster_status::wait(phase),
         ["console"] => cluster_status::console::console(),
         ["identify"] => identity::identify(false),
         ["identify", "--json"] => identity::identify(true),
@@ -95,6 +99,9 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
             print!("{USAGE}");
             Ok(())
         }
+        [verb, flags @ ..] if let (Some(phase), [] | ["--now"]) = (phases::of(verb), flags) => {
+            phases::through(phase, !flags.is_empty())
+        }
         [] => bail!("no verb given\n{USAGE}"),
         [verb, ..] => bail!("no such verb or arguments: {verb}\n{USAGE}"),
     }
@@ -112,8 +119,8 @@ mod tests {
             &["version", "2"],
             &["update"],
             &["reset", "all"],
-            &["wait"],
-            &["wait", "moon"],
+            &["ready", "moon"],
+            &["ready", "--now", "--now"],
         ] {
             assert!(run(arguments).is_err(), "{arguments:?}");
         }

@@ -286,7 +286,7 @@ impl World {
             let key = self.machines[machine].key();
             let window = key.and_then(|key| self.history.windows.get(&key).copied());
             let (opened, starts) = window.unwrap_or((self.time, 0));
-            let most = WINDOW + WINDOW / 100 + 600_000 * u64::from(starts + 1);
+            let most = WINDOW + WINDOW / 100 + 60_000 * u64::from(starts + 1);
             if self.time - opened > most {
                 let what = format!("m{machine} gives {name} to {:?}, and it is late", member.key);
                 return broken(Invariant::Window, what);

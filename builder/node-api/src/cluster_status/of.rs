@@ -98,6 +98,7 @@ impl SeedStatus {
             peers: seed.roster().nodes.iter().map(peer).collect(),
             waiting: seed.waiting().iter().map(waiting).take(WAITING_MAX).collect(),
             obstacles: obstacles.map(|obstacle| obstacle.to_string()).collect(),
+            window: seed.window(now),
             turned_away: BTreeMap::new(),
         }
     }

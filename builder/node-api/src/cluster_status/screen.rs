@@ -146,7 +146,8 @@ pub const fn word(phase: Phase) -> &'static str {
     }
 }
 
-fn waits(wait: &Wait) -> String {
+/// What a machine waits for, in words.
+pub fn waits(wait: &Wait) -> String {
     match wait {
         Wait::Nothing => "nothing".into(),
         Wait::Identity => {

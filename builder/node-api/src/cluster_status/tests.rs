@@ -47,6 +47,7 @@ fn seed(rows: usize, waiting: usize) -> SeedStatus {
         stage: Progress::Gathering,
         edition: Edition::default(),
         obstacles: vec!["node-1 is not ready".into()],
+        window: 125,
         turned_away: [("garbage".to_owned(), 3)].into(),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 pub use form::{Obstacle, Unready};
 
 /// How often the time that the window is open is written, in milliseconds: what a crash may add to it.
-const WINDOW_SAVED_EVERY: u64 = 600_000;
+const WINDOW_SAVED_EVERY: u64 = 60_000;
 /// The most machines that are remembered without a row. Set here: a liar has names without end.
 const CANDIDATES_MAX: usize = 1000;
 
@@ -314,6 +314,12 @@ impl Seed {
         self.edition
     }
 
+    /// For how many minutes new machines are taken yet; 0 once the window is closed.
+    pub fn window(&self, now: Now) -> u16 {
+        let left = WINDOW.saturating_sub(self.window_used(now)).div_ceil(60_000);
+        u16::try_from(left).unwrap_or(u16::MAX)
+    }
+
     /// How far the cluster is.
     pub fn stage_at(&self, now: Now) -> Stage {
         self.stage(now)
@@ -353,9 +359,9 @@ impl Seed {
 
     /// What is done without a reason from outside.
     fn tick(&mut self, now: Now, out: &mut Vec<Action>) {
-        if self.sort_pool(now)
-            || self.window_used(now) - self.saved.window_used >= WINDOW_SAVED_EVERY
-        {
+        let unsaved = self.window_used(now) - self.saved.window_used;
+        let is_window_saved = self.saved.window_used >= WINDOW || unsaved < WINDOW_SAVED_EVERY;
+        if self.sort_pool(now) || !is_window_saved {
             self.save(now, out);
         }
         self.form(now, out);
