@@ -34,6 +34,8 @@ use super::{clock::real, halves::Halves};
 
 /// Guests at one door, at most. Set here: each may have a whole status that it is slow to read.
 const GUESTS_MAX: usize = 16;
+/// Of those, from one address elsewhere, at most. Set here: the machine's own programs have one address together.
+const GUESTS_PER_ADDRESS: usize = 4;
 /// Guests that are taken in at a time.
 const ACCEPTED_AT_ONCE: usize = 32;
 /// Bytes that a guest may go on to say after it was answered, at most. Set here: more is no slip.
@@ -152,7 +154,8 @@ impl Public {
 impl Door {
     fn new(listener: Listener) -> io::Result<Self> {
         fcntl_setfl(listener.as_fd(), OFlags::NONBLOCK)?;
-        let halves = Halves::of(GUESTS_MAX, GUESTS_MAX);
+        let of_address = if listener.is_local() { GUESTS_MAX } else { GUESTS_PER_ADDRESS };
+        let halves = Halves::of(GUESTS_MAX, of_address);
         Ok(Self { listener, guests: BTreeMap::new(), halves, last: 0 })
     }
 
@@ -272,6 +275,14 @@ fn now(done: rustix::io::Result<usize>) -> Option<Option<usize>> {
 }
 
 impl Listener {
+    /// Only the machine's own programs come.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Http(listener) => listener.local_addr().is_ok_and(|it| it.ip().is_loopback()),
+        }
+    }
+
     fn accept(&self) -> io::Result<(OwnedFd, IpAddr)> {
         match self {
             Self::Socket(listener) => {

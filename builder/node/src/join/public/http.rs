@@ -32,8 +32,15 @@ fn respond(method: &[u8], target: &[u8], status: &ClusterStatus) -> Vec<u8> {
             None => plain("200 OK", word(status.phase)),
             Some(why) => plain("503 Service Unavailable", &why),
         },
+        // What GET answers but for the body: RFC 9110, 9.3.2.
+        (b"HEAD", _) => {
+            let mut answer = respond(b"GET", target, status);
+            let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+            answer.truncate(end.map_or(answer.len(), |at| at + 4));
+            answer
+        }
         (_, b"/status" | b"/healthz") => {
-            plain("405 Method Not Allowed", "GET is all that there is")
+            plain("405 Method Not Allowed", "GET and HEAD are all that there is")
         }
         _ => plain("404 Not Found", "there are /status and /healthz"),
     }
@@ -56,7 +63,7 @@ fn plain(code: &str, text: &str) -> Vec<u8> {
 }
 
 fn response(code: &str, kind: &str, body: &str) -> Vec<u8> {
-    let allow = if code.starts_with("405") { "Allow: GET\r\n" } else { "" };
+    let allow = if code.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
     format!(
         "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Cache-Control: no-store\r\n\
@@ -86,7 +93,6 @@ mod tests {
             ("GET /status HTTP/1.1", "200 OK"),
             ("GET /status HTTP/1.0", "200 OK"),
             ("GET /healthz HTTP/1.1", "503 Service Unavailable"),
-            ("HEAD /status HTTP/1.1", "405 Method Not Allowed"),
             ("POST /status HTTP/1.1", "405 Method Not Allowed"),
             ("DELETE /healthz HTTP/1.1", "405 Method Not Allowed"),
             ("GET / HTTP/1.1", "404 Not Found"),
@@ -103,7 +109,13 @@ mod tests {
             assert!(told.starts_with(&format!("HTTP/1.1 {want}\r\n")), "{line}: {told}");
             let (head, body) = told.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
-            assert_eq!(head.contains("Allow: GET"), want.starts_with("405"));
+            assert_eq!(head.contains("Allow: GET, HEAD"), want.starts_with("405"));
+        }
+        for target in ["/status", "/healthz", "/"] {
+            let [got, headed] = ["GET", "HEAD"]
+                .map(|method| told(&format!("{method} {target} HTTP/1.1\r\n\r\n"), &status()));
+            assert!(headed.ends_with("\r\n\r\n") && got.len() > headed.len(), "{headed}");
+            assert!(got.starts_with(&headed), "{headed}");
         }
         let got = told("GET /status HTTP/1.1\r\n\r\n", &status());
         let (_, body) = got.split_once("\r\n\r\n").unwrap();

@@ -116,6 +116,26 @@ fn a_request_is_answered_however_it_comes() {
 }
 
 #[test]
+fn one_address_elsewhere_does_not_fill_a_door() {
+    for (listens, want) in
+        [(Ipv4Addr::LOCALHOST, GUESTS_MAX), (Ipv4Addr::UNSPECIFIED, GUESTS_PER_ADDRESS)]
+    {
+        let listener = TcpListener::bind((listens, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut door = Door::new(Listener::Http(listener)).unwrap();
+        let held: Vec<_> = (0..40)
+            .map(|_| {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                door.accept(&status());
+                stream
+            })
+            .collect();
+        assert_eq!(door.guests.len(), want, "{listens}");
+        drop(held);
+    }
+}
+
+#[test]
 fn strangers_are_few_at_a_time_and_say_little() {
     let (_folder, mut public, http) = open();
     let mut held = Vec::new();
