@@ -103,6 +103,28 @@ pub(crate) fn replaced(stage: &Stage) -> Outcome {
     )
 }
 
+/// The row means a machine that never comes. When all is formed another one asks, which has none of the roster's cards.
+pub(crate) fn late(stage: &Stage) -> Outcome {
+    let mut site = stage.full_site("late", Preset::LateWorker)?;
+    for (number, medium) in [(1, Medium::Volume), (2, Medium::FwCfg), (3, Medium::FwCfg)] {
+        site.start(&Node::new(number, medium))?;
+    }
+    site.are_formed(&[1, 2, 3])?;
+    site.start(&Node::new(7, Medium::FwCfg))?;
+    site.until("it waits for its place", &[7], |all| all[0].waits == Wait::Approval)?;
+    let desk = site.desk()?;
+    site.operator.approve(&desk, &mac(7), "worker-1")?;
+    site.are_formed(&[1, 2, 3, 7])?;
+    site.agree(&[1, 2, 3, 7])?;
+    site.guest(7)?.runs("ip -4 -o addr show | grep -q 10.77.0.99/24")?;
+    site.guest(7)?.runs("coremax-node ready --now && coremax-node formed | grep -q worker-1")?;
+    let reached = site
+        .guest(1)?
+        .runs("cat /var/lib/coremax/deploy/limit /var/lib/coremax/deploy/ping.log")?;
+    let is_it = reached.starts_with("worker-1\nworker-1 | SUCCESS") && !reached.contains("control");
+    expect(is_it, || format!("the deployment for it: {reached}"))
+}
+
 /// Batteries die: one machine is in 1999, another one in 2040.
 pub(crate) fn clocks(stage: &Stage) -> Outcome {
     let mut site = stage.full_site("clocks", Preset::OpenStack)?;

@@ -35,6 +35,10 @@ const STORY: &[Sentence<Stage>] = &[
     ("a machine takes a dead one's place, and the dead one is refused", hard::replaced),
     ("the seed loses its power while it gives out names", hard::cut_seed),
     ("a worker loses its power in every phase", hard::cut_worker),
+    (
+        "a worker that is not there holds nobody up, and one that is approved later is taken in",
+        hard::late,
+    ),
     ("clocks are in 1999 and 2040 before, and together after", hard::clocks),
     ("three controllers and five workers form", hard::eight),
 ];

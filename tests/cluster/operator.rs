@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremax_tests::{Outcome, expect, runs_in};
+use coremax_sandbox::{Cmd, Sandbox};
+use coremax_tests::{Outcome, coremax, expect, ran, runs_in};
 
 use crate::{image::KEY, node::mac};
 
@@ -16,6 +17,8 @@ pub(crate) enum Preset {
     OpenStack,
     /// The same, and a worker.
     OneWorker,
+    /// The same, and a worker that they need not wait for.
+    LateWorker,
     /// Three controllers and five workers.
     Kubernetes,
 }
@@ -48,7 +51,9 @@ impl Operator {
     /// A new roster, filled in.
     fn roster(&self, file: &str, preset: Preset) -> Outcome {
         let (name, nodes) = match preset {
-            Preset::OpenStack | Preset::OneWorker => ("--preset=openstack-3", 3),
+            Preset::OpenStack | Preset::OneWorker | Preset::LateWorker => {
+                ("--preset=openstack-3", 3)
+            }
             Preset::Kubernetes => ("--preset=kubernetes-3+5", 8),
         };
         let macs: Vec<_> = (1..=nodes).map(|number| format!("--mac={}", mac(number))).collect();
@@ -58,10 +63,12 @@ impl Operator {
         let path = self.file(file);
         let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
         let mut text = text.replace("CHANGE-ME", "virtio-osd");
-        if preset == Preset::OneWorker {
+        if matches!(preset, Preset::OneWorker | Preset::LateWorker) {
             let mac = mac(4);
             let row = "name = \"worker-1\"\nroles = [\"worker\"]\naddress = \"10.77.0.99\"";
-            text = text.replace("minimum-workers = 0", "minimum-workers = 1");
+            if preset == Preset::OneWorker {
+                text = text.replace("minimum-workers = 0", "minimum-workers = 1");
+            }
             text += &format!("\n[[node]]\n{row}\nmatch = {{ mac = \"{mac}\" }}\n");
         }
         fs::write(path, text).map_err(|e| e.to_string())
@@ -75,6 +82,17 @@ impl Operator {
     pub(crate) fn replace(&self, name: &str, mac: &str) -> Outcome {
         self.runs(&["cluster", "replace", "cluster.toml", name, "--mac", mac])?;
         self.sign()
+    }
+
+    /// Gives a row to the machine with this card, over the network that this namespace is on.
+    pub(crate) fn approve(&self, namespace: &str, mac: &str, name: &str) -> Outcome {
+        let key = format!("../{KEY}");
+        let asks = ["cluster", "approve", "10.77.0.11", mac, name, "--key", &key];
+        let command = Cmd::new("ip", &Sandbox::host()).args(["netns", "exec", namespace]);
+        let command = command.arg(coremax()).args(asks);
+        let command = command.args(["--identity", "cluster.identity.json"]);
+        let ran = ran(command.current_dir(&self.folder));
+        expect(ran.ok, || format!("approving {mac}: {}", ran.err))
     }
 
     /// An identity of this cluster with the right key's id and another key.

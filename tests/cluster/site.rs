@@ -8,7 +8,8 @@ use std::{
 };
 
 use coremax_node_api::{cluster_status::ClusterStatus, join::Phase};
-use coremax_tests::{Outcome, expect, guest::Guest, switch::Switch};
+use coremax_sandbox::{Cmd, Sandbox};
+use coremax_tests::{Outcome, expect, failed, guest::Guest, switch::Switch};
 
 use crate::{node::Node, operator::Operator};
 
@@ -25,6 +26,20 @@ pub(crate) struct Site {
     image: PathBuf,
     switch: Switch,
     guests: BTreeMap<u8, (Guest, IsUp)>,
+    desk: Option<String>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(name) = &self.desk {
+            let _ = ip(&["netns", "del", name]);
+        }
+    }
+}
+
+fn ip(words: &[&str]) -> Outcome {
+    let ran = Cmd::new("ip", &Sandbox::host()).args(words).run();
+    ran.map(drop).map_err(|error| failed(&error, "iproute2"))
 }
 
 /// Whether its shell has come up.
@@ -33,7 +48,18 @@ type IsUp = bool;
 impl Site {
     pub(crate) fn new(operator: Operator, image: &Path) -> Result<Self, String> {
         let (image, switch) = (image.to_owned(), Switch::new(5)?);
-        Ok(Self { operator, image, switch, guests: BTreeMap::new() })
+        Ok(Self { operator, image, switch, guests: BTreeMap::new(), desk: None })
+    }
+
+    /// A network namespace on the switch, with an address of the cluster's network: the operator's own machine.
+    pub(crate) fn desk(&mut self) -> Result<String, String> {
+        let name = format!("coremax-desk-{}", std::process::id());
+        ip(&["netns", "add", &name])?;
+        self.desk = Some(name.clone());
+        self.switch.tap(&format!("/run/netns/{name}"), "eth0")?;
+        ip(&["-n", &name, "addr", "add", "10.77.0.200/24", "dev", "eth0"])?;
+        ip(&["-n", &name, "link", "set", "eth0", "up"])?;
+        Ok(name)
     }
 
     /// Turns a machine on.
