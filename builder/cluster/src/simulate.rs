@@ -40,6 +40,13 @@ pub struct Settings {
     pub trace: bool,
 }
 
+impl Settings {
+    /// The command that plays and tells the run with this number again.
+    pub fn again(self, seed: u64) -> String {
+        format!("coremax cluster simulate --seed {seed} --trace")
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -56,6 +63,12 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
     let mut world = World::new(seed, settings);
     let violation = world.play().err();
     Outcome { is_formed: world.is_formed(), violation, trace: world.trace }
+}
+
+/// The end of what happens in the run with this number, of so many lines.
+pub fn retell(seed: u64, settings: Settings, lines: usize) -> String {
+    let trace = run(seed, Settings { trace: true, ..settings }).trace;
+    trace[trace.len().saturating_sub(lines)..].join("\n")
 }
 
 #[cfg(test)]

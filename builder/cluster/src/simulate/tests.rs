@@ -4,13 +4,21 @@ use super::*;
 
 /// How many runs at most a protection that is taken out stays unnoticed.
 const RUNS: u64 = 6_000;
+/// How much is told of a run that goes wrong.
+const LINES: usize = 100;
 
 #[test]
 fn every_run_forms_one_cluster() {
     for seed in 0..3_000 {
-        let outcome = run(seed, Settings::default());
-        assert_eq!(outcome.violation, None, "coremax cluster simulate --seed {seed} --trace");
-        assert!(outcome.is_formed, "coremax cluster simulate --seed {seed} --trace");
+        assert_formed(seed, Settings::default());
+    }
+}
+
+fn assert_formed(seed: u64, settings: Settings) {
+    let outcome = run(seed, settings);
+    if outcome.violation.is_some() || !outcome.is_formed {
+        let (again, end) = (settings.again(seed), retell(seed, settings, LINES));
+        panic!("{end}\nrun {seed}: {:?}\n  again: {again}", outcome.violation);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `coremax cluster simulate`: many clusters, each in a storm of its own.
 
 use anyhow::{Result, bail};
-use coremax_cluster::simulate::{Settings, run as simulate};
+use coremax_cluster::simulate::{Settings, retell, run as simulate};
 
 use crate::{
     args::{Global, Progress, Simulate},
@@ -10,6 +10,8 @@ use crate::{
 
 /// How often it is told how far it is, in runs.
 const TOLD_EVERY: u64 = 1_000;
+/// How much is told of a run that goes wrong, in lines.
+const TOLD_LINES: usize = 100;
 
 pub(crate) fn run(global: &Global, wanted: &Simulate) -> Result<()> {
     let settings = Settings { trace: wanted.trace, ..Settings::default() };
@@ -24,8 +26,10 @@ pub(crate) fn run(global: &Global, wanted: &Simulate) -> Result<()> {
         formed += u64::from(outcome.is_formed);
         if let Some(violation) = outcome.violation {
             violations += 1;
-            let again = format!("coremax cluster simulate --seed {seed} --trace");
-            tell(&format!("run {seed}: {violation}\n  again: {again}"));
+            if !wanted.trace {
+                tell(&retell(seed, settings, TOLD_LINES));
+            }
+            tell(&format!("run {seed}: {violation}\n  again: {}", settings.again(seed)));
         }
         if done as u64 % TOLD_EVERY == TOLD_EVERY - 1 && global.progress != Progress::None {
             tell(&format!("{} of {count} runs, {violations} violations", done + 1));
