@@ -3,7 +3,8 @@
 //! A run is one number. It draws a cluster, the weather (loss, doubling, delay, partitions, links that only short packets pass), power cuts at journal
 //! writes with and without their fsync, clocks years off, and people's mistakes: a seed rebuilt behind a partition, a
 //! copied disk, a machine that dies, is replaced and comes back, one with a wrong key, one that lies. Then the
-//! weather clears, an operator mends what only an operator may (`operator.rs`), and the cluster has to be formed.
+//! weather clears, and the cluster has to be formed. Where people did what only an operator may mend, an operator may come and
+//! mend it (`operator.rs`); where all that happened was weather, power cuts and clocks, nobody may.
 //! After every step the [invariants](Invariant) are looked at; the first one that does not hold ends the run, and the same
 //! number tells the whole story again.
 
@@ -13,6 +14,7 @@ mod draw;
 mod event;
 mod gates;
 mod machine;
+mod mend;
 mod network;
 mod operator;
 mod rng;

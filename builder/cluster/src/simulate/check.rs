@@ -63,6 +63,8 @@ pub enum Invariant {
     Reached,
     /// Every run that heals ends formed.
     Heals,
+    /// And without an operator, unless somebody did what nobody else can mend, and it is found to be so.
+    Unaided,
 }
 
 /// What did not hold.

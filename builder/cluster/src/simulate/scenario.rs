@@ -97,7 +97,10 @@ impl World {
             }
             self.machines.push(machine);
             let on = match self.rng.range(0, 100) {
-                0 => 250 * MINUTE, // when the window is closed
+                0 => {
+                    self.needs_operator = true;
+                    250 * MINUTE // when the window is closed
+                }
                 1..=20 => self.rng.range(0, 5 * MINUTE),
                 _ => self.rng.range(0, 5_000),
             };
@@ -115,6 +118,7 @@ impl World {
         for (kind, once_in) in [(Kind::Stranger, 4), (Kind::Liar, 8), (Kind::Forger, 8)] {
             if self.rng.once_in(once_in) && (kind == Kind::Stranger || self.may_add()) {
                 let number = self.add(kind);
+                self.needs_operator |= kind != Kind::Stranger;
                 let on = self.rng.range(0, MINUTE);
                 self.at(on, Event::PowerOn(number));
                 if kind != Kind::Liar {
@@ -186,6 +190,7 @@ impl World {
             Act::SecondSeed => return self.second_seed(),
             Act::RebuiltSeed => {
                 let Some(number) = self.seed() else { return Ok(()) };
+                self.needs_operator = true;
                 self.wipe(number);
                 let back = self.time + self.rng.range(1_000, MINUTE);
                 self.at(back, Event::PowerOn(number));
@@ -206,6 +211,7 @@ impl World {
                 let disk = self.machines[number].disk.node.as_ref();
                 let is_waiting = disk.is_some_and(|disk| disk.held.is_none());
                 if is_waiting && self.machines[number].medium.is_none() {
+                    self.needs_operator = true;
                     self.wipe(number);
                     let back = self.time + self.rng.range(1_000, MINUTE);
                     self.at(back, Event::PowerOn(number));
@@ -248,6 +254,7 @@ impl World {
     /// Somebody starts another machine with the seed's medium, perhaps one with an older roster, in the other half of
     /// the network. The first one goes on.
     fn second_seed(&mut self) -> Step {
+        self.needs_operator = true;
         let number = self.add(Kind::Honest);
         self.machines[number].row = Some(self.roster.seed.clone());
         self.machines[number].is_extra = true;
@@ -297,6 +304,7 @@ impl World {
             return Ok(());
         }
         self.roster = roster;
+        self.needs_operator = true;
         self.cut_power(number)?;
         self.machines[number].retired_in = Some(self.roster.epoch);
         self.sign();

@@ -31,7 +31,7 @@ fn one_number_is_one_story() {
 }
 
 /// What each protection is for.
-const WITHOUT: [(Guard, Invariant); 21] = [
+const WITHOUT: [(Guard, Invariant); 22] = [
     (Guard::Proof, Invariant::Strangers),
     (Guard::Epoch, Invariant::EpochKept),
     (Guard::Name, Invariant::RowKept),
@@ -53,6 +53,7 @@ const WITHOUT: [(Guard, Invariant); 21] = [
     (Guard::Mesh, Invariant::Mesh),
     (Guard::Lack, Invariant::Lack),
     (Guard::Reached, Invariant::Reached),
+    (Guard::Resume, Invariant::Unaided),
 ];
 
 /// The proof that the simulator can fail: without any one of the protections it finds a run that breaks what the

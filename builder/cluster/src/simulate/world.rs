@@ -47,6 +47,9 @@ pub(super) struct World {
     /// The forger's own roster.
     pub forged: Option<Arc<[u8]>>,
     pub settings: Settings,
+    /// Somebody did what an operator may have to mend: set up a seed again, replaced or reset a machine, came too late,
+    /// or lied with the cluster's key.
+    pub needs_operator: bool,
     /// From which machine to which no long packet comes, since when.
     pub narrow: BTreeMap<(usize, usize), u64>,
     /// Since when no registry answers.
@@ -80,6 +83,7 @@ impl World {
             operator: SecretKey::from_seed([1; 32], "operator"),
             forged: None,
             settings,
+            needs_operator: false,
             narrow: BTreeMap::new(),
             registry_down: None,
             queue: BinaryHeap::new(),

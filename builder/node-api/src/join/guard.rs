@@ -47,11 +47,13 @@ pub enum Guard {
     Lack,
     /// A node is part of what is formed when a deployment has reached it.
     Reached,
+    /// A deployment goes on after a crash.
+    Resume,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Proof,
         Self::Epoch,
         Self::Name,
@@ -73,6 +75,7 @@ impl Guard {
         Self::Mesh,
         Self::Lack,
         Self::Reached,
+        Self::Resume,
     ];
 }
 

@@ -267,7 +267,7 @@ impl Seed {
         };
         let mut out = Vec::new();
         seed.save(now, &mut out);
-        if !seed.saved.deploying.is_empty() {
+        if !seed.saved.deploying.is_empty() && seed.config.guards.on(Guard::Resume) {
             seed.deploy(&mut out);
         }
         seed.tick(now, &mut out);
