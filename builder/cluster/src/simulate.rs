@@ -5,9 +5,13 @@
 //! copied disk, a machine that dies, is replaced and comes back, one with a wrong key, one that lies. Then the
 //! weather clears, and the cluster has to be formed. Where people did what only an operator may mend, an operator may come and
 //! mend it (`operator.rs`); where all that happened was weather, power cuts and clocks, nobody may.
+//!
+//! Beside these storms there are [calm runs](cuts), in which the power fails once: at each journal write in turn.
+//!
 //! After every step the [invariants](Invariant) are looked at; the first one that does not hold ends the run, and the same
 //! number tells the whole story again.
 
+mod calm;
 mod check;
 mod deploy;
 mod draw;
@@ -17,12 +21,14 @@ mod machine;
 mod mend;
 mod network;
 mod operator;
+mod power;
 mod rng;
 mod scenario;
 mod world;
 
 use coremax_node_api::join::Guards;
 
+pub use calm::cuts;
 pub use check::{Invariant, Violation};
 
 use world::World;
@@ -38,6 +44,9 @@ pub struct Settings {
     pub trusting_nodes: bool,
     /// Look at formations alone, and at nothing that leads to them. Only in tests.
     pub formations_alone: bool,
+    /// Not a storm: a calm run, and one power cut in it. At the journal write with half this number, counted from 0 over all
+    /// machines: an even one before the write is done, an odd one after it.
+    pub cut: Option<u64>,
     /// Tell what happens.
     pub trace: bool,
 }
@@ -45,7 +54,8 @@ pub struct Settings {
 impl Settings {
     /// The command that plays and tells the run with this number again.
     pub fn again(self, seed: u64) -> String {
-        format!("coremax cluster simulate --seed {seed} --trace")
+        let cut = self.cut.map_or_else(String::new, |cut| format!(" --cut {cut}"));
+        format!("coremax cluster simulate --seed {seed}{cut} --trace")
     }
 }
 
@@ -56,15 +66,21 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// Whether there is a cluster in the end, whose seed is there, with a machine in every row.
     pub is_formed: bool,
+    /// How many journal writes were begun.
+    pub writes: u64,
     /// What happened, if it was to be told: a line a step, with the milliseconds since the beginning.
     pub trace: Vec<String>,
 }
 
 /// Runs the simulation with this number. The same number and settings give the same outcome.
 pub fn run(seed: u64, settings: Settings) -> Outcome {
-    let mut world = World::new(seed, settings);
+    let mut world = match settings.cut {
+        Some(_) => World::calm(seed, settings),
+        None => World::new(seed, settings),
+    };
     let violation = world.play().err();
-    Outcome { is_formed: world.is_formed(), violation, trace: world.trace }
+    let (is_formed, writes) = (world.is_formed(), world.writes);
+    Outcome { violation, is_formed, writes, trace: world.trace }
 }
 
 /// The end of what happens in the run with this number, of so many lines.

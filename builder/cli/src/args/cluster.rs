@@ -112,14 +112,21 @@ pub(crate) enum ClusterVerb {
 pub(crate) struct Simulate {
     /// How many runs
     ///
-    /// [default: 1000, or with --seed that run alone]
+    /// [default: 1000, or 20 with --cuts; with --seed that run alone]
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
     /// The number of the first run
     #[arg(long, value_name = "K")]
     pub(crate) seed: Option<u64>,
+    /// Play calm runs, in which nothing goes wrong but one power cut: each once for every write of every machine to its disk,
+    /// lost and done
+    #[arg(long)]
+    pub(crate) cuts: bool,
+    /// Play a calm run with one of these power cuts, by its number
+    #[arg(long, value_name = "C", requires = "seed", conflicts_with_all = ["seeds", "cuts"])]
+    pub(crate) cut: Option<u64>,
     /// Tell what happens in the run
-    #[arg(long, requires = "seed", conflicts_with = "seeds")]
+    #[arg(long, requires = "seed", conflicts_with_all = ["seeds", "cuts"])]
     pub(crate) trace: bool,
 }
 

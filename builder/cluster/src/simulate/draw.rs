@@ -24,6 +24,13 @@ pub(super) struct Weather {
 }
 
 impl Weather {
+    /// As it is when nothing is wrong.
+    pub(super) fn fair(rng: &mut Rng) -> Self {
+        let mut weather = weather(rng);
+        weather.clear();
+        weather
+    }
+
     /// As in a machine room.
     pub(super) fn clear(&mut self) {
         *self = Self { loss: 0, doubling: 0, delay: 20, power_cuts: 0, ..*self };

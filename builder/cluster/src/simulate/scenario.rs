@@ -78,24 +78,31 @@ impl World {
         }
     }
 
-    fn people_machines(&mut self) {
+    /// Brings in a machine for each row, off; with a clock of its own.
+    pub(super) fn add_rows(&mut self) {
         let rows: Vec<_> = self.roster.nodes.iter().map(|row| row.name.clone()).collect();
-        let is_pool = self.roster.mode == Mode::Pool;
         for (number, row) in rows.into_iter().enumerate() {
             let is_seed = row == self.roster.seed;
-            let mut machine =
-                Machine::new(Kind::Honest, number, (!is_pool || is_seed).then_some(row));
+            let has_row = self.roster.mode == Mode::Static || is_seed;
+            let mut machine = Machine::new(Kind::Honest, number, has_row.then_some(row));
             machine.medium = is_seed.then(|| Arc::clone(&self.signed));
             machine.clock.drift = i64::try_from(self.rng.range(0, 400)).unwrap_or(0) - 200;
             if self.rng.once_in(4) {
                 let years = i64::try_from(self.rng.range(0, 21)).unwrap_or(0) - 10;
                 machine.clock.offset = years * 365 * 86_400_000;
             }
-            machine.clock.is_stuck = !is_seed && self.rng.once_in(40);
+            self.machines.push(machine);
+        }
+    }
+
+    fn people_machines(&mut self) {
+        self.add_rows();
+        for number in 0..self.machines.len() {
+            let machine = &mut self.machines[number];
+            machine.clock.is_stuck = machine.medium.is_none() && self.rng.once_in(40);
             if machine.clock.is_stuck {
                 machine.clock.offset = 5_000;
             }
-            self.machines.push(machine);
             let on = match self.rng.range(0, 100) {
                 0 => {
                     self.needs_operator = true;
@@ -106,7 +113,7 @@ impl World {
             };
             self.at(on, Event::PowerOn(number));
         }
-        if is_pool && self.rng.once_in(2) {
+        if self.roster.mode == Mode::Pool && self.rng.once_in(2) {
             for _ in 0..self.rng.range(0, 5) {
                 if self.may_add() {
                     let number = self.add(Kind::Honest);

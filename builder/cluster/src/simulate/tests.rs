@@ -4,18 +4,45 @@ use super::*;
 
 /// How many runs at most a protection that is taken out stays unnoticed.
 const RUNS: u64 = 6_000;
+/// How many calm runs have all their power cuts.
+const CALM_RUNS: u64 = 20;
 /// How much is told of a run that goes wrong.
 const LINES: usize = 100;
 
 #[test]
 fn every_run_forms_one_cluster() {
     for seed in 0..3_000 {
-        assert_formed(seed, Settings::default());
+        let settings = Settings::default();
+        assert_formed(seed, settings, &run(seed, settings));
     }
 }
 
-fn assert_formed(seed: u64, settings: Settings) {
-    let outcome = run(seed, settings);
+/// Two writes of a seed and four of each of its nodes, at least: key, network, row and preparation.
+#[test]
+fn a_power_cut_at_any_write_keeps_no_cluster_from_forming() {
+    for seed in 0..CALM_RUNS {
+        let mut number = 0;
+        for (settings, outcome) in cuts(seed, Settings::default()) {
+            assert_formed(seed, settings, &outcome);
+            number += 1;
+        }
+        assert!(number > 2 * (2 + 3 * 4), "run {seed} has {number} cuts");
+    }
+}
+
+/// And it is found by the cuts where that is not so.
+#[test]
+fn cuts_find_what_is_not_gone_on_with_and_what_is_not_on_the_disk() {
+    let resume = Settings { guards: Guards::without(Guard::Resume), ..Settings::default() };
+    let lying = Settings { lying_disks: true, ..Settings::default() };
+    for (settings, broken) in [(resume, Invariant::Unaided), (lying, Invariant::PromiseKept)] {
+        let mut outcomes = (0..CALM_RUNS).flat_map(|seed| cuts(seed, settings));
+        let is_it = |violation: Violation| violation.invariant == broken;
+        assert!(outcomes.any(|(_, outcome)| outcome.violation.is_some_and(is_it)), "{broken:?}");
+    }
+}
+
+fn assert_formed(seed: u64, settings: Settings, outcome: &Outcome) {
     if outcome.violation.is_some() || !outcome.is_formed {
         let (again, end) = (settings.again(seed), retell(seed, settings, LINES));
         panic!("{end}\nrun {seed}: {:?}\n  again: {again}", outcome.violation);

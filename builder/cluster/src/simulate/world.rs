@@ -50,6 +50,8 @@ pub(super) struct World {
     /// Somebody did what an operator may have to mend: set up a seed again, replaced or reset a machine, came too late,
     /// or lied with the cluster's key.
     pub needs_operator: bool,
+    /// How many journal writes were begun.
+    pub writes: u64,
     /// From which machine to which no long packet comes, since when.
     pub narrow: BTreeMap<(usize, usize), u64>,
     /// Since when no registry answers.
@@ -84,6 +86,7 @@ impl World {
             forged: None,
             settings,
             needs_operator: false,
+            writes: 0,
             narrow: BTreeMap::new(),
             registry_down: None,
             queue: BinaryHeap::new(),
@@ -238,24 +241,6 @@ impl World {
         if self.weather.is_unicast { seeds } else { Vec::new() }
     }
 
-    pub(super) fn cut_power(&mut self, number: usize) -> Step {
-        self.tell(|| format!("m{number} off"));
-        let is_stale = self.settings.lying_disks && self.rng.once_in(2);
-        let machine = &mut self.machines[number];
-        machine.cut_power();
-        if is_stale {
-            machine.disk = machine.stale.clone();
-        }
-        self.check_disk(number)
-    }
-
-    pub(super) fn wipe(&mut self, number: usize) {
-        self.tell(|| format!("m{number} wiped"));
-        self.machines[number].wipe();
-        self.machines[number].retired_in = None;
-        self.history.forget(number);
-    }
-
     pub(super) fn step_node(&mut self, number: usize, input: node::Input) -> Step {
         let now = self.machines[number].now(self.time);
         let Some(node) = &mut self.machines[number].node else { return Ok(()) };
@@ -344,35 +329,6 @@ impl World {
         let (starts, wake) = (machine.starts, machine.wakes[program]);
         let time = machine.clock.true_time(mono).max(self.time + 1);
         self.at(time, Event::Wake { to, starts, program, wake });
-    }
-
-    /// Writes to a disk; not, or just so, if the power fails meanwhile. Whether the machine is still on.
-    fn write(&mut self, number: usize, disk: Disk) -> Result<bool, Violation> {
-        let fails = self.rng.percent(self.weather.power_cuts);
-        let is_written = !fails || self.rng.once_in(2);
-        if is_written {
-            let fired = |disk: &Disk| disk.seed.as_ref().and_then(|seed| seed.fired);
-            let machine = &mut self.machines[number];
-            machine.stale = std::mem::replace(&mut machine.disk, disk);
-            let (before, after) = (fired(&machine.stale), fired(&machine.disk));
-            self.check_disk(number)?;
-            self.check_members(number)?;
-            if let (Some(formation), true) = (after, before != after) {
-                self.check_decision(number, formation)?;
-            }
-        }
-        if fails {
-            self.tell(|| {
-                format!(
-                    "m{number} loses power at a write, which is {}",
-                    if is_written { "done" } else { "lost" }
-                )
-            });
-            self.cut_power(number)?;
-            let back = self.time + self.rng.range(1_000, 30_000);
-            self.at(back, Event::PowerOn(number));
-        }
-        Ok(!fails)
     }
 }
 
