@@ -17,12 +17,15 @@ mod deploy;
 mod draw;
 mod event;
 mod gates;
+mod lies;
 mod machine;
 mod mend;
 mod network;
 mod operator;
+mod people;
 mod power;
 mod rng;
+mod rows;
 mod scenario;
 mod world;
 

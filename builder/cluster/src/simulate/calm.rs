@@ -27,7 +27,7 @@ pub fn cuts(seed: u64, settings: Settings) -> impl Iterator<Item = (Settings, Ou
 
 impl World {
     /// The calm world of this number: every other one is a pool, and in half of them the operator puts in a newer roster
-    /// while the cluster gathers, forms, or deploys.
+    /// while the cluster gathers, forms, or deploys. In some a worker waits for the operator's word.
     pub(super) fn calm(number: u64, settings: Settings) -> Self {
         let mut rng = Rng::new(number);
         let weather = Weather::fair(&mut rng);
@@ -35,8 +35,11 @@ impl World {
         let controllers = if number % 10 > 7 { 5 } else { 3 };
         let workers = usize::try_from(number / 2 % 4).unwrap_or(0);
         let minimum_workers = rng.index(workers + 1);
-        let roster =
+        let mut roster =
             Roster { minimum_workers, ..draw::roster(mode, controllers, controllers + workers) };
+        if number.is_multiple_of(4) {
+            draw::misname(&mut roster);
+        }
         let mut world = Self::empty(rng, roster, weather, settings);
         world.sign();
         world.add_rows();

@@ -3,20 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
 };
 
 use coremax_node_api::{
     join::{
-        Answer, CLOCKS_APART_MAX, Formation, Held, NodeKey, Phase, Refusal, Report, Verdict,
-        WINDOW, node::Saved, seed::Rows,
+        Answer, CLOCKS_APART_MAX, Formation, Held, NodeKey, Refusal, Report, Verdict, node::Saved,
+        seed::Rows,
     },
-    roster::Mode,
+    roster::{Mode, Name},
 };
 
 use super::{
     deploy::held,
     machine::{Kind, Machine},
+    rows::Had,
     world::{Step, World},
 };
 
@@ -57,6 +57,10 @@ pub enum Invariant {
     EpochKept,
     /// A machine keeps the row that it has, which a seed gave it.
     RowKept,
+    /// The role and the address of a row that a machine has stay.
+    RowFixed,
+    /// Where rows name machines, nobody gets another one than that which names it, or that the operator gave it.
+    Approved,
     /// Every roster that the operator signs for a seed can be put in.
     Seeds,
     /// A machine is part of what is formed when a deployment has reached it.
@@ -93,9 +97,11 @@ pub(super) struct History {
     /// The one formation.
     pub formed: Option<Decided>,
     /// Which machine was given a row, by the seed's key and row.
-    given: BTreeMap<(NodeKey, Held), usize>,
+    pub given: BTreeMap<(NodeKey, Held), usize>,
     /// What each machine had, since it was last wiped.
-    had: BTreeMap<usize, Had>,
+    pub had: BTreeMap<usize, Had>,
+    /// Which row the operator gave to which machine.
+    pub approved: BTreeSet<(NodeKey, Name)>,
     /// Since when the window of a seed is open, and how often that seed has started since, by its key.
     pub windows: BTreeMap<NodeKey, (u64, u32)>,
     /// The rows that a deployment of the formation has reached.
@@ -111,14 +117,6 @@ pub(super) struct Decided {
     pub by: usize,
     /// The start of the machine in which it was last begun, and for whom.
     begun: Option<(u32, Rows)>,
-}
-
-#[derive(Debug, Default)]
-struct Had {
-    held: Option<Held>,
-    roster: Option<Arc<[u8]>>,
-    epoch: u64,
-    promise: Option<Formation>,
 }
 
 impl History {
@@ -177,6 +175,10 @@ impl World {
         let is_pool = roster.mode == Mode::Pool;
         for row in roster.nodes.iter().filter(|row| is_pool || row.is_control()) {
             let member = seed.saved().members.get(&row.name);
+            // What a liar says is all that anybody can know of it.
+            if member.is_some_and(|member| self.is_liar(member.key)) {
+                continue;
+            }
             let is_it = |machine: &&Machine| {
                 let disk = machine.disk.node.as_ref();
                 disk.is_some_and(|disk| {
@@ -190,6 +192,11 @@ impl World {
             self.check_member(found, machine, &seed.saved().roster, formation)?;
         }
         self.check_gates(machine, seed)
+    }
+
+    fn is_liar(&self, key: NodeKey) -> bool {
+        let mut liars = self.machines.iter().filter(|machine| machine.kind == Kind::Liar);
+        liars.any(|liar| liar.key() == Some(key))
     }
 
     /// Whether the machine that decided a formation is there still: what an operator finds out before replacing it.
@@ -269,34 +276,6 @@ impl World {
             || self.settings.formations_alone
     }
 
-    /// Whom a seed has written down since its last write.
-    pub(super) fn check_members(&self, machine: usize) -> Step {
-        if self.settings.formations_alone {
-            return Ok(());
-        }
-        let Machine { disk, stale, .. } = &self.machines[machine];
-        let Some(now) = &disk.seed else { return Ok(()) };
-        for (name, member) in &now.members {
-            let before = stale.seed.as_ref().and_then(|seed| seed.members.get(name));
-            if before.is_some_and(|before| before.key == member.key) {
-                continue;
-            }
-            let mut others = now.members.iter().filter(|(other, _)| *other != name);
-            if others.any(|(_, other)| other.hardware.is_same_machine(&member.hardware)) {
-                return broken(Invariant::OneRow, format!("a machine has {name}, and another row"));
-            }
-            let key = self.machines[machine].key();
-            let window = key.and_then(|key| self.history.windows.get(&key).copied());
-            let (opened, starts) = window.unwrap_or((self.time, 0));
-            let most = WINDOW + WINDOW / 100 + 60_000 * u64::from(starts + 1);
-            if self.time - opened > most {
-                let what = format!("m{machine} gives {name} to {:?}, and it is late", member.key);
-                return broken(Invariant::Window, what);
-            }
-        }
-        Ok(())
-    }
-
     /// A seed answers a machine.
     pub(super) fn check_answer(&mut self, seed: usize, to: usize, answer: &Answer) -> Step {
         if self.settings.formations_alone {
@@ -349,70 +328,6 @@ impl World {
                 format!("m{from} tells of {:?}, and has {promise:?} on its disk", report.promise),
             );
         }
-        Ok(())
-    }
-
-    /// A node's disk, after a write or a power cut.
-    pub(super) fn check_disk(&mut self, number: usize) -> Step {
-        if self.settings.formations_alone {
-            return Ok(());
-        }
-        let machine = &self.machines[number];
-        let Some(disk) = &machine.disk.node else { return Ok(()) };
-        if machine.kind != Kind::Honest {
-            return Ok(());
-        }
-        let had = self.history.had.entry(number).or_default();
-        let epoch = match (&had.roster, &disk.roster) {
-            (Some(before), Some(after)) if Arc::ptr_eq(before, after) => had.epoch,
-            (_, after) => {
-                let known = self.known.get(after.as_deref().unwrap_or_default());
-                known.map_or(0, |known| known.edition.epoch)
-            }
-        };
-        let gave_up = had.promise.is_some_and(|before| {
-            disk.promise.is_none_or(|after| {
-                after != before
-                    && (after.edition.epoch <= before.edition.epoch || !after.may_follow(&before))
-            })
-        });
-        if gave_up {
-            return broken(
-                Invariant::PromiseKept,
-                format!("m{number} promised {:?}, and then {:?}", had.promise, disk.promise),
-            );
-        }
-        if epoch < had.epoch {
-            return broken(
-                Invariant::EpochKept,
-                format!("m{number} went from epoch {} to {epoch}", had.epoch),
-            );
-        }
-        if had.held.is_some() && had.held != disk.held {
-            return broken(
-                Invariant::RowKept,
-                format!("m{number} was {:?}, and is {:?}", had.held, disk.held),
-            );
-        }
-        if let Some(held) = &disk.held {
-            let mut given = self.history.given.iter();
-            if !given.any(|((_, row), to)| row == held && *to == number) {
-                return broken(
-                    Invariant::RowKept,
-                    format!("m{number} is {held:?}, which no seed gave it"),
-                );
-            }
-        }
-        let formed = self.history.formed.as_ref().map(|decided| decided.formation);
-        if disk.phase == Phase::Formed
-            && disk.promise == formed
-            && let Some(held) = &disk.held
-        {
-            self.check_reached(number, held)?;
-        }
-        let had = self.history.had.entry(number).or_default();
-        let roster = disk.roster.clone();
-        *had = Had { held: disk.held.clone(), roster, epoch, promise: disk.promise };
         Ok(())
     }
 }

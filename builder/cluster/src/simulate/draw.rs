@@ -4,7 +4,11 @@ use std::net::Ipv4Addr;
 
 use coremax_node_api::roster::{FORMAT, Match, Mode, Node, Role, Roster};
 
-use super::{machine::mac, rng::Rng, world::CLUSTER};
+use super::{
+    machine::{mac, meaning},
+    rng::Rng,
+    world::CLUSTER,
+};
 
 /// How bad it is, until it clears.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         delay: if is_bad { rng.range(10, 3_000) } else { 20 },
         power_cuts: if rng.once_in(2) { rng.range(0, 30) } else { 0 },
         is_unicast: rng.once_in(2),
-        victim: 1,
+        victim: rng.index(3),
     }
 }
 
@@ -56,7 +60,19 @@ pub(super) fn draw_roster(rng: &mut Rng) -> Roster {
     let workers = if rng.once_in(100) { rng.range(10, 46) } else { rng.range(0, 4) };
     let minimum_workers = usize::try_from(rng.range(0, workers + 1)).unwrap_or(0);
     let nodes = controllers + usize::try_from(workers).unwrap_or(0);
-    Roster { minimum_workers, ..roster(mode, controllers, nodes) }
+    let mut roster = Roster { minimum_workers, ..roster(mode, controllers, nodes) };
+    if rng.once_in(3) {
+        misname(&mut roster);
+    }
+    roster
+}
+
+/// The last worker's row names a machine that does not come: the one that does, waits for the operator's word.
+pub(super) fn misname(roster: &mut Roster) {
+    let worker = roster.nodes.last_mut().filter(|row| !row.is_control() && row.matches.is_some());
+    if let Some(row) = worker {
+        row.matches = Some(Match::Mac(mac(50_000)));
+    }
 }
 
 pub(super) fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
@@ -70,7 +86,7 @@ pub(super) fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
             address: Ipv4Addr::from(
                 u32::from(Ipv4Addr::new(10, 0, 0, 11)) + u32::try_from(number).unwrap_or(0),
             ),
-            matches: (mode == Mode::Static).then(|| Match::Mac(mac(number))),
+            matches: (mode == Mode::Static).then(|| meaning(number)),
             generation: 0,
             nics: Vec::new(),
             osd_disks: Vec::new(),

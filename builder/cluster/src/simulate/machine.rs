@@ -7,8 +7,8 @@ use std::{
 };
 
 use coremax_node_api::{
-    join::{Hardware, NodeKey, Now, node, seed},
-    roster::{Mac, Name, Roster},
+    join::{Hardware, NodeKey, Now, is_serial, node, seed},
+    roster::{Mac, Match, Name, Roster},
 };
 
 /// Where all nodes listen.
@@ -131,6 +131,10 @@ impl Machine {
         self.written = None;
     }
 
+    pub(super) fn has_serial(&self) -> bool {
+        self.hardware.serial.as_deref().is_some_and(is_serial)
+    }
+
     pub(super) fn key(&self) -> Option<NodeKey> {
         Some(self.disk.node.as_ref()?.key)
     }
@@ -182,10 +186,21 @@ pub(super) fn mac(number: usize) -> Mac {
     Mac::new([0x52, 0x54, 0, 0, high, low]).expect("a card's MAC")
 }
 
+/// What a row names machine `number` by: every third one by its serial number.
+pub(super) fn meaning(number: usize) -> Match {
+    match number % 3 {
+        1 => Match::Serial(format!("CZ{number:04}")),
+        _ => Match::Mac(mac(number)),
+    }
+}
+
 fn hardware(number: usize) -> Hardware {
-    // Boards of one series: what is not filled in is the same on all.
-    let serial = Some("To Be Filled By O.E.M.".to_owned());
-    Hardware { macs: [mac(number)].into(), serial, ..Hardware::default() }
+    let serial = match meaning(number) {
+        Match::Serial(serial) => format!("{serial} "), // as vendors write them
+        // Boards of one series: what is not filled in is the same on all.
+        Match::Mac(_) => "To Be Filled By O.E.M.".to_owned(),
+    };
+    Hardware { macs: [mac(number)].into(), serial: Some(serial), ..Hardware::default() }
 }
 
 pub(super) fn address(number: usize) -> SocketAddr {

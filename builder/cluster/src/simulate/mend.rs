@@ -12,7 +12,7 @@ use coremax_node_api::{
         node::{Node, Waits},
         seed::{Obstacle, Seed},
     },
-    roster::{Mode, Name, Roster},
+    roster::{Name, Roster},
 };
 
 use super::{
@@ -52,7 +52,7 @@ impl World {
         if !self.roster.faults().is_empty() {
             self.name_the_seed(&before, seed_machine, &mut stale);
         }
-        self.roster.epoch += 1;
+        self.roster.epoch = self.next_epoch();
         self.sign();
         if stale.contains(&self.roster.seed) {
             self.roster.seed_key = None;
@@ -91,18 +91,34 @@ impl World {
             let Some(disk) = &self.machines[*number].disk.node else { return false };
             let row = seed.saved().members.iter().find(|(_, member)| member.key == disk.key);
             let has = disk.held.as_ref().map(|held| &held.name);
-            let is_waiting = row.is_none() && has.is_none() && self.roster.mode == Mode::Pool;
+            let is_waiting = row.is_none() && has.is_none() && !self.is_named(*number);
             // Somebody who has the cluster's key said that it is the seed.
             let is_another_s = seed.saved().fired.is_some()
                 && self.is_bound(*number, self.machines[seed_machine].key());
             !is_waiting
                 && (is_another_s
+                    || self.has_moved(*number)
                     || row.is_none()
                     || (has.is_some() && has != row.map(|(name, _)| name)))
         };
         let belonging = (0..self.machines.len())
             .filter(|number| self.belongs(*number) && *number != seed_machine);
         belonging.filter(is_misplaced).collect()
+    }
+
+    /// Whether a machine has a roster that no good one can follow.
+    fn has_moved(&self, number: usize) -> bool {
+        let disk = self.machines[number].disk.node.as_ref();
+        let roster = disk.and_then(|disk| disk.roster.as_deref());
+        let known = roster.and_then(|roster| self.known.get(roster));
+        known.is_some_and(|known| self.roster.unfaithful_to(&known.roster).is_some())
+    }
+
+    /// Whether a row names this machine.
+    pub(super) fn is_named(&self, number: usize) -> bool {
+        let hardware = &self.machines[number].hardware;
+        let mut rows = self.roster.nodes.iter().filter_map(|row| row.matches.as_ref());
+        rows.any(|row| hardware.is_meant_by(row))
     }
 
     /// Whether a machine promised itself to another seed, and that was not given up.

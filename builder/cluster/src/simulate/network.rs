@@ -24,7 +24,7 @@ impl World {
             return Ok(());
         };
         if self.machines[from].kind == Kind::Liar {
-            report.hardware = self.machines[self.weather.victim].hardware.clone();
+            self.lie(to, &mut report);
         }
         let peer = Peer { key, is_proven: self.machines[from].kind != Kind::Stranger };
         self.tell(|| {
@@ -104,7 +104,8 @@ impl World {
             Some(held) if self.rng.once_in(2) => (held, newest),
             Some(_) => (other, newest),
         };
-        let Some(Known { edition, generation }) = self.known.get(&*roster).copied() else { return };
+        let Some(Known { edition, roster: open }) = self.known.get(&*roster) else { return };
+        let (edition, generation) = (*edition, open.seed_generation());
         let formation = Formation { cluster: CLUSTER, edition, generation, seed: key };
         let stage = match edition.epoch {
             1 => Stage::Gathering,

@@ -1,19 +1,17 @@
 //! What a run's number draws: the cluster, the weather, and what people do wrong.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use coremax_node_api::{
-    join::{Edition, seed},
-    roster::{Match, Mode, Nic, Node, Roster, signed},
-    update::key::SecretKey,
-};
+use coremax_node_api::roster::{Mode, Roster};
 
 use super::{
     Settings, draw,
     event::Event,
-    machine::{Kind, Machine, mac},
+    lies::Lies,
+    machine::{Kind, Machine},
+    people::signed_by,
     rng::Rng,
-    world::{FORGED_EPOCH, Known, Step, World, forger},
+    world::{FORGED_EPOCH, Step, World, forger},
 };
 
 /// What people and chance do.
@@ -37,6 +35,12 @@ pub(super) enum Act {
     Reset(usize),
     /// The operator puts in the same roster with a new epoch.
     NewEpoch,
+    /// The operator puts in a roster that changes a row and does not say so.
+    Move,
+    /// The operator gives a row to a machine that no row names.
+    Approve(usize),
+    /// A machine's card is changed.
+    NewCard(usize),
     /// A clock jumps by years.
     Jump(usize),
     /// One that is no seed says that it is.
@@ -62,20 +66,11 @@ impl World {
         let weather = draw::weather(&mut rng);
         let roster = draw::draw_roster(&mut rng);
         let mut world = Self::empty(rng, roster, weather, settings);
+        world.lies = Lies::draw(&mut world.rng);
         world.sign();
         world.people_machines();
         world.draw_acts();
         world
-    }
-
-    /// Signs the operator's roster as it is.
-    pub(super) fn sign(&mut self) {
-        if let Some(signed) = signed_by(&self.operator, &self.roster, &mut self.known) {
-            self.signed = signed;
-            if self.oldest.is_empty() {
-                self.oldest = Arc::clone(&self.signed);
-            }
-        }
     }
 
     /// Brings in a machine for each row, off; with a clock of its own.
@@ -92,6 +87,10 @@ impl World {
                 machine.clock.offset = years * 365 * 86_400_000;
             }
             self.machines.push(machine);
+            if self.roster.mode == Mode::Static && !self.is_named(number) {
+                let time = self.rng.range(0, 2 * MINUTE);
+                self.at(time, Event::Act(Act::Approve(number)));
+            }
         }
     }
 
@@ -115,7 +114,7 @@ impl World {
         }
         if self.roster.mode == Mode::Pool && self.rng.once_in(2) {
             for _ in 0..self.rng.range(0, 5) {
-                if self.may_add() {
+                if self.may_add(Kind::Honest) {
                     let number = self.add(Kind::Honest);
                     let on = self.rng.range(0, 5 * MINUTE);
                     self.at(on, Event::PowerOn(number));
@@ -123,7 +122,7 @@ impl World {
             }
         }
         for (kind, once_in) in [(Kind::Stranger, 4), (Kind::Liar, 8), (Kind::Forger, 8)] {
-            if self.rng.once_in(once_in) && (kind == Kind::Stranger || self.may_add()) {
+            if self.rng.once_in(once_in) && (kind == Kind::Stranger || self.may_add(kind)) {
                 let number = self.add(kind);
                 self.needs_operator |= kind != Kind::Stranger;
                 let on = self.rng.range(0, MINUTE);
@@ -137,14 +136,16 @@ impl World {
     }
 
     /// Whether another machine may come that has the cluster's key: a pool has fewer of them, seeds aside, than rows for two
-    /// clusters.
-    fn may_add(&self) -> bool {
-        let is_seed = |machine: &Machine| machine.medium.is_some();
-        let has_key = |machine: &Machine| {
-            matches!(machine.kind, Kind::Honest | Kind::Liar | Kind::Forger) && !is_seed(machine)
+    /// clusters. One that promises to both of two seeds counts twice.
+    pub(super) fn may_add(&self, kind: Kind) -> bool {
+        let weight = |kind| match kind {
+            Kind::Honest | Kind::Forger => 1,
+            Kind::Liar => 2,
+            Kind::Copy | Kind::Stranger => 0,
         };
-        let count = self.machines.iter().filter(|machine| has_key(machine)).count();
-        self.roster.mode == Mode::Static || count + 1 < 2 * (self.roster.nodes.len() - 1)
+        let others = self.machines.iter().filter(|machine| machine.medium.is_none());
+        let count: usize = others.map(|machine| weight(machine.kind)).sum();
+        self.roster.mode == Mode::Static || count + weight(kind) < 2 * (self.roster.nodes.len() - 1)
     }
 
     /// Brings in a machine that is off.
@@ -161,7 +162,7 @@ impl World {
     fn draw_acts(&mut self) {
         for _ in 0..self.rng.range(0, 6) {
             let machine = self.rng.index(self.roster.nodes.len());
-            let act = match self.rng.range(0, 15) {
+            let act = match self.rng.range(0, 18) {
                 0 | 1 => Act::PowerCut(machine),
                 2 | 3 => Act::Partition,
                 4 => Act::Rejoin,
@@ -173,6 +174,8 @@ impl World {
                 10 => Act::Reset(machine),
                 11 | 12 => Act::Narrow(machine, self.rng.index(self.roster.nodes.len())),
                 13 => Act::NoRegistry,
+                14 => Act::Move,
+                15 | 16 => Act::NewCard(machine),
                 _ => Act::Jump(machine),
             };
             let time = self.rng.range(0, STORM_MIN);
@@ -225,10 +228,13 @@ impl World {
                 }
             }
             Act::NewEpoch => {
-                self.roster.epoch += 1;
+                self.roster.epoch = self.next_epoch();
                 self.sign();
                 return self.put_in();
             }
+            Act::Move => return self.move_row(),
+            Act::Approve(number) => return self.approve(number),
+            Act::NewCard(number) => return self.change_card(number),
             Act::Jump(number) => {
                 self.history.last_jump = self.time;
                 self.machines[number].clock.offset += 3 * 365 * 86_400_000;
@@ -244,98 +250,6 @@ impl World {
                     self.at(again, Event::Act(Act::Lure(number)));
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The machine that is the seed, as the operator knows it.
-    pub(super) fn seed(&self) -> Option<usize> {
-        self.machines.iter().position(|machine| {
-            machine.kind == Kind::Honest
-                && machine.row.as_ref() == Some(&self.roster.seed)
-                && machine.retired_in.is_none()
-                && !machine.is_extra
-        })
-    }
-
-    /// Somebody starts another machine with the seed's medium, perhaps one with an older roster, in the other half of
-    /// the network. The first one goes on.
-    fn second_seed(&mut self) -> Step {
-        self.needs_operator = true;
-        let number = self.add(Kind::Honest);
-        self.machines[number].row = Some(self.roster.seed.clone());
-        self.machines[number].is_extra = true;
-        let medium = self.machines.iter().find_map(|machine| machine.medium.clone());
-        self.machines[number].medium = match self.rng.range(0, 3) {
-            0 => medium,
-            1 => self.sign_twin(),
-            _ => Some(Arc::clone(&self.signed)),
-        };
-        self.act(Act::Partition)?;
-        if let Some(first) = self.seed() {
-            self.machines[number].side = 1 - self.machines[first].side;
-        }
-        self.power_on(number)
-    }
-
-    /// The operator signs another roster of the same epoch: one more card in the last row.
-    fn sign_twin(&mut self) -> Option<Arc<[u8]>> {
-        let mut twin = self.roster.clone();
-        let nic = Nic { mac: mac(60_000), name: twin.seed.clone() };
-        twin.nodes.last_mut()?.nics.push(nic);
-        signed_by(&self.operator, &twin, &mut self.known)
-    }
-
-    /// A machine dies for good, another one takes its row, and later the dead one comes back.
-    fn replace_dead(&mut self, number: usize) -> Step {
-        let Some(held) =
-            self.machines[number].disk.node.as_ref().and_then(|disk| disk.held.clone())
-        else {
-            return Ok(());
-        };
-        let is_row = |row: &&mut Node| row.name == held.name && row.generation == held.generation;
-        if held.name == self.roster.seed
-            || self.seed().is_none_or(|seed| !self.machines[seed].is_on())
-            || !self.may_add()
-        {
-            return Ok(());
-        }
-        let new = self.machines.len();
-        let mut roster = self.roster.clone();
-        let Some(row) = roster.nodes.iter_mut().find(is_row) else { return Ok(()) };
-        row.generation = self.roster.next_generation(row);
-        row.matches = row.matches.as_ref().map(|_| Match::Mac(mac(new)));
-        roster.epoch += 1;
-        // The last controller that the seed began with: no such roster can be signed.
-        if !roster.faults().is_empty() {
-            return Ok(());
-        }
-        self.roster = roster;
-        self.needs_operator = true;
-        self.cut_power(number)?;
-        self.machines[number].retired_in = Some(self.roster.epoch);
-        self.sign();
-        self.add(Kind::Honest);
-        self.machines[new].row = self.machines[number].row.clone();
-        self.put_in()?;
-        let (back, on) =
-            (self.time + self.rng.range(0, 2 * MINUTE), self.time + self.rng.range(0, 2 * MINUTE));
-        self.at(back, Event::PowerOn(number));
-        self.at(on, Event::PowerOn(new));
-        Ok(())
-    }
-
-    /// The operator puts the newest roster into the seed that runs.
-    pub(super) fn put_in(&mut self) -> Step {
-        let Some(number) = self.seed() else { return Ok(()) };
-        let Some(seed) = &self.machines[number].seed else { return Ok(()) };
-        let before = seed.roster().epoch;
-        self.step_seed(number, seed::Input::Roster(Arc::clone(&self.signed)), None)?;
-        let machine = &self.machines[number];
-        if let (Some(key), Some(seed)) = (machine.key(), &machine.seed)
-            && seed.roster().epoch > before
-        {
-            self.history.windows.insert(key, (self.time, 0));
         }
         Ok(())
     }
@@ -370,15 +284,4 @@ impl World {
         self.power_on(6)?;
         self.play_until(10 * MINUTE, |_| false)
     }
-}
-
-fn signed_by(
-    key: &SecretKey,
-    roster: &Roster,
-    known: &mut HashMap<Vec<u8>, Known>,
-) -> Option<Arc<[u8]>> {
-    let signed = signed::sign(roster, key).ok()?;
-    let edition = Edition { epoch: roster.epoch, digest: roster.digest() };
-    known.insert(signed.clone(), Known { edition, generation: roster.seed_generation() });
-    Some(Arc::from(signed))
 }

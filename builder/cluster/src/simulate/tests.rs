@@ -58,7 +58,7 @@ fn one_number_is_one_story() {
 }
 
 /// What each protection is for.
-const WITHOUT: [(Guard, Invariant); 22] = [
+const WITHOUT: [(Guard, Invariant); 24] = [
     (Guard::Proof, Invariant::Strangers),
     (Guard::Epoch, Invariant::EpochKept),
     (Guard::Name, Invariant::RowKept),
@@ -81,6 +81,8 @@ const WITHOUT: [(Guard, Invariant); 22] = [
     (Guard::Lack, Invariant::Lack),
     (Guard::Reached, Invariant::Reached),
     (Guard::Resume, Invariant::Unaided),
+    (Guard::Faithful, Invariant::RowFixed),
+    (Guard::Approval, Invariant::Approved),
 ];
 
 /// The proof that the simulator can fail: without any one of the protections it finds a run that breaks what the

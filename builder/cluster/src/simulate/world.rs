@@ -19,6 +19,7 @@ use super::{
     check::{History, Invariant, Violation, broken},
     draw::Weather,
     event::{Entry, Event, Packet},
+    lies::Lies,
     machine::{Disk, Kind, Machine, PORT, address},
     rng::Rng,
 };
@@ -35,6 +36,8 @@ pub(super) struct World {
     /// The operator's newest roster.
     pub roster: Roster,
     pub signed: Arc<[u8]>,
+    /// Of the newest roster that the operator signed, for the cluster or by mistake.
+    pub last_epoch: u64,
     /// The first one that was signed, which anybody may still have.
     pub oldest: Arc<[u8]>,
     /// What each roster is that was signed.
@@ -44,6 +47,8 @@ pub(super) struct World {
     pub answering: Option<usize>,
     pub trace: Vec<String>,
     pub operator: SecretKey,
+    /// What liars say of themselves.
+    pub lies: Lies,
     /// The forger's own roster.
     pub forged: Option<Arc<[u8]>>,
     pub settings: Settings,
@@ -61,11 +66,10 @@ pub(super) struct World {
 }
 
 /// What a signed roster is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     pub edition: Edition,
-    /// Of the seed's row.
-    pub generation: u32,
+    pub roster: Arc<Roster>,
 }
 
 impl World {
@@ -75,6 +79,7 @@ impl World {
             time: 0,
             machines: Vec::new(),
             weather,
+            last_epoch: roster.epoch,
             roster,
             signed: Arc::from([]),
             oldest: Arc::from([]),
@@ -83,6 +88,7 @@ impl World {
             answering: None,
             trace: Vec::new(),
             operator: SecretKey::from_seed([1; 32], "operator"),
+            lies: Lies::default(),
             forged: None,
             settings,
             needs_operator: false,

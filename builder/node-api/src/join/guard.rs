@@ -49,11 +49,15 @@ pub enum Guard {
     Reached,
     /// A deployment goes on after a crash.
     Resume,
+    /// No roster changes what a row is without saying so.
+    Faithful,
+    /// The operator's word alone gives no controller's row.
+    Approval,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Proof,
         Self::Epoch,
         Self::Name,
@@ -76,6 +80,8 @@ impl Guard {
         Self::Lack,
         Self::Reached,
         Self::Resume,
+        Self::Faithful,
+        Self::Approval,
     ];
 }
 

@@ -77,6 +77,7 @@ impl Node {
         let is_faithful = || {
             own_roster.is_none_or(|own| roster.unfaithful_to(own).is_none())
                 || !self.config.guards.on(Guard::Epoch)
+                || !self.config.guards.on(Guard::Faithful)
         };
         let is_it = edition == orders.edition && roster.cluster == self.config.cluster;
         (is_it && (edition == own || (is_newer && is_faithful()))).then_some((signed, roster))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Action, Config, Edition, Error, Member, Saved, Seed};
 use crate::{
-    join::{NodeKey, Now},
+    join::{Guard, NodeKey, Now},
     roster::{Name, Roster, signed},
 };
 
@@ -57,7 +57,9 @@ impl Seed {
             self.saved.gone.get(&row.name).is_some_and(|last| row.generation <= *last)
         };
         let back = || roster.nodes.iter().find(is_back);
-        if let Some(row) = roster.unfaithful_to(&self.roster).or_else(back) {
+        let other = roster.unfaithful_to(&self.roster);
+        let is_looked_at = self.config.guards.on(Guard::Faithful);
+        if let Some(row) = other.filter(|_| is_looked_at).or_else(back) {
             return Err(Error::Unfaithful { name: row.name.clone() });
         }
         match is_the_seed(roster, &self.config, &self.saved) {
@@ -73,7 +75,9 @@ impl Seed {
         let is_member = self.saved.members.values().any(|member| member.key == key);
         let why = match row {
             None => "there is no such row",
-            Some(row) if row.is_control() => "a controller is named in the roster",
+            Some(row) if row.is_control() && self.config.guards.on(Guard::Approval) => {
+                "a controller is named in the roster"
+            }
             Some(_) if self.saved.revoked.contains(&key) => "the machine was replaced; reset it",
             Some(_) if is_member => "the machine has a row",
             Some(_) if self.saved.members.contains_key(&name) => "another machine has it",
