@@ -14,7 +14,6 @@ use coremax_node_api::{
 };
 
 use super::{
-    deploy::held,
     machine::{Kind, Machine},
     rows::Had,
     world::{Step, World},
@@ -134,9 +133,11 @@ impl World {
         rows: &Rows,
     ) -> Step {
         let starts = self.machines[machine].starts;
-        // A power cut may have come between the end and its being written.
-        let is_all_done =
-            !rows.is_empty() && held(rows).all(|row| self.history.reached.contains(&row));
+        // By what it knows: a power cut may have come before a deployment's end was written.
+        let known = self.machines[machine].disk.seed.as_ref().map(|seed| &seed.deployed);
+        let is_done =
+            |(name, of): (&Name, &u32)| known.is_some_and(|all| all.get(name) == Some(of));
+        let is_all_done = !rows.is_empty() && rows.iter().all(is_done);
         match self.history.formed.as_mut() {
             Some(decided) if decided.formation == formation && decided.by == machine => {
                 match decided.begun.replace((starts, rows.clone())) {

@@ -14,7 +14,7 @@ use super::{
 /// How long one takes, in milliseconds.
 const TAKES: (u64, u64) = (5_000, 60_000);
 
-pub(super) fn held(rows: &Rows) -> impl Iterator<Item = Held> {
+fn held(rows: &Rows) -> impl Iterator<Item = Held> {
     rows.iter().map(|(name, generation)| Held { name: name.clone(), generation: *generation })
 }
 
