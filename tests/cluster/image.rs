@@ -10,8 +10,9 @@ use coremax_tests::{cache, failed, guest::SHELL, project, runs_in};
 
 /// The operator's key, which signs rosters and updates.
 pub(crate) const KEY: &str = "operator.key";
-/// Its version, and what holds the join where it is in a phase, so that the test can take the power just then: it says
-/// which one. Nothing but what the shell does itself, for the join is fast.
+/// Its version. What holds the join where it is in a phase, so that the test can take the power just then, and says
+/// which one: nothing but what the shell does itself, for the join is fast. And what names the files that hold the cluster's
+/// key, as digits, as base64 or as bytes, or the key that the seed deploys with, and the journal's lines that do.
 const FILES: &str = r#"
 [[file]]
 path = "/usr/lib/coremax-tests/version"
@@ -36,6 +37,28 @@ while :; do
         exit
     done
 done
+'''
+
+[[file]]
+path = "/usr/lib/coremax-tests/keys"
+mode = "0755"
+content = '''
+#!/bin/bash
+key=$(sed -n 's/.*"key":"\([0-9a-f]*\)".*/\1/p' /var/lib/coremax/identity.json)
+test ${#key} = 64 || exit 1
+bytes=$(sed 's/../\\x&/g' <<< $key)
+base64=$(printf "$bytes" | base64 -w0)
+search() {
+    find /etc /run /root /var/lib/coremax /var/log -xdev -type f -exec env LC_ALL=C grep -las "$@" {} +
+}
+{
+    search -F -e $key -e $base64
+    search -P -e "$bytes"
+    if [ -e /var/lib/coremax/authority/deploy ]; then
+        search -F -e $(sed -n 5p /var/lib/coremax/authority/deploy)
+    fi
+    journalctl --no-pager -o export | LC_ALL=C grep -aF -e $key -e $base64
+} | sort
 '''
 "#;
 

@@ -31,6 +31,7 @@ const STORY: &[Sentence<Stage>] = &[
     ("all of them say the same of it", agree),
     ("Ansible reaches every node from the seed, by certificates alone", pinged),
     ("the consoles show one page of 80 by 25, and Enter asks who logs in", consoles),
+    ("no machine has told a key, in files, its journal or on its console", secrets),
     ("a copy of a disk does nothing in another machine", hard::copied_disk),
     ("a machine takes a dead one's place, and the dead one is refused", hard::replaced),
     ("the seed loses its power while it gives out names", hard::cut_seed),
@@ -146,6 +147,24 @@ fn consoles(stage: &Stage) -> Outcome {
     guest
         .runs("until fold -w 80 /dev/vcs1 | grep -q 'control-1 login:'; do sleep 1; done")
         .map(drop)
+}
+
+fn secrets(stage: &Stage) -> Outcome {
+    let mut site = stage.site()?;
+    let told = std::fs::read_to_string(site.operator.file("cluster.identity.json"));
+    let told = told.map_err(|error| error.to_string())?;
+    for number in 1..=3 {
+        let found = site.guest(number)?.runs("/usr/lib/coremax-tests/keys")?;
+        let want = match number {
+            1 => "/var/lib/coremax/authority/deploy\n/var/lib/coremax/identity.json",
+            _ => "/var/lib/coremax/identity.json",
+        };
+        expect(found == want, || format!("machine {number} has keys in {found}"))?;
+        let console = site.guest(number)?.console();
+        let key = told.split('"').find(|word| word.len() == 64).ok_or("no key in the identity")?;
+        expect(!console.contains(key), || format!("the console of {number} tells the key"))?;
+    }
+    Ok(())
 }
 
 /// As if somebody pressed Enter at the machine's keyboard: ioctl_tty(2), TIOCSTI.
