@@ -10,6 +10,7 @@
 //! | /etc/systemd/system/systemd-networkd-wait-online.service.d/10-coremax.conf | systemd, at the next boot |
 //! | /etc/chrony/chrony.conf | chrony |
 //! | /etc/ssh/ssh_known_hosts, coremax-user-ca.pub, the host key's certificate, sshd_config.d/05-coremax.conf | ssh, sshd |
+//! | /etc/ssh/coremax-revoked, ssh_config.d/05-coremax-hosts.conf | ssh |
 //! | /var/lib/coremax/tls/ | the node program, and who speaks TLS within the cluster |
 //! | /var/lib/coremax/inventory/cluster.yml | Ansible, on the seed |
 //!
@@ -22,6 +23,7 @@ mod inventory;
 mod network;
 #[cfg(test)]
 mod oracles;
+pub(crate) mod revoked;
 mod ssh;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -56,7 +58,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) mode: u32,
-    pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) read_by: Reader,
 }
 
@@ -115,7 +117,12 @@ impl Facts<'_> {
 
 impl File {
     /// One that anybody may read.
-    fn new(path: impl Into<String>, text: String, read_by: Reader) -> Self {
-        Self { path: path.into(), mode: 0o644, text, read_by }
+    fn new(path: impl Into<String>, bytes: impl Into<Vec<u8>>, read_by: Reader) -> Self {
+        Self { path: path.into(), mode: 0o644, bytes: bytes.into(), read_by }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
     }
 }

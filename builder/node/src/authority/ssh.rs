@@ -14,7 +14,7 @@ use ssh_key::{
 };
 use zeroize::Zeroizing;
 
-use crate::random;
+use crate::{prepare::revoked, random};
 
 /// Whom the deployment logs in as.
 const LOGIN: &str = "root";
@@ -39,7 +39,7 @@ pub(super) fn host(
 ) -> Result<SshCertificate> {
     let mut builder = builder(key, valid)?;
     builder.cert_type(CertType::Host)?;
-    builder.key_id(format!("{cluster}/{}/{}", row.name, row.generation))?;
+    builder.key_id(revoked::key_id(cluster, &row.name, row.generation))?;
     builder.valid_principal(row.name.to_string())?;
     builder.valid_principal(row.address.to_string())?;
     signed(builder, authority)

@@ -210,6 +210,26 @@ fn ssh_keygen_shows_the_names_the_time_and_nothing_more() {
     }
 }
 
+/// What a machine has of its row is worth nothing to whoever has the roster in which another one has it.
+#[test]
+fn ssh_keygen_finds_the_certificate_of_a_machine_that_was_replaced_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let host = put(folder, "host-cert.pub", gift(folder, NOW).ssh_certificate.as_str());
+    let list = folder.join("list");
+    for (row, generation, is_good) in
+        [(1, 0, true), (0, 7, true), (1, 1, false), (1, 64, false), (1, u32::MAX, true)]
+    {
+        let mut roster = roster();
+        roster.nodes[row].generation = generation;
+        fs::write(&list, crate::prepare::revoked::list(&roster)).unwrap();
+        let list = list.to_str().unwrap();
+        let Some((found, text)) = said("ssh-keygen", &["-Q", "-f", list, &host]) else { return };
+        assert!(text.contains(if is_good { ": ok" } else { ": REVOKED" }), "{text}");
+        assert_eq!(found, is_good, "{row} {generation}");
+    }
+}
+
 #[test]
 fn the_deploying_key_stays_and_its_certificate_is_renewed() {
     let folder = tempfile::tempdir().unwrap();
@@ -250,7 +270,8 @@ fn ssh_logs_in_by_certificates_alone() {
     ] {
         let ssh = format!(
             "ssh -F none -p 2222 -b {source} -i {stage}/deploy -o HostKeyAlias={name} \
-                -o UserKnownHostsFile=none -o GlobalKnownHostsFile={stage}/known_hosts -o BatchMode=yes \
+                -o UserKnownHostsFile=none -o GlobalKnownHostsFile={stage}/known_hosts \
+                -o RevokedHostKeys={stage}/coremax-revoked -o BatchMode=yes \
                 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes root@127.0.0.1 echo in 2>&1"
         );
         let Some((is_in, text)) = beside_sshd(&stage, &ssh) else { return };
@@ -313,12 +334,13 @@ fn ssh_stage(folder: &Path) -> String {
     config += "AuthorizedKeysFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nUsePAM no\n";
     for file in crate::prepare::files(&facts) {
         match file.path.rsplit('/').next().unwrap() {
-            "05-coremax.conf" => config += &file.text.replace("/etc/ssh", &stage),
-            "ssh_known_hosts" => drop(put(folder, "known_hosts", &file.text)),
+            "05-coremax.conf" => config += &file.text().replace("/etc/ssh", &stage),
+            "ssh_known_hosts" => drop(put(folder, "known_hosts", &file.text())),
             "cluster.yml" => {
-                let text = file.text.replace("/var/lib/coremax/authority", &stage);
-                let known =
-                    format!("-F none -p 2222 -o GlobalKnownHostsFile={stage}/known_hosts -o User");
+                let text = file.text().replace("/var/lib/coremax/authority", &stage);
+                let known = format!(
+                    "-F none -p 2222 -o GlobalKnownHostsFile={stage}/known_hosts -o RevokedHostKeys={stage}/coremax-revoked -o User"
+                );
                 drop(put(
                     folder,
                     "cluster.yml",
@@ -328,7 +350,8 @@ fn ssh_stage(folder: &Path) -> String {
                     ),
                 ));
             }
-            name => drop(put(folder, name, &file.text)),
+            "coremax-revoked" => fs::write(folder.join("coremax-revoked"), &file.bytes).unwrap(),
+            name => drop(put(folder, name, &file.text())),
         }
     }
     put(folder, "sshd_config", &config);

@@ -37,12 +37,8 @@ fn said_within(folder: &Path, script: &str) -> Option<String> {
 
 fn write(folder: &Path, files: &[File]) {
     for file in files {
-        crate::durable::replace(
-            &super::write::within(folder, &file.path),
-            file.text.as_bytes(),
-            file.mode,
-        )
-        .unwrap();
+        crate::durable::replace(&super::write::within(folder, &file.path), &file.bytes, file.mode)
+            .unwrap();
     }
 }
 
@@ -193,13 +189,13 @@ fn stage_cards(folder: &Path) {
 
 fn stage(folder: &Path, files: Vec<File>) {
     for file in files {
-        let text = file.text.replace("Permanent", "").replace("Kind=!*\n", "");
+        let text = file.text().replace("Permanent", "").replace("Kind=!*\n", "");
         let text = text.replace("DHCP=yes", "DHCP=no\nIPv6AcceptRA=no");
         let path = super::write::within(folder, &file.path);
         fs::write(path, text).unwrap();
         if file.path.contains("10-coremax-") {
             let as_it_is = file.path.replace("10-coremax-", "20-as-it-is-");
-            fs::write(super::write::within(folder, &as_it_is), &file.text).unwrap();
+            fs::write(super::write::within(folder, &as_it_is), &file.bytes).unwrap();
         }
     }
     for kind in ["network", "link"] {

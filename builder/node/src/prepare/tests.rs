@@ -48,7 +48,10 @@ pub(super) fn of(row: usize, card: u8, gift: &Gift) -> Vec<File> {
 }
 
 fn text<'a>(files: &'a [File], path: &str) -> Option<&'a str> {
-    files.iter().find(|file| file.path == path).map(|file| file.text.as_str())
+    files
+        .iter()
+        .find(|file| file.path == path)
+        .map(|file| std::str::from_utf8(&file.bytes).unwrap())
 }
 
 #[test]

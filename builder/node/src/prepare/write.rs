@@ -48,7 +48,7 @@ impl<'a> Plan<'a> {
     pub(super) fn carry_out(&self, root: &Path) -> Result<()> {
         for file in &self.write {
             let path = within(root, &file.path);
-            replace(&path, file.text.as_bytes(), file.mode)
+            replace(&path, &file.bytes, file.mode)
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         for (path, _) in &self.remove {
@@ -63,7 +63,7 @@ fn is_right(path: &Path, file: &File) -> bool {
     let has_mode =
         |found: fs::Metadata| found.is_file() && found.permissions().mode() & 0o7777 == file.mode;
     path.symlink_metadata().is_ok_and(has_mode)
-        && fs::read(path).is_ok_and(|found| found == file.text.as_bytes())
+        && fs::read(path).is_ok_and(|found| found == file.bytes)
 }
 
 fn left_over(root: &Path, files: &[File], family: &Family) -> Vec<(PathBuf, Reader)> {
