@@ -24,8 +24,9 @@
 //! network says is none either: it is believed after a handshake with this key, not before. The metadata service is the
 //! one exception, on servers whose firmware is OpenStack's: there the cloud keeps its address to itself.
 //!
-//! [`choose`] says which one holds: the first in this order. A place that has one that is broken stops the search, for
-//! a node that goes on without what it was given joins what it should not, or waits for ever without saying why.
+//! [`choose`] says which one holds: the first in this order. One that is broken stops the search, whichever place has it,
+//! for a node that goes on without what it was given joins what it should not, or waits for ever without saying why. Once
+//! one is kept the others are only told.
 
 mod choose;
 mod key;

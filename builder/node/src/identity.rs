@@ -3,6 +3,7 @@
 //! What is told, and which place holds, is [`coremax_node_api::identity`]; here is how each place is read. What holds
 //! is kept, so that the medium can be taken out again.
 
+mod media;
 mod openstack;
 mod places;
 mod smbios;
@@ -23,7 +24,8 @@ const KEPT: &str = "/var/lib/coremax/identity.json";
 /// # Errors
 /// Where nobody did, where what is there cannot be used, or where it cannot be kept.
 pub(crate) fn identify(as_json: bool) -> Result<()> {
-    let choice = chosen()?;
+    let mut choice = chosen()?;
+    choice.ignored.extend(unheard(&choice)?);
     for line in &choice.ignored {
         eprintln!("warning: ignored until a reset: {line}");
     }
@@ -31,15 +33,26 @@ pub(crate) fn identify(as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The document in this file; without one that which holds on this machine, and is kept from now on.
+/// The document in this file.
 ///
 /// # Errors
-/// As [`identify`].
-pub(crate) fn load(file: Option<&Path>) -> Result<Document> {
-    let Some(path) = file else { return Ok(chosen()?.document) };
+/// Where there is none.
+pub(crate) fn read(path: &Path) -> Result<Document> {
     let failed = || format!("reading the identity in {}", path.display());
     let bytes = zeroize::Zeroizing::new(fs::read(path).with_context(failed)?);
     Document::parse(&bytes).with_context(failed)
+}
+
+/// What media say otherwise than a machine that has kept its identity, which waits for none of them: this may take as long as
+/// a medium does.
+///
+/// # Errors
+/// Where the machine's devices cannot be listed.
+pub(crate) fn unheard(choice: &Choice) -> Result<Vec<String>> {
+    if choice.place != Place::Kept {
+        return Ok(Vec::new());
+    }
+    Ok(media::seen_again()?.iter().filter_map(|reading| choice.conflict(reading)).collect())
 }
 
 /// No place has an identity: somebody will bring one.
@@ -47,13 +60,17 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Document> {
 #[error("nobody told this machine its cluster: {}", places::TRIED)]
 pub(crate) struct Untold;
 
-fn chosen() -> Result<Choice> {
+/// What holds on this machine, and is kept from now on.
+///
+/// # Errors
+/// As [`identify`].
+pub(crate) fn chosen() -> Result<Choice> {
     let found = places::read(Path::new(KEPT))?;
     let (readings, rosters): (Vec<_>, Vec<_>) =
         found.into_iter().map(|found| (found.reading, found.roster)).unzip();
     let choice = choose(&readings)?.ok_or(Untold)?;
     if choice.place != Place::Kept {
-        // First: once the identity is kept no volume is looked into any more.
+        // First: once the identity is kept no roster is looked for any more.
         if let Some(roster) = beside(&choice, &readings, rosters)? {
             keep_roster(&roster, Path::new(paths::ROSTER))?;
         }

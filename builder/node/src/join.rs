@@ -19,7 +19,7 @@
 //! public     who gives it to whoever asks
 //! ```
 //!
-//! One thread, `poll`, and no buffer that somebody else can make grow: the program is on every machine for ever.
+//! One thread, `poll` (but for a look at media as it starts, which nothing waits for), and no buffer that somebody else can make grow: the program is on every machine for ever.
 
 mod around;
 mod beacons;

@@ -111,43 +111,46 @@ impl fmt::Display for Place {
 }
 
 /// The document that holds, of all that were found, in any order: that of the first place. Nothing where there is
-/// none. What a node has kept is held against everything: what else there is, broken or not, is only told.
+/// none. What a node has kept is held against everything: what else there is, broken or not, is only told. A node that has
+/// kept none follows none while one is broken, wherever that is.
 ///
 /// # Errors
-/// Where the first place's is broken, or two of one rank differ.
+/// Where one is broken, or two of the first place differ.
 pub fn choose(readings: &[Reading]) -> Result<Option<Choice>, Broken> {
     let mut readings: Vec<&Reading> = readings.iter().collect();
     readings.sort_by_key(|reading| (reading.place, &reading.at));
-    let Some(first) = readings.first() else { return Ok(None) };
-    let document = match &first.document {
-        Ok(document) => document.clone(),
-        Err(why) => {
-            let (place, at) = (first.place, first.at.clone());
-            return Err(Broken::Unread { place, at, why: why.clone() });
+    let Some((first, others)) = readings.split_first() else { return Ok(None) };
+    let document = usable(first)?.clone();
+    for other in others.iter().filter(|_| first.place != Place::Kept) {
+        let said = usable(other)?;
+        if other.place == first.place && !said.agrees(&document) {
+            return Err(Broken::Two { one: first.at.clone(), other: other.at.clone() });
         }
-    };
-    let others = &readings[1..];
-    for other in others.iter().take_while(|other| other.place == first.place) {
-        agree(first, &document, other)?;
     }
-    let told = |other: &&&Reading| match &other.document {
-        Ok(said) => !said.agrees(&document),
-        Err(_) => true,
-    };
-    let line = |other: &&Reading| match &other.document {
-        Ok(said) => format!("{} says cluster {}, key {}", other.at, said.cluster, said.key_id),
-        Err(why) => format!("{}: {why}", other.at),
-    };
-    let ignored = others.iter().filter(told).map(line).collect();
-    Ok(Some(Choice { document, place: first.place, at: first.at.clone(), ignored }))
+    let (place, at) = (first.place, first.at.clone());
+    let mut choice = Choice { document, place, at, ignored: Vec::new() };
+    choice.ignored = others.iter().filter_map(|other| choice.conflict(other)).collect();
+    Ok(Some(choice))
 }
 
-fn agree(first: &Reading, document: &Document, other: &Reading) -> Result<(), Broken> {
-    let (one, at) = (first.at.clone(), other.at.clone());
-    match &other.document {
-        Ok(said) if said.agrees(document) => Ok(()),
-        Ok(_) => Err(Broken::Two { one, other: at }),
-        Err(why) => Err(Broken::Unread { place: other.place, at, why: why.clone() }),
+fn usable(reading: &Reading) -> Result<&Document, Broken> {
+    reading.document.as_ref().map_err(|why| Broken::Unread {
+        place: reading.place,
+        at: reading.at.clone(),
+        why: why.clone(),
+    })
+}
+
+impl Choice {
+    /// What a place that is not followed says otherwise, for people; nothing where it agrees.
+    pub fn conflict(&self, other: &Reading) -> Option<String> {
+        match &other.document {
+            Ok(said) if said.agrees(&self.document) => None,
+            Ok(said) => {
+                Some(format!("{} says cluster {}, key {}", other.at, said.cluster, said.key_id))
+            }
+            Err(why) => Some(format!("{}: {why}", other.at)),
+        }
     }
 }
 
@@ -201,11 +204,16 @@ mod tests {
             ("volume sdb 1, config-drive sr0 1", Ok(Some((1, "sdb", 0)))),
             ("volume sdb 0", Err("sdb cannot be used: torn")),
             ("fw-cfg f 0, volume sdb 1", Err("f cannot be used")),
-            ("fw-cfg f 1, volume sdb 0", Ok(Some((1, "f", 1)))),
+            ("fw-cfg f 1, volume sdb 0", Err("sdb cannot be used: torn")),
+            ("smbios s 1, fw-cfg f 1, metadata m 0", Err("m cannot be used")),
+            ("fw-cfg f 1, volume sdb 2, volume sdc 0", Err("sdc cannot be used")),
+            ("fw-cfg f 1, volume sdb 2, volume sdc 3", Ok(Some((1, "f", 2)))),
             ("volume sdb 1, volume sdc 2", Err("sdb and sdc name different")),
             ("volume sdb 1, volume sdc 0", Err("sdc cannot be used")),
             ("volume sdb 2, kept k 1", Ok(Some((1, "k", 1)))),
             ("volume sdb 0, kept k 1", Ok(Some((1, "k", 1)))),
+            ("volume sdb 1, kept k 1", Ok(Some((1, "k", 0)))),
+            ("smbios s 0, volume sdb 0, volume sdc 2, kept k 1", Ok(Some((1, "k", 3)))),
             ("volume sdb 1, kept k 0", Err("k cannot be used")),
         ] {
             match (choose(&readings(text)), want) {

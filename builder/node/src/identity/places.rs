@@ -1,30 +1,21 @@
 //! Reading every place that may tell a machine its cluster.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, ErrorKind, Read},
-    os::fd::OwnedFd,
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use coremax_node_api::{
-    identity::{FILE, FW_CFG, FW_CFG_ROSTER, LABEL, LONGEST, Place, ROSTER, Reading},
+    identity::{FW_CFG, FW_CFG_ROSTER, LONGEST, Place, Reading},
     roster::signed,
 };
-use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
-    mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-        fsconfig_set_string, fsmount, fsopen,
-    },
-};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use zeroize::Zeroizing;
 
-use super::{
-    openstack, smbios,
-    volume::{HEAD, Label},
-};
+use super::{media, openstack, smbios};
+
 /// What is said where none of them has anything.
 pub(crate) const TRIED: &str = "no SMBIOS string of type 11, no fw_cfg file, no volume labelled COREMAX, cidata or \
     config-2 has an identity, and no metadata service of OpenStack's; `coremax cluster seed-medium` makes one";
@@ -33,12 +24,6 @@ const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
 /// Bytes of the tables, at most. Set by us: servers with a hundred memory modules have 20 kB.
 const TABLES_MAX: u64 = 1 << 20;
 const QEMU: &str = "/sys/firmware/qemu_fw_cfg/by_name";
-/// Volumes by label, upper and lower case being one, and what kind of place each is.
-const VOLUMES: [(&str, Place); 3] =
-    [(LABEL, Place::Volume), ("cidata", Place::Cidata), ("config-2", Place::ConfigDrive)];
-/// Block devices that sticks, CDs and config drives are: what a network brings is somebody else's.
-const MEDIA: [&str; 7] = ["sd", "sr", "vd", "nvme", "mmcblk", "xvd", "hd"];
-
 /// What is at one place.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -49,22 +34,22 @@ pub(crate) struct Found {
 /// The signed roster beside an identity, as it is there; nothing where none is.
 pub(crate) type Roster = Option<io::Result<Vec<u8>>>;
 
-fn there(read: io::Result<Vec<u8>>) -> Roster {
+pub(super) fn there(read: io::Result<Vec<u8>>) -> Roster {
     match read {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         read => Some(read),
     }
 }
 
-/// What every place has, those that have nothing left out. Where a machine has kept its identity no volume is looked into any
-/// more: by then others attach theirs.
+/// What every place has, those that have nothing left out. Where a machine has kept its identity nothing is waited for: volumes
+/// are [`media::seen_again`]'s then.
 ///
 /// # Errors
 /// Where this machine cannot be looked at, which says nothing of any place.
 pub(crate) fn read(kept: &Path) -> Result<Vec<Found>> {
     let kept = file(Place::Kept, kept);
     let is_kept = kept.as_ref().is_some_and(|reading| reading.document.is_ok());
-    let volumes = if is_kept { Vec::new() } else { volumes()? };
+    let volumes = if is_kept { Vec::new() } else { media::all()? };
     let alone = kept.into_iter().chain(strings(Path::new(TABLES)));
     let alone = alone.map(|reading| Found { reading, roster: None });
     let mut all: Vec<_> = alone.chain(fw_cfg()).chain(volumes).collect();
@@ -91,7 +76,11 @@ fn file(place: Place, path: &Path) -> Option<Reading> {
     reading(place, path.display().to_string(), read)
 }
 
-fn reading(place: Place, at: String, read: io::Result<Zeroizing<Vec<u8>>>) -> Option<Reading> {
+pub(super) fn reading(
+    place: Place,
+    at: String,
+    read: io::Result<Zeroizing<Vec<u8>>>,
+) -> Option<Reading> {
     match read {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(Reading { place, at, document: Err(error.to_string()) }),
@@ -100,7 +89,7 @@ fn reading(place: Place, at: String, read: io::Result<Zeroizing<Vec<u8>>>) -> Op
 }
 
 /// One byte more than there are at most, so that what is longer is seen to be. Never moved, so that it can be cleared.
-fn secret(file: &mut dyn Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn secret(file: &mut dyn Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; most + 1]);
     let mut length = 0;
     while length < bytes.len() {
@@ -134,67 +123,10 @@ fn strings(tables: &Path) -> Vec<Reading> {
     }
 }
 
-/// Every labelled volume that has our file.
-fn volumes() -> Result<Vec<Found>> {
-    let devices = fs::read_dir("/sys/class/block").context("listing the block devices")?;
-    let names = devices.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let media = names.filter(|name| MEDIA.iter().any(|prefix| name.starts_with(prefix)));
-    Ok(media.filter_map(|name| volume(&Path::new("/dev").join(name))).collect())
-}
-
-fn volume(device: &Path) -> Option<Found> {
-    let mut head = Vec::with_capacity(HEAD);
-    // Without its first sectors nothing says that it would be ours.
-    File::open(device).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
-    let label = Label::parse(&head)?;
-    let is_ours = |(text, _): &&(&str, Place)| text.eq_ignore_ascii_case(&label.text);
-    let (_, place) = *VOLUMES.iter().find(is_ours)?;
-    let at = format!("{} ({})", device.display(), label.text);
-    let root = mounted(device, &label);
-    let (told, roster) = match root {
-        Ok(root) => (told(&root, place), there(plain(&root, ROSTER).and_then(signed::read))),
-        Err(error) => (Err(error), None),
-    };
-    reading(place, at, told).map(|reading| Found { reading, roster })
-}
-
-/// Our file; on a config drive without it, what is in OpenStack's.
-fn told(root: &OwnedFd, place: Place) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut read = |path: &str, most| secret(&mut plain(root, path)?, most);
-    match read(FILE, LONGEST) {
-        Err(error) if error.kind() == ErrorKind::NotFound && place == Place::ConfigDrive => {
-            openstack::told(&mut read)
-        }
-        told => told,
-    }
-}
-
-/// A volume, mounted where nobody else sees it.
-fn mounted(device: &Path, label: &Label) -> io::Result<OwnedFd> {
-    let volume = fsopen(label.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&volume, "source", device)?;
-    fsconfig_set_flag(&volume, "ro")?;
-    fsconfig_create(&volume)?;
-    let bare = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(fsmount(&volume, FsMountFlags::FSMOUNT_CLOEXEC, bare)?)
-}
-
-/// A file in it. Whatever lies there, a plain file alone is opened.
-fn plain(root: &OwnedFd, path: &str) -> io::Result<File> {
-    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = openat2(root, path, flags, Mode::empty(), within)?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other(format!("{path} is no plain file")));
-    }
-    Ok(File::from(file))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use coremax_node_api::wire::ROSTER_MAX;
 
     use super::*;

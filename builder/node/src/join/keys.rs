@@ -23,7 +23,7 @@ pub(super) fn all(own: &Document, folder: &Path) -> Result<Vec<(KeyId, Key)>> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let Document { cluster, key_id, key, .. } = identity::load(Some(&path))?;
+        let Document { cluster, key_id, key, .. } = identity::read(&path)?;
         ensure!(cluster == own.cluster, "{} is of another cluster", path.display());
         match keys.iter().find(|(id, _)| *id == key_id) {
             Some((_, known)) => {

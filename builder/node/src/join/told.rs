@@ -5,7 +5,7 @@ use std::{path::Path, thread, time::Duration};
 use anyhow::Result;
 use coremax_node_api::{
     cluster_status::{ClusterStatus, Wait},
-    identity::Document,
+    identity::{Choice, Document},
     join::Now,
 };
 
@@ -27,7 +27,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(super) fn document(options: &Options) -> Result<Document> {
     let mut said = None;
     loop {
-        let error = match identity::load(options.identity.as_deref()) {
+        let told = match &options.identity {
+            Some(path) => identity::read(path),
+            None => identity::chosen().map(heard),
+        };
+        let error = match told {
             Ok(document) => return Ok(document),
             Err(error) => error,
         };
@@ -42,6 +46,26 @@ pub(super) fn document(options: &Options) -> Result<Document> {
         }
         thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// The document that holds. What says otherwise is told once; media are looked into beside the join, which waits for none.
+fn heard(choice: Choice) -> Document {
+    let document = choice.document.clone();
+    let look = move || {
+        choice.ignored.iter().for_each(|line| ignored(line));
+        match identity::unheard(&choice) {
+            Ok(lines) => lines.iter().for_each(|line| ignored(line)),
+            Err(error) => ignored(&format!("{error:#}")),
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("media".into()).spawn(look) {
+        eprintln!("looking for other identities: {error}");
+    }
+    document
+}
+
+fn ignored(line: &str) {
+    tell(Event::IdentityIgnored, &format!("ignored until a reset: {line}"), &[]);
 }
 
 /// Nobody to tell it is none: the page says what it waits for.
