@@ -40,7 +40,7 @@ pub mod node;
 pub mod seed;
 
 pub use guard::{Guard, Guards};
-pub use hardware::{Hardware, is_serial};
+pub use hardware::{Hardware, is_serial, is_uuid};
 pub use message::{
     Answer, Beacon, Digest, Edition, Formation, Health, Held, Lack, NodeKey, NotANodeKey, Orders,
     Peer, Phase, Refusal, Report, Stage, Verdict, cluster_hash,

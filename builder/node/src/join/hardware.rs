@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use coremax_node_api::{
-    guid::Guid,
-    join::{Hardware, is_serial},
+    join::{Hardware, is_serial, is_uuid},
     roster::Mac,
     wire::{MACS_MAX, SERIAL_MAX},
 };
@@ -31,11 +30,6 @@ fn macs(links: &[Link]) -> BTreeSet<Mac> {
     let set = || links.iter().filter_map(|link| link.address).collect();
     let all = if made.is_empty() { set() } else { made };
     all.into_iter().take(MACS_MAX).collect()
-}
-
-/// All zeros and all ones are what a board has that nobody gave one.
-fn is_uuid(uuid: &Guid) -> bool {
-    *uuid != Guid::literal(0) && *uuid != Guid::literal(u128::MAX)
 }
 
 #[cfg(test)]
