@@ -10,6 +10,7 @@
 //! | place | where the document is |
 //! |---|---|
 //! | [`Place::Kept`] | on the node itself, as it was taken in once |
+//! | [`Place::CommandLine`] | with the server that the kernel's command line names, as [`command_line`] says |
 //! | [`Place::Smbios`] | a string of SMBIOS type 11 (DSP0134, 7.12), [`SMBIOS`] and the document in base64 |
 //! | [`Place::FwCfg`] | QEMU's fw_cfg, as [`FW_CFG`] |
 //! | [`Place::Volume`] | a volume labelled [`LABEL`], the file [`FILE`] |
@@ -20,15 +21,17 @@
 //! Beside it there may be the cluster's signed roster, in a volume as [`ROSTER`], in fw_cfg as [`FW_CFG_ROSTER`]: the
 //! machine that it names as the seed becomes it, and nobody has to log in for that.
 //!
-//! The kernel's command line is none of them: anyone on the machine reads it, and the document holds a secret. What the
-//! network says is none either: it is believed after a handshake with this key, not before. The metadata service is the
-//! one exception, on servers whose firmware is OpenStack's: there the cloud keeps its address to itself.
+//! The kernel's command line may say where the document is and never holds it: anyone on the machine reads it, and the
+//! document is a secret. What the network says is none either: it is believed after a handshake with this key, not before.
+//! There are two exceptions: a server that the command line names, and the metadata service, on servers whose firmware is
+//! OpenStack's: there the cloud keeps its address to itself.
 //!
 //! [`choose`] says which one holds: the first in this order. One that is broken stops the search, whichever place has it,
 //! for a node that goes on without what it was given joins what it should not, or waits for ever without saying why. Once
 //! one is kept the others are only told.
 
 mod choose;
+pub mod command_line;
 mod key;
 pub mod openstack;
 

@@ -13,6 +13,7 @@ pub mod guid;
 pub mod hex;
 pub mod identity;
 pub mod join;
+pub mod kernel_line;
 mod line;
 pub mod reset;
 pub mod roster;

@@ -20,7 +20,9 @@ use std::{
 use coremax_node_api::update::Digest;
 
 pub(crate) use error::Error;
+pub(crate) use names::{Names, addresses};
 use web::{Address, Answer, Web};
+pub(crate) use web::{certificates, trust};
 
 /// Attempts without a byte more, before it is given up.
 const ATTEMPTS: u32 = 5;
@@ -186,4 +188,4 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

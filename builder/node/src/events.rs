@@ -52,7 +52,7 @@ use Level::{Error, Info, Notice, Warning};
 const TABLE: [(Event, u128, Level, &str); 18] = [
     (Event::Phase, 0x8b52_e595_5a45_48e4_82bd_6f3e_f86a_10f3, Info, "the node reached a phase"),
     (Event::Identity, 0xeb29_f3c2_2964_4b1d_bb4d_a080_9bf0_09dc, Error, "nobody says which cluster this machine is of, or what says it cannot be used"),
-    (Event::IdentityIgnored, 0xa99b_979d_83c0_4f1d_ae6a_a5bc_91e5_15fb, Warning, "the node keeps its identity, and another source says otherwise or is broken"),
+    (Event::IdentityIgnored, 0xa99b_979d_83c0_4f1d_ae6a_a5bc_91e5_15fb, Warning, "a source of the identity is ignored: it says otherwise than the one that holds, is broken, or has words that nobody knows"),
     (Event::Pending, 0xd5c9_8993_111a_481f_a310_84e3_a6e3_629e, Notice, "the node waits for a place"),
     (Event::Refused, 0x6dd4_61ca_b3c2_4253_aa40_846c_3a47_23c0, Error, "the seed refused the node"),
     (Event::ForeignDisk, 0x1b1a_c2a1_9261_458e_b7da_3354_ec7b_fd4e, Error, "the disk belongs to another machine"),

@@ -3,16 +3,21 @@
 //! What is told, and which place holds, is [`coremax_node_api::identity`]; here is how each place is read. What holds
 //! is kept, so that the medium can be taken out again.
 
+pub(crate) mod command_line;
 mod media;
 mod openstack;
 mod places;
+mod server;
 mod smbios;
 mod volume;
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use coremax_node_api::identity::{Broken, Choice, Document, Place, Reading, choose};
+use coremax_node_api::{
+    identity::{Broken, Choice, Document, Place, Reading, choose, command_line::CommandLine},
+    kernel_line,
+};
 
 use crate::{durable, paths};
 
@@ -24,10 +29,10 @@ const KEPT: &str = "/var/lib/coremax/identity.json";
 /// # Errors
 /// Where nobody did, where what is there cannot be used, or where it cannot be kept.
 pub(crate) fn identify(as_json: bool) -> Result<()> {
-    let mut choice = chosen()?;
+    let mut choice = chosen(&command_line::read(Path::new(kernel_line::FILE)))?;
     choice.ignored.extend(unheard(&choice)?);
     for line in &choice.ignored {
-        eprintln!("warning: ignored until a reset: {line}");
+        eprintln!("warning: ignored: {line}");
     }
     println!("{}", if as_json { json(&choice) } else { text(&choice) });
     Ok(())
@@ -55,20 +60,25 @@ pub(crate) fn unheard(choice: &Choice) -> Result<Vec<String>> {
     Ok(media::seen_again()?.iter().filter_map(|reading| choice.conflict(reading)).collect())
 }
 
-/// No place has an identity: somebody will bring one.
+/// No place has an identity: somebody will bring one, or mend the words that nobody knows.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody told this machine its cluster: {}", places::TRIED)]
-pub(crate) struct Untold;
+#[error("nobody told this machine its cluster: {}{}", places::TRIED, .unknown.iter().map(|it| format!("; {it}")).collect::<String>())]
+pub(crate) struct Untold {
+    /// The kernel's command line may have been meant to tell, for people.
+    pub(crate) unknown: Vec<String>,
+}
 
 /// What holds on this machine, and is kept from now on.
 ///
 /// # Errors
 /// As [`identify`].
-pub(crate) fn chosen() -> Result<Choice> {
-    let found = places::read(Path::new(KEPT))?;
+pub(crate) fn chosen(line: &CommandLine) -> Result<Choice> {
+    let found = places::read(Path::new(KEPT), line)?;
     let (readings, rosters): (Vec<_>, Vec<_>) =
         found.into_iter().map(|found| (found.reading, found.roster)).unzip();
-    let choice = choose(&readings)?.ok_or(Untold)?;
+    let unknown = command_line::unknown(line);
+    let Some(mut choice) = choose(&readings)? else { return Err(Untold { unknown }.into()) };
+    choice.ignored.extend(unknown);
     if choice.place != Place::Kept {
         // First: once the identity is kept no roster is looked for any more.
         if let Some(roster) = beside(&choice, &readings, rosters)? {

@@ -8,7 +8,7 @@
 //! keys       the cluster's keys that a seed knows
 //! store      what has to outlive a power cut
 //! links      the machine's cards, as the kernel tells them; hardware: which machine it is, tpm: by that too
-//! beacons    UDP: where a seed is; leases: where one may be, by DHCP
+//! beacons    UDP: where a seed is; leases: where one may be, by DHCP; named: by a name on the kernel's command line
 //! line       one TCP connection with its channel: call, the node's to a seed; seats, those of a seed
 //! driver     gives the two state machines what happens, and does what they ask for
 //! daemon     waits for all of it, in one thread
@@ -19,7 +19,7 @@
 //! public     who gives it to whoever asks
 //! ```
 //!
-//! One thread, `poll` (but for a look at media as it starts, which nothing waits for), and no buffer that somebody else can make grow: the program is on every machine for ever.
+//! One thread, `poll` (but for a look at media and for names of seeds as it starts, which nothing waits for), and no buffer that somebody else can make grow: the program is on every machine for ever.
 
 mod around;
 mod beacons;
@@ -35,6 +35,7 @@ mod leases;
 mod line;
 mod links;
 mod mesh;
+mod named;
 mod options;
 mod prepare;
 mod public;
@@ -47,7 +48,7 @@ mod tpm;
 
 use anyhow::Result;
 
-use crate::clock;
+use crate::{clock, identity::command_line};
 use options::Options;
 
 /// What the command line may say.
@@ -59,9 +60,11 @@ pub(crate) use options::USAGE;
 /// Where the machine's state cannot be read or written, or there is no identity in the file that was named. It may be
 /// started again.
 pub(crate) fn join(arguments: &[&str]) -> Result<()> {
-    let options = Options::parse(arguments)?;
+    let mut options = Options::parse(arguments)?;
     let status = options.status.clone();
-    let document = told::document(&options)?;
+    let line = command_line::read(&options.command_line);
+    let document = told::document(&options, &line)?;
+    options.hear(&line.seeds);
     let ended = daemon::Daemon::start(options, document).and_then(daemon::Daemon::run);
     // Who stands at the console sees why, until it is started again.
     ended.inspect_err(|error| told::say(Some(format!("{error:#}")), &status))

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use super::{Document, Malformed};
+use super::{Document, Malformed, command_line::CLUSTER};
+use crate::guid::Guid;
 
 /// A kind of place where a document may be, in the order in which they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The node's own storage.
     Kept,
+    /// The server that the kernel's command line names.
+    CommandLine,
     /// A string of SMBIOS type 11.
     Smbios,
     /// QEMU's fw_cfg.
@@ -77,6 +80,9 @@ impl Broken {
             Self::Unread { place: Place::Kept, .. } => {
                 "as root, `coremax-node reset` makes the machine forget it at the next boot, with all its data"
             }
+            Self::Unread { place: Place::CommandLine, .. } => {
+                "look at the words coremax.* in /proc/cmdline, and at what the server answers that they name"
+            }
             Self::Unread { place: Place::Metadata, .. } => {
                 "give the server the file of coremax cluster seed-medium as user data, and make it anew"
             }
@@ -94,12 +100,25 @@ impl Reading {
         let document = Document::parse(bytes).map_err(|malformed: Malformed| malformed.to_string());
         Self { place, at: at.into(), document }
     }
+
+    /// The same, broken where it is for another cluster than the kernel's command line allows.
+    #[must_use]
+    pub fn of_cluster(mut self, wanted: Option<Guid>) -> Self {
+        if let (Some(wanted), Ok(Document { cluster, .. })) = (wanted, &self.document)
+            && *cluster != wanted
+        {
+            self.document =
+                Err(format!("it is for cluster {cluster}, and {CLUSTER} says {wanted}"));
+        }
+        self
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kept => "kept",
+            Self::CommandLine => "command-line",
             Self::Smbios => "smbios",
             Self::FwCfg => "fw-cfg",
             Self::Volume => "volume",
@@ -158,8 +177,9 @@ impl Choice {
 mod tests {
     use super::{super::tests::document, *};
 
-    const ORDER: [Place; 7] = [
+    const ORDER: [Place; 8] = [
         Place::Kept,
+        Place::CommandLine,
         Place::Smbios,
         Place::FwCfg,
         Place::Volume,
@@ -192,6 +212,19 @@ mod tests {
         };
         let lines = text.split(',').map(str::trim).filter(|line| !line.is_empty());
         lines.map(|line| reading(line.split_whitespace().collect())).collect()
+    }
+
+    #[test]
+    fn one_of_another_cluster_is_broken_where_the_command_line_names_one() {
+        let one = |wanted| readings("volume sdb 1").remove(0).of_cluster(wanted).document;
+        let own = document(1).cluster;
+        assert_eq!((one(None), one(Some(own))), (Ok(document(1)), Ok(document(1))));
+        let why = one(Some(Guid::literal(7))).unwrap_err();
+        let want =
+            format!("it is for cluster {own}, and coremax.cluster says {}", Guid::literal(7));
+        assert_eq!(why, want);
+        let torn = readings("volume sdb 0").remove(0).of_cluster(Some(own));
+        assert_eq!(torn.document, Err("torn".to_owned()));
     }
 
     #[test]

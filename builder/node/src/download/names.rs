@@ -20,7 +20,7 @@ const ADDRESSES: usize = 16;
 
 /// Resolves by `getent`; an address stands for itself.
 #[derive(Debug)]
-pub(super) struct Names;
+pub(crate) struct Names;
 
 impl Resolver for Names {
     fn resolve(
@@ -40,7 +40,8 @@ impl Resolver for Names {
     }
 }
 
-fn addresses(host: &str) -> Vec<IpAddr> {
+/// All that a host is known by; itself where it is an address, none where nobody knows it.
+pub(crate) fn addresses(host: &str) -> Vec<IpAddr> {
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = literal.parse() {
         return vec![address];

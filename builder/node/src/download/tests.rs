@@ -180,8 +180,8 @@ fn another_range_than_was_asked_for_is_refused() {
     }
 }
 
-/// OpenSSL's own server, with a certificate that it signed itself.
-fn https(folder: &Path) -> Result<(String, Vec<u8>, Child), String> {
+/// OpenSSL's own server, with a certificate that it signed itself: its URL of the folder's file `node`, that, and who serves.
+pub(crate) fn https(folder: &Path) -> Result<(String, Vec<u8>, Child), String> {
     let openssl = |arguments: &str| {
         let arguments = arguments.split_whitespace();
         Cmd::new("openssl", &Sandbox::host()).args(arguments).current_dir(folder)

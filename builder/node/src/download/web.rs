@@ -51,31 +51,16 @@ impl Address {
 
 impl Web {
     pub(super) fn new(address: &Address) -> Result<Self, Error> {
-        let certificates = match fs::read(CERTIFICATES) {
-            Ok(pem) => pem,
-            Err(source) if address.uri.scheme() == Some(&Scheme::HTTPS) => {
-                return Err(Error::Certificates { source });
-            }
-            Err(_) => Vec::new(),
-        };
-        Self::trusting(&certificates)
+        Self::trusting(&certificates(address.uri.scheme() == Some(&Scheme::HTTPS))?)
     }
 
     /// The authorities are in PEM.
     pub(super) fn trusting(pem: &[u8]) -> Result<Self, Error> {
-        let mut roots = Vec::new();
-        for item in parse_pem(pem) {
-            let failed = |error| Error::Certificates { source: io::Error::other(error) };
-            if let PemItem::Certificate(certificate) = item.map_err(failed)? {
-                roots.push(certificate);
-            }
-        }
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("coremax-node/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .tls_config(tls)
+            .tls_config(trust(pem)?)
             .timeout_connect(Some(STALL))
             .timeout_recv_response(Some(STALL))
             .timeout_per_read(Some(STALL))
@@ -116,6 +101,26 @@ impl Answer {
         }
         self.body.read(buffer).map_err(broken)
     }
+}
+
+/// The authorities of this machine, in PEM; none where they cannot be read, unless they are needed.
+pub(crate) fn certificates(are_needed: bool) -> Result<Vec<u8>, Error> {
+    match fs::read(CERTIFICATES) {
+        Err(source) if are_needed => Err(Error::Certificates { source }),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+/// To trust these, in PEM, and nobody else.
+pub(crate) fn trust(pem: &[u8]) -> Result<TlsConfig, Error> {
+    let mut roots = Vec::new();
+    for item in parse_pem(pem) {
+        let failed = |error| Error::Certificates { source: io::Error::other(error) };
+        if let PemItem::Certificate(certificate) = item.map_err(failed)? {
+            roots.push(certificate);
+        }
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
 }
 
 /// What may be shown of a text that is no URL. Where the login ends is a guess then: nothing before an `@` is shown,

@@ -1,6 +1,6 @@
 //! The document where OpenStack's servers have it: on Nova's config drive, and at its metadata service.
 
-mod service;
+pub(super) mod service;
 
 use std::io;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub(crate) use service::reading as at_service;
 
 /// What a file holds, which may be a secret.
-type Held = io::Result<Zeroizing<Vec<u8>>>;
+pub(super) type Held = io::Result<Zeroizing<Vec<u8>>>;
 
 /// The document by one of OpenStack's files, each read by this: with its name and the most bytes that it has.
 ///
@@ -42,7 +42,7 @@ pub(crate) fn told(read: &mut dyn FnMut(&str, usize) -> Held) -> Held {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use coremax_node_api::identity::{
         Document, Key, KeyId,
         openstack::{META_KEY, USER_DATA_MAX},
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn document() -> String {
+    pub(crate) fn document() -> String {
         let cluster = "3f0c9d7e-5b7b-8f6e-9a40-6d1f6a3c2b10".parse().unwrap();
         Document::new(cluster, KeyId([1; 8]), Key::new([1; 32]), Vec::new()).to_text().to_string()
     }

@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::Result;
 use coremax_node_api::{
-    identity::{FW_CFG, FW_CFG_ROSTER, LONGEST, Place, Reading},
+    identity::{FW_CFG, FW_CFG_ROSTER, LONGEST, Place, Reading, command_line::CommandLine},
     roster::signed,
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use zeroize::Zeroizing;
 
-use super::{media, openstack, smbios};
+use super::{command_line, media, openstack, smbios};
 
 /// What is said where none of them has anything.
-pub(crate) const TRIED: &str = "no SMBIOS string of type 11, no fw_cfg file, no volume labelled COREMAX, cidata or \
+pub(crate) const TRIED: &str = "no coremax.identity= on the kernel's command line, no SMBIOS string of type 11, no fw_cfg file, no volume labelled COREMAX, cidata or \
     config-2 has an identity, and no metadata service of OpenStack's; `coremax cluster seed-medium` makes one";
 /// The tables as firmware has them; what is below `entries` there takes a module that nothing loads.
 const TABLES: &str = "/sys/firmware/dmi/tables/DMI";
@@ -46,17 +46,24 @@ pub(super) fn there(read: io::Result<Vec<u8>>) -> Roster {
 ///
 /// # Errors
 /// Where this machine cannot be looked at, which says nothing of any place.
-pub(crate) fn read(kept: &Path) -> Result<Vec<Found>> {
+pub(crate) fn read(kept: &Path, line: &CommandLine) -> Result<Vec<Found>> {
     let kept = file(Place::Kept, kept);
-    let is_kept = kept.as_ref().is_some_and(|reading| reading.document.is_ok());
-    let volumes = if is_kept { Vec::new() } else { media::all()? };
-    let alone = kept.into_iter().chain(strings(Path::new(TABLES)));
-    let alone = alone.map(|reading| Found { reading, roster: None });
-    let mut all: Vec<_> = alone.chain(fw_cfg()).chain(volumes).collect();
+    let own = kept.as_ref().and_then(|reading| Some(reading.document.as_ref().ok()?.cluster));
+    let bare = |reading| Found { reading, roster: None };
+    let (named, volumes) = match own {
+        Some(own) => (command_line::against(line, own).map(bare), Vec::new()),
+        None => (command_line::found(line), media::all()?),
+    };
+    let alone = strings(Path::new(TABLES)).into_iter().chain(kept).map(bare);
+    let mut all: Vec<_> = named.into_iter().chain(alone).chain(fw_cfg()).chain(volumes).collect();
     // Nobody waits for the network who was told otherwise.
     if all.is_empty() {
-        let told = openstack::at_service();
-        all.extend(told.map(|reading| Found { reading, roster: None }));
+        all.extend(openstack::at_service().map(bare));
+    }
+    if own.is_none() {
+        let of_cluster =
+            |found: Found| Found { reading: found.reading.of_cluster(line.cluster), ..found };
+        all = all.into_iter().map(of_cluster).collect();
     }
     Ok(all)
 }

@@ -1,11 +1,10 @@
 //! The kernel's command line: what early boot is asked to do.
 //!
-//! Parameters stand between blanks, a value with blanks in double quotes; what follows `--` is for
-//! the init program alone. <https://docs.kernel.org/admin-guide/kernel-parameters.html>
+//! What it is told of its cluster is [`coremax_node_api::identity::command_line`]'s, which knows the words here as others'.
 
 use std::time::Duration;
 
-use coremax_node_api::verity::RootHash;
+use coremax_node_api::{kernel_line::words, verity::RootHash};
 
 use crate::gpt::Guid;
 
@@ -61,7 +60,7 @@ impl CommandLine {
     /// Reads the text of /proc/cmdline. The last of several values counts. Never panics.
     pub(crate) fn parse(text: &str) -> Self {
         let mut line = Self::default();
-        for word in words(text).into_iter().take_while(|word| word != "--") {
+        for word in words(text) {
             let (key, value) = word.split_once('=').unwrap_or((&word, ""));
             line.set(key, value);
         }
@@ -137,22 +136,9 @@ fn failure(value: &str) -> Failure {
     }
 }
 
-fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            c if c.is_ascii_whitespace() && !quoted => words.push(String::new()),
-            c => words.iter_mut().next_back().into_iter().for_each(|word| word.push(c)),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 #[cfg(test)]
 mod tests {
+    use coremax_node_api::identity::command_line::is_known;
     use proptest::prelude::*;
 
     use super::*;
@@ -185,6 +171,14 @@ mod tests {
         {
             assert_eq!(CommandLine::parse(text), CommandLine::default(), "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_looks_for_a_cluster_knows_these_words() {
+        let own = include_str!("cmdline.rs").split("            \"coremax.").skip(1);
+        let names: Vec<_> = own.filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(names, ["root", "slot", "data", "wait", "debug"]);
+        assert!(names.iter().all(|name| is_known(&format!("coremax.{name}"))));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Daemon {
             around: Around::new(document.cluster, options.port),
             own,
             beacons,
-            leases: Leases::new(options.leases.clone()),
+            leases: Leases::new(options.leases.clone(), options.named.clone()),
             seats: None,
             call: None,
             node_wakes: None,

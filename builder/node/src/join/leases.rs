@@ -21,7 +21,7 @@ use coremax_node_api::{
     join::{Beacon, cluster_hash, node},
 };
 
-use super::{clock::real, driver::Driver};
+use super::{clock::real, driver::Driver, named::Named};
 
 /// Where networkd has its leases.
 pub(super) const FOLDER: &str = "/run/systemd/netif/leases";
@@ -30,20 +30,21 @@ const LEASE_MAX: u64 = 1 << 16;
 /// How often they are looked at, in milliseconds.
 const LOOK_EVERY: u64 = 5_000;
 
-/// Leases, whoever gave them.
+/// Leases, whoever gave them, and names that may be a seed's.
 #[derive(Debug)]
 pub(super) struct Leases {
     folder: PathBuf,
+    named: Named,
     looked: Option<u64>,
 }
 
 impl Leases {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, looked: None }
+    pub(super) fn new(folder: PathBuf, names: Vec<(String, u16)>) -> Self {
+        Self { folder, named: Named::ask(names), looked: None }
     }
 
-    /// What they name now, some at most; nothing between two looks.
-    pub(super) fn look(&mut self) -> Vec<Ipv4Addr> {
+    /// What they name now, some at most, leases with this port; nothing between two looks.
+    pub(super) fn look(&mut self, port: u16) -> Vec<SocketAddr> {
         let now = real();
         if self.looked.is_some_and(|last| now.saturating_sub(last) < LOOK_EVERY) {
             return Vec::new();
@@ -51,8 +52,9 @@ impl Leases {
         self.looked = Some(now);
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let texts = files.filter_map(|file| read(&file.path()));
+        let leases = texts.flat_map(|text| addresses(&text)).map(|address| (address, port).into());
         let mut all = Vec::new();
-        for address in texts.flat_map(|text| addresses(&text)) {
+        for address in self.named.so_far().into_iter().chain(leases) {
             if !all.contains(&address) && all.len() < SEEDS_MAX {
                 all.push(address);
             }
@@ -62,12 +64,11 @@ impl Leases {
 }
 
 impl Driver {
-    /// Hears what DHCP hints at as if a beacon had come from there: it is tried, after seeds that the node was told of.
+    /// Hears what DHCP and names hint at as if a beacon had come from there: it is tried, after seeds that the node was told of.
     pub(super) fn hear_leases(&mut self) -> Result<()> {
-        for address in self.leases.look() {
+        for from in self.leases.look(self.beacons.port()) {
             let cluster = cluster_hash(self.own.cluster);
-            let beacon = Beacon { cluster, epoch: 0, port: self.beacons.port() };
-            let from = SocketAddr::from((address, beacon.port));
+            let beacon = Beacon { cluster, epoch: 0, port: from.port() };
             self.step_node(node::Input::Beacon(from, beacon))?;
         }
         Ok(())
@@ -123,13 +124,14 @@ mod tests {
     fn all_leases_are_looked_at_now_and_then() {
         let folder = tempfile::tempdir().unwrap();
         let leases = folder.path().join("leases");
-        assert_eq!(Leases::new(leases.clone()).look(), [Ipv4Addr::UNSPECIFIED; 0]);
+        let none: [SocketAddr; 0] = [];
+        assert_eq!(Leases::new(leases.clone(), Vec::new()).look(9), none);
         fs::create_dir_all(leases.join("3")).unwrap();
         fs::write(leases.join("2"), "NEXT_SERVER=10.0.0.3\n").unwrap();
         fs::write(leases.join("4"), "NEXT_SERVER=10.0.0.3\n").unwrap();
-        let mut found = Leases::new(leases);
-        assert_eq!(found.look(), [Ipv4Addr::new(10, 0, 0, 3)]);
-        assert_eq!(found.look(), [Ipv4Addr::UNSPECIFIED; 0], "not all the time");
+        let mut found = Leases::new(leases, Vec::new());
+        assert_eq!(found.look(9), ["10.0.0.3:9".parse().unwrap()]);
+        assert_eq!(found.look(9), none, "not all the time");
     }
 
     proptest! {

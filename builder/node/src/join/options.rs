@@ -6,7 +6,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use coremax_node_api::{update::key, wire};
+use coremax_node_api::{
+    identity::command_line::{Host, Seed},
+    kernel_line,
+    update::key,
+    wire,
+};
 
 use super::{leases, tpm};
 use crate::paths;
@@ -25,6 +30,7 @@ flags of join:
   --port N                  TCP of the seed, UDP of its beacons    [7433]
   --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
   --interface NAME          where beacons go and come from; again for more [all]
+  --cmdline FILE            the kernel's command line: coremax.identity=, .seed=, .cluster=, .roster=  [/proc/cmdline]
   --leases FOLDER           leases of DHCP, which may name a seed  [/run/systemd/netif/leases]
   --dmi FOLDER              what firmware says of the machine      [/sys/class/dmi/id]
   --tpm DEVICE              a TPM 2.0, whose key tells machines apart  [/dev/tpmrm0]
@@ -51,7 +57,10 @@ pub(super) struct Options {
     pub port: u16,
     pub seeds: Vec<SocketAddr>,
     pub interfaces: Vec<String>,
+    pub command_line: PathBuf,
     pub leases: PathBuf,
+    /// Names that may be a seed's, and its port there.
+    pub named: Vec<(String, u16)>,
     pub dmi: PathBuf,
     pub tpm: PathBuf,
     pub leaves_clock: bool,
@@ -75,7 +84,9 @@ impl Default for Options {
             port: wire::PORT,
             seeds: Vec::new(),
             interfaces: Vec::new(),
+            command_line: kernel_line::FILE.into(),
             leases: leases::FOLDER.into(),
+            named: Vec::new(),
             dmi: "/sys/class/dmi/id".into(),
             tpm: tpm::DEVICE.into(),
             leaves_clock: false,
@@ -109,6 +120,7 @@ impl Options {
                 "--port" => options.port = port(value)?,
                 "--seed" => seeds.push(*value),
                 "--interface" => options.interfaces.push((*value).to_owned()),
+                "--cmdline" => options.command_line = value.into(),
                 "--leases" => options.leases = value.into(),
                 "--dmi" => options.dmi = value.into(),
                 "--tpm" => options.tpm = value.into(),
@@ -120,6 +132,17 @@ impl Options {
         options.seeds =
             seeds.into_iter().map(|seed| address(seed, options.port)).collect::<Result<_>>()?;
         Ok(options)
+    }
+
+    /// Takes in where else a seed may be, by the kernel's command line.
+    pub(super) fn hear(&mut self, seeds: &[Seed]) {
+        for Seed { host, port } in seeds {
+            let port = port.unwrap_or(self.port);
+            match host {
+                Host::Address(address) => self.seeds.push((*address, port).into()),
+                Host::Name(name) => self.named.push((name.clone(), port)),
+            }
+        }
     }
 }
 
@@ -150,6 +173,8 @@ fn address(text: &str, port: u16) -> Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use coremax_node_api::identity::command_line::CommandLine;
+
     use super::*;
 
     #[test]
@@ -164,6 +189,16 @@ mod tests {
         let http = |value| Options::parse(&["--http", value]).unwrap().http;
         assert!(Options::default().http.unwrap().ip().is_loopback());
         assert_eq!((http("off"), http("[::1]:9")), (None, "[::1]:9".parse().ok()));
+    }
+
+    #[test]
+    fn seeds_of_the_kernel_s_command_line_come_after_those_of_the_flags() {
+        let mut options = Options::parse(&["--seed", "10.0.0.1", "--port", "8"]).unwrap();
+        let line = "coremax.seed=10.0.0.2 coremax.seed=[fd00::1]:9 coremax.seed=seed.example coremax.seed=b:7";
+        options.hear(&CommandLine::parse(line).seeds);
+        let want = ["10.0.0.1:8", "10.0.0.2:8", "[fd00::1]:9"].map(|text| text.parse().unwrap());
+        assert_eq!(options.seeds, want);
+        assert_eq!(options.named, [("seed.example".to_owned(), 8), ("b".to_owned(), 7)]);
     }
 
     #[test]

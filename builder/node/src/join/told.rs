@@ -5,7 +5,7 @@ use std::{path::Path, thread, time::Duration};
 use anyhow::Result;
 use coremax_node_api::{
     cluster_status::{ClusterStatus, Wait},
-    identity::{Choice, Document},
+    identity::{Choice, Document, command_line::CommandLine},
     join::Now,
 };
 
@@ -24,12 +24,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Where there is none in the file that was named.
-pub(super) fn document(options: &Options) -> Result<Document> {
+pub(super) fn document(options: &Options, line: &CommandLine) -> Result<Document> {
     let mut said = None;
     loop {
         let told = match &options.identity {
             Some(path) => identity::read(path),
-            None => identity::chosen().map(heard),
+            None => identity::chosen(line).map(heard),
         };
         let error = match told {
             Ok(document) => return Ok(document),
@@ -65,12 +65,15 @@ fn heard(choice: Choice) -> Document {
 }
 
 fn ignored(line: &str) {
-    tell(Event::IdentityIgnored, &format!("ignored until a reset: {line}"), &[]);
+    tell(Event::IdentityIgnored, &format!("ignored: {line}"), &[]);
 }
 
-/// Nobody to tell it is none: the page says what it waits for.
+/// Nobody to tell it is none: the page says what it waits for. Somebody who tried is.
 fn problem(error: &anyhow::Error) -> Option<String> {
-    (!error.is::<Untold>()).then(|| match identity::hint(error) {
+    if let Some(Untold { unknown }) = error.downcast_ref() {
+        return (!unknown.is_empty()).then(|| unknown.join("; "));
+    }
+    Some(match identity::hint(error) {
         Some(hint) => format!("{error:#}; {hint}"),
         None => format!("{error:#}"),
     })

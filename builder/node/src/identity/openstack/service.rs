@@ -1,26 +1,15 @@
 //! OpenStack's metadata service: plain HTTP at an address of the link. Whoever answers there is believed because the cloud
 //! keeps that address to itself, and nowhere else: a machine whose firmware is not OpenStack's never asks.
 
-use std::{
-    fs,
-    io::{self, ErrorKind, Read as _},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use coremax_node_api::identity::{Place, Reading, openstack::is_openstack};
-use ureq::Agent;
-use zeroize::Zeroizing;
 
-use super::told;
+use super::{super::server::Server, told};
 
 /// Nova's guide, "Metadata service".
 const SERVICE: &str = "http://169.254.169.254";
 const DMI: &str = "/sys/class/dmi/id";
-/// For the connection, and for all of an answer. Set here: it is one hop away, and what is not there yet is asked again.
-const CONNECT_FOR: Duration = Duration::from_secs(2);
-const ANSWER_FOR: Duration = Duration::from_secs(10);
-
 /// What the service has for this machine; nothing where it is no server of OpenStack's, where nobody answers, which may be
 /// otherwise once the network is up, or where it has nothing of ours.
 pub(crate) fn reading() -> Option<Reading> {
@@ -33,16 +22,14 @@ fn is_one(dmi: &Path) -> bool {
 }
 
 fn at(service: &str) -> Option<Reading> {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .accept_encoding("identity")
-        .timeout_connect(Some(CONNECT_FOR))
-        .timeout_global(Some(ANSWER_FOR))
-        .build();
-    let agent = Agent::new_with_config(config);
-    let told = told(&mut |name, most| get(&agent, &format!("{service}/{name}"), most));
+    let told = Server::new(false).and_then(|server| {
+        told(&mut |name, most| match server.get(&format!("{service}/{name}"), most) {
+            Err(error) if error.kind() == ErrorKind::NotConnected => {
+                Err(ErrorKind::NotFound.into())
+            }
+            read => read,
+        })
+    });
     match told {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
@@ -53,25 +40,8 @@ fn at(service: &str) -> Option<Reading> {
     }
 }
 
-/// A file of the service's, and one byte more where it is longer. Not found, also where nobody can be asked.
-fn get(agent: &Agent, url: &str, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let Ok(response) = agent.get(url).call() else { return Err(ErrorKind::NotFound.into()) };
-    match response.status().as_u16() {
-        200 => {}
-        404 => return Err(ErrorKind::NotFound.into()),
-        status => return Err(io::Error::other(format!("{url} is answered with status {status}"))),
-    }
-    let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-    // As much room as there can be, so that nothing of it is left where it grew from.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 1));
-    match body.take(most as u64 + 1).read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(io::Error::other(format!("reading {url}: {error}"))),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         io::{BufRead as _, BufReader, Write as _},
         net::TcpListener,
@@ -87,7 +57,7 @@ mod tests {
     };
 
     /// A service that has these files and answers nothing else. Where it is, and what it was asked for.
-    fn service(files: Vec<(&'static str, String)>) -> (String, Arc<Mutex<Vec<String>>>) {
+    pub(crate) fn service(files: Vec<(&'static str, String)>) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -109,7 +79,7 @@ mod tests {
         (url, asked)
     }
 
-    fn ok(body: &str) -> String {
+    pub(crate) fn ok(body: &str) -> String {
         let length = body.len();
         format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
     }
