@@ -58,6 +58,7 @@ impl Machine {
             ("--dmi", "dmi"),
             ("--tpm", "tpm"), // there is none: that of this host would be everyone's
             ("--leases", "leases"),
+            ("--cmdline", "cmdline"),
         ];
         let command = Cmd::new("ip", &Sandbox::host())
             .args(["netns", "exec", &self.namespace])

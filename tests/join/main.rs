@@ -12,6 +12,7 @@ mod operator;
 mod public;
 mod site;
 mod strangers;
+mod told;
 
 use std::{
     fs,
@@ -33,11 +34,16 @@ use network::{Neighbours, Network, ip};
 use site::Site;
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 18] = [
+const STORY: [Sentence<Stage>; 20] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
     ("a machine that hears no beacon finds the seed by its DHCP lease", hinted),
+    ("a machine that hears no beacon finds the seed by its kernel's command line", told::named),
+    (
+        "a machine that was booted over the network is told by the server that its command line names",
+        told::served,
+    ),
     (
         "a server of OpenStack's is told by its metadata service, and no other machine asks that",
         metadata,
@@ -182,13 +188,13 @@ fn metadata(_: &Stage) -> Outcome {
     let asked = openstack::service(&network, 8, vec![(format!("/{META_DATA}"), meta)])?;
     let namespace = network.add(2)?;
     ip(&["-n", &namespace, "route", "add", "169.254.0.0/16", "dev", "eth0"])?;
-    let refused = openstack::identify(&namespace, "PowerEdge R640");
+    let refused = openstack::identify(&namespace, "PowerEdge R640", "quiet");
     let is_untold = refused.as_ref().is_err_and(|why| why.contains("nobody told this machine"));
     expect(is_untold, || format!("{refused:?}"))?;
     let so_far = asked.load(Ordering::Relaxed);
     expect(so_far == 0, || format!("it was asked {so_far} times by another machine"))?;
-    let said = openstack::identify(&namespace, "OpenStack Nova")?;
-    openstack::is_told(&said, &cluster.roster.cluster.to_string())?;
+    let said = openstack::identify(&namespace, "OpenStack Nova", "quiet")?;
+    openstack::is_told(&said, "metadata", &cluster.roster.cluster.to_string())?;
     // Its two files, once.
     let so_far = asked.load(Ordering::Relaxed);
     expect(so_far == 2, || format!("it was asked {so_far} times"))

@@ -15,7 +15,7 @@ use coremax_tests::{Outcome, coremax_node, expect, switch::enter};
 
 use crate::network::{Network, ip};
 
-const SERVICE: &str = "169.254.169.254";
+pub(crate) const SERVICE: &str = "169.254.169.254";
 
 /// A service that has these files, for ever, in a namespace of its own with its address. How often it was asked.
 pub(crate) fn service(
@@ -49,15 +49,21 @@ pub(crate) fn service(
     Ok(asked)
 }
 
-/// What `identify` says, twice, on a machine in this namespace whose firmware says that it is this product; nothing else tells
-/// it anything, and all that it writes is gone with it.
-pub(crate) fn identify(namespace: &str, product: &str) -> Result<[String; 2], String> {
+/// What `identify` says, twice, on a machine in this namespace whose firmware says that it is this product, and which was
+/// booted with this command line; nothing else tells it anything, and all that it writes is gone with it.
+pub(crate) fn identify(
+    namespace: &str,
+    product: &str,
+    command_line: &str,
+) -> Result<[String; 2], String> {
     let script = "\
         mount -t tmpfs none /var/lib; mount -t tmpfs none /sys/class; mount -t tmpfs none /sys/firmware
         mkdir -p /sys/class/block /sys/class/dmi/id; echo \"$1\" >/sys/class/dmi/id/product_name
-        \"$2\" identify --json; \"$2\" identify --json";
+        echo \"$2\" >/var/lib/cmdline; mount --bind /var/lib/cmdline /proc/cmdline
+        \"$3\" identify --json; \"$3\" identify --json";
     let command = Cmd::new("ip", &Sandbox::host()).args(["netns", "exec", namespace]);
-    let command = command.args(["sh", "-euc", script, "sh", product]).arg(coremax_node());
+    let command = command.args(["sh", "-euc", script, "sh", product, command_line]);
+    let command = command.arg(coremax_node());
     let output = command.run().map_err(|error| match error {
         Error::Failed { stderr, .. } => stderr,
         error => error.to_string(),
@@ -69,8 +75,8 @@ pub(crate) fn identify(namespace: &str, product: &str) -> Result<[String; 2], St
 }
 
 /// That it was told this place, at once and from then on by what it keeps.
-pub(crate) fn is_told(said: &[String; 2], cluster: &str) -> Outcome {
-    for (said, place) in said.iter().zip(["metadata", "kept"]) {
+pub(crate) fn is_told(said: &[String; 2], place: &str, cluster: &str) -> Outcome {
+    for (said, place) in said.iter().zip([place, "kept"]) {
         let is_so = said.contains(cluster) && said.contains(&format!("\"place\":\"{place}\""));
         expect(is_so, || format!("{said}, not {cluster} by {place}"))?;
     }
