@@ -43,6 +43,9 @@ pub(crate) enum ClusterVerb {
     ///
     /// Where ROSTER is signed and names its machines, the signed roster goes onto the volume too: the machine that it names
     /// as the seed becomes the seed by itself. (In fw_cfg it is opt/coremax/roster.)
+    ///
+    /// In a pool the machine that is given the signed roster becomes the seed: --for-seed makes the medium for that one, and
+    /// without it that for all others is made. They have the same key.
     SeedMedium {
         /// The roster, a TOML file
         roster: PathBuf,
@@ -52,7 +55,10 @@ pub(crate) enum ClusterVerb {
         /// Make an OpenStack config drive rather than a volume labelled COREMAX
         #[arg(long)]
         config_drive: bool,
-        /// Where the volume goes [default: beside the roster, ending in .seed.img]
+        /// Make the one medium with the signed roster on it, for the machine of a pool that is to be its seed
+        #[arg(long)]
+        for_seed: bool,
+        /// Where the volume goes [default: beside the roster, ending in .seed.img, or .for-seed.img for the pool's seed]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },

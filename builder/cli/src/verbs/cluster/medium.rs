@@ -15,10 +15,13 @@ use coremax_node_api::{
     roster::{Mode, Roster, signed},
 };
 
+/// Makes one, and says what it has. In a pool whoever has the signed roster becomes the seed: it is laid onto the medium that is
+/// made for that machine alone.
 pub(super) fn make(
     path: &Path,
     identity: Option<&Path>,
-    config_drive: bool,
+    medium: Medium,
+    for_seed: bool,
     output: Option<&Path>,
 ) -> Result<String> {
     let roster = super::read(path)?;
@@ -35,19 +38,28 @@ pub(super) fn make(
         }
         None => new(&roster, &file)?,
     };
-    let output = output.map_or_else(|| path.with_extension("seed.img"), Path::to_owned);
-    let medium = if config_drive { Medium::ConfigDrive } else { Medium::Seed };
+    let of_one = for_seed && roster.mode == Mode::Pool;
+    let extension = if of_one { "for-seed.img" } else { "seed.img" };
+    let output = output.map_or_else(|| path.with_extension(extension), Path::to_owned);
     let signed_file = path.with_extension(signed::EXTENSION);
-    // In a pool it would make each machine the seed: the operator gives it to one.
     let signed = match roster.mode {
-        Mode::Static => signed_roster(&signed_file, &roster)?,
-        Mode::Pool => None,
+        Mode::Pool if !for_seed => None,
+        _ => signed_roster(&signed_file, &roster)?,
     };
+    ensure!(
+        signed.is_some() || !for_seed,
+        "there is no {}: sign the roster with coremax cluster sign",
+        signed_file.display()
+    );
     lay(&document, signed.as_deref(), medium, &output, &[path, &file, &signed_file])?;
+    let epoch = roster.epoch;
     let with = match signed {
-        Some(_) => format!("with the signed roster of epoch {}", roster.epoch),
+        Some(_) if of_one => format!(
+            "with the signed roster of epoch {epoch}: for one machine of the pool, which becomes its seed"
+        ),
+        Some(_) => format!("with the signed roster of epoch {epoch}"),
         None if roster.mode == Mode::Pool => {
-            "without a roster: put that on one of the pool".to_owned()
+            "without a roster: for all machines of the pool but one, and --for-seed makes that one's".to_owned()
         }
         None => format!("without a roster: there is no {}", signed_file.display()),
     };
@@ -125,4 +137,60 @@ fn lay(
     image.as_file().sync_all().with_context(failed)?;
     image.persist(output).with_context(failed)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use coremax_cluster::{
+        new::{New, Preset},
+        sign,
+    };
+
+    use super::*;
+
+    /// A roster as an operator has filled it in.
+    fn roster(folder: &Path, name: &str, mode: Mode) -> PathBuf {
+        let path = folder.join(name);
+        let new = New { preset: Preset::ALL[0], mode, ..New::default() };
+        let text = new.text([9; 16]).unwrap().replace("00:00:5e:00:53:", "52:54:00:00:00:");
+        fs::write(&path, text.replace("CHANGE-ME", "disk")).unwrap();
+        path
+    }
+
+    fn has(image: &Path, bytes: &[u8]) -> bool {
+        fs::read(image).unwrap().windows(bytes.len()).any(|window| window == bytes)
+    }
+
+    #[test]
+    fn in_a_pool_one_medium_has_the_roster() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("operator.key");
+        key::make(&file).unwrap();
+        let secret = key::read(&file).unwrap();
+        for (name, mode, on_all, of_seed) in [
+            ("pool.toml", Mode::Pool, false, "pool.for-seed.img"),
+            ("named.toml", Mode::Static, true, "named.seed.img"),
+        ] {
+            let path = roster(folder.path(), name, mode);
+            let made = |for_seed| make(&path, None, Medium::Seed, for_seed, None);
+            let error = made(true).unwrap_err().to_string();
+            assert!(error.contains("sign the roster with coremax cluster sign"), "{error}");
+            let signed = path.with_extension(signed::EXTENSION);
+            sign::to_file(&super::super::read(&path).unwrap(), &secret, &signed).unwrap();
+            let signed = fs::read(signed).unwrap();
+            let said = made(false).unwrap();
+            assert_eq!(has(&path.with_extension("seed.img"), &signed), on_all, "{said}");
+            assert_eq!(said.contains("--for-seed makes that one's"), !on_all, "{said}");
+            let said = made(true).unwrap();
+            assert!(said.contains(of_seed) && said.contains("signed roster of epoch 1"), "{said}");
+            assert!(has(&folder.path().join(of_seed), &signed), "{said}");
+            // One key for all.
+            let key = fs::read(path.with_extension("identity.json")).unwrap();
+            for image in [path.with_extension("seed.img"), folder.path().join(of_seed)] {
+                assert!(has(&image, &key), "{}", image.display());
+            }
+        }
+    }
 }
