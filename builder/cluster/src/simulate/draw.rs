@@ -49,7 +49,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         delay: if is_bad { rng.range(10, 3_000) } else { 20 },
         power_cuts: if rng.once_in(2) { rng.range(0, 30) } else { 0 },
         is_unicast: rng.once_in(2),
-        victim: rng.index(3),
+        victim: [1, 1, 2, 0][rng.index(4)],
     }
 }
 

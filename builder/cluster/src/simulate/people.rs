@@ -11,7 +11,7 @@ use coremax_node_api::{
 use super::{
     event::Event,
     machine::{Kind, mac, meaning},
-    scenario::Act,
+    scenario::{Act, STORM_MIN},
     world::{Known, Step, World},
 };
 
@@ -101,7 +101,7 @@ impl World {
         if !self.belongs(number) || waiting.is_none_or(|waiting| !waiting.contains_key(&key)) {
             return Ok(());
         }
-        if self.rng.once_in(3) {
+        if self.time < STORM_MIN && self.rng.once_in(3) {
             let controllers: Vec<_> = self.roster.control_plane().map(|row| &row.name).collect();
             let controller = controllers[self.rng.index(controllers.len())].clone();
             return self.step_seed(seed, seed::Input::Approve(key, controller), None);

@@ -125,7 +125,9 @@ impl World {
             if self.rng.once_in(once_in) && (kind == Kind::Stranger || self.may_add(kind)) {
                 let number = self.add(kind);
                 self.needs_operator |= kind != Kind::Stranger;
-                let on = self.rng.range(0, MINUTE);
+                // A liar has to be there before the machine that it says it is.
+                let latest = if kind == Kind::Liar { 2_000 } else { MINUTE };
+                let on = self.rng.range(0, latest);
                 self.at(on, Event::PowerOn(number));
                 if kind != Kind::Liar {
                     let from = on + self.rng.range(0, 3 * MINUTE);

@@ -57,6 +57,17 @@ fn one_number_is_one_story() {
     }
 }
 
+#[test]
+fn a_run_is_retold_to_its_end() {
+    let settings = Settings { cut: Some(17), ..Settings::default() };
+    let trace = run(3, Settings { trace: true, ..settings }).trace;
+    let told = retell(3, settings, 5);
+    assert_eq!(told.lines().collect::<Vec<_>>(), trace[trace.len() - 5..]);
+    assert_eq!(retell(3, settings, usize::MAX), trace.join("\n"));
+    assert_eq!(settings.again(3), "coremax cluster simulate --seed 3 --cut 17 --trace");
+    assert_eq!(Settings::default().again(3), "coremax cluster simulate --seed 3 --trace");
+}
+
 /// What each protection is for.
 const WITHOUT: [(Guard, Invariant); 24] = [
     (Guard::Proof, Invariant::Strangers),
