@@ -43,22 +43,39 @@ done
 path = "/usr/lib/coremax-tests/keys"
 mode = "0755"
 content = '''
-#!/bin/bash
-key=$(sed -n 's/.*"key":"\([0-9a-f]*\)".*/\1/p' /var/lib/coremax/identity.json)
-test ${#key} = 64 || exit 1
-bytes=$(sed 's/../\\x&/g' <<< $key)
-base64=$(printf "$bytes" | base64 -w0)
-search() {
-    find /etc /run /root /var/lib/coremax /var/log -xdev -type f -exec env LC_ALL=C grep -las "$@" {} +
-}
-{
-    search -F -e $key -e $base64
-    search -P -e "$bytes"
-    if [ -e /var/lib/coremax/authority/deploy ]; then
-        search -F -e $(sed -n 5p /var/lib/coremax/authority/deploy)
-    fi
-    journalctl --no-pager -o export | LC_ALL=C grep -aF -e $key -e $base64
-} | sort
+#!/usr/bin/python3
+import base64, json, os, subprocess
+
+FOLDERS = ["/etc", "/run", "/root", "/var/lib/coremax", "/var/log"]
+PROOF = "/run/coremax-tests-proof"
+
+def forms(key):
+    yield from (key, key.hex().encode(), key.hex().upper().encode())
+    for before in range(3):  # within other bytes; the ends depend on these
+        yield base64.b64encode(bytes(before) + key)[4 : -4]
+
+def found(needles):
+    for folder in FOLDERS:
+        device = os.stat(folder).st_dev
+        for at, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if os.lstat(f"{at}/{name}").st_dev == device]
+            for path in (f"{at}/{name}" for name in files):
+                if os.path.isfile(path) and not os.path.islink(path):
+                    text = open(path, "rb").read()
+                    yield from (path for needle in needles if needle in text)
+
+identity = json.load(open("/var/lib/coremax/identity.json"))
+needles = list(forms(bytes.fromhex(identity["key"])))
+if os.path.exists("/var/lib/coremax/authority/deploy"):
+    needles.append(open("/var/lib/coremax/authority/deploy", "rb").read().split(b"\n")[4])
+with open(PROOF, "wb") as proof:
+    proof.write(b" ".join(needles))
+if list(found(needles)).count(PROOF) != len(needles):
+    raise SystemExit("it does not find what is there")
+os.remove(PROOF)
+journal = subprocess.run(["journalctl", "--no-pager", "-o", "export"], capture_output=True, check=True)
+lines = [line.decode(errors="replace") for line in journal.stdout.split(b"\n") if any(needle in line for needle in needles)]
+print("\n".join(sorted(set(found(needles))) + lines))
 '''
 "#;
 

@@ -32,19 +32,27 @@ usage: coremax-node VERB
 
 verbs:
   boot-test                 answer a tester over virtio-serial
-  update FILE|URL           write an update to the other slot, to be tried at the next boot
-  status [--json]           say which versions are in the slots, and what boots next
-  status --watch            show how far this machine is on its way into its cluster, as it changes
-  console                   show the same on a console of its own; Enter there logs in
+  update FILE|URL           write an update to the other slot, to be tried at
+                            the next boot
+  status [--json]           say which versions are in the slots, and what boots
+                            next
+  status --watch            show how far this machine is on its way into its
+                            cluster, as it changes
+  console                   show the same on a console of its own; Enter there
+                            logs in
   bless [--when-healthy]    keep the running version: it is healthy
   rollback                  go back to the other version at the next boot
   reset [--keep-identity]   clear the data at the next boot
-  identify [--json]         say which cluster this machine was told to join, and by what, and keep it
-  join [FLAGS]              become a node of that cluster, and stay one: the daemon of every machine
+  identify [--json]         say which cluster this machine was told to join, and
+                            by what, and keep it
+  join [FLAGS]              become a node of that cluster, and stay one: the
+                            daemon of every machine
   network, discover, enrol, time, prepare, ready, formed
-                            each returns once the join has come through that phase, and says what came of it, and
-                            meanwhile what it waits for; with --now it fails where it has not. For units that need
-                            a name, a clock or a cluster: coremax-node@ready.service and the like
+                            each returns once the join has come through that
+                            phase, and says what came of it, and meanwhile what
+                            it waits for; with --now it fails where it has not.
+                            For units that need a name, a clock or a cluster:
+                            coremax-node@ready.service and the like
   init                      boot the machine; what /init in an initrd does
   version                   print the version
 ";

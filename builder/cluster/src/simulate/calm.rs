@@ -14,15 +14,18 @@ use super::{
 
 const MINUTE: u64 = 60_000;
 
-/// The calm run with this number once for each power cut that there may be: at each journal write of each machine, lost and
-/// done. With each the settings that play it again.
+/// The calm run with this number once for each power cut that there may be, at each journal write of each machine, lost and
+/// done, and last without any. With each the settings that play it again.
 pub fn cuts(seed: u64, settings: Settings) -> impl Iterator<Item = (Settings, Outcome)> {
     let with = move |cut| {
         let settings = Settings { cut: Some(cut), ..settings };
         (cut, settings, run(seed, settings))
     };
-    let has_happened = |(cut, _, outcome): &(u64, Settings, Outcome)| cut / 2 < outcome.writes;
-    (0..).map(with).take_while(has_happened).map(|(_, settings, outcome)| (settings, outcome))
+    let mut is_last = false;
+    (0..).map(with).map_while(move |(cut, settings, outcome)| {
+        let is_over = std::mem::replace(&mut is_last, cut / 2 >= outcome.writes);
+        (!is_over).then_some((settings, outcome))
+    })
 }
 
 impl World {

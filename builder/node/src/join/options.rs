@@ -18,22 +18,35 @@ use crate::paths;
 
 /// The flags, for people. `--faster N` and `--root FOLDER` are for tests, and not among them.
 pub(crate) const USAGE: &str = "\
-flags of join:
-  --state FOLDER            what outlives a power cut              [/var/lib/coremax/join]
-  --identity FILE           which cluster, and its key             [what `identify` finds]
-  --keys FOLDER             identities of media that have keys of their own, on the seed  [/var/lib/coremax/join-keys]
-  --operators FILE          public keys that sign rosters          [/usr/lib/coremax/update-keys]
-  --roster FILE             the signed roster, on the seed         [/var/lib/coremax/cluster.coremax-roster]
-  --status FILE             what anybody may know                  [/run/coremax/cluster-status.json]
-  --socket FILE             who connects is told the same          [/run/coremax/status.sock]
-  --http ADDRESS:PORT|off   and here, read-only: /status, /healthz [127.0.0.1:7434]
-  --port N                  TCP of the seed, UDP of its beacons    [7433]
-  --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity; again for more
-  --interface NAME          where beacons go and come from; again for more [all]
-  --cmdline FILE            the kernel's command line: coremax.identity=, .seed=, .cluster=, .roster=  [/proc/cmdline]
-  --leases FOLDER           leases of DHCP, which may name a seed  [/run/systemd/netif/leases]
-  --dmi FOLDER              what firmware says of the machine      [/sys/class/dmi/id]
-  --tpm DEVICE              a TPM 2.0, whose key tells machines apart  [/dev/tpmrm0]
+flags of join, with what holds without them:
+  --state FOLDER            what outlives a power cut
+                            [/var/lib/coremax/join]
+  --identity FILE           which cluster, and its key [what `identify` finds]
+  --keys FOLDER             on the seed: identities of media that have keys of
+                            their own [/var/lib/coremax/join-keys]
+  --operators FILE          public keys that sign rosters
+                            [/usr/lib/coremax/update-keys]
+  --roster FILE             on the seed: the signed roster
+                            [/var/lib/coremax/cluster.coremax-roster]
+  --status FILE             what anybody may know
+                            [/run/coremax/cluster-status.json]
+  --socket FILE             who connects is told the same
+                            [/run/coremax/status.sock]
+  --http ADDRESS:PORT|off   and here, read-only: /status, /healthz
+                            [127.0.0.1:7434]
+  --port N                  TCP of the seed, UDP of its beacons [7433]
+  --seed ADDRESS[:PORT]     a seed to ask first, beside those of the identity;
+                            again for more
+  --interface NAME          where beacons go and come from; again for more
+                            [all]
+  --cmdline FILE            the kernel's command line: coremax.identity=,
+                            .seed=, .cluster=, .roster= [/proc/cmdline]
+  --leases FOLDER           leases of DHCP, which may name a seed
+                            [/run/systemd/netif/leases]
+  --dmi FOLDER              what firmware says of the machine
+                            [/sys/class/dmi/id]
+  --tpm DEVICE              a TPM 2.0, whose key tells machines apart
+                            [/dev/tpmrm0]
   --leave-clock             another program sets this machine's clock
 ";
 

@@ -13,7 +13,7 @@ use coremax_sandbox::{Child, Cmd, Sandbox};
 use crate::{disk::Disk, kit::Kit};
 
 /// A machine that says nothing for so long has failed, on the slowest host.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) const CONSOLE: &str = "console=ttyS0,115200n8";
 
 pub(crate) struct Machine {
@@ -89,7 +89,7 @@ impl Machine {
     /// All it said until this marker, and what follows until it ends by itself, if it soon does.
     pub(crate) fn until(mut self, marker: &str) -> Said {
         self.wait_for(marker);
-        self.until_it_ends(Duration::from_secs(10))
+        self.until_it_ends(Duration::from_secs(30))
     }
 
     pub(crate) fn until_it_ends(mut self, within: Duration) -> Said {

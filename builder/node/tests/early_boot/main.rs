@@ -110,7 +110,7 @@ fn another_hash_is_looked_for_and_what_is_there_is_said() {
     let disk = Disk::new(kit);
     let line =
         format!("{} coremax.root={} coremax.wait=2 panic=2", machine::CONSOLE, "ab".repeat(32));
-    let said = Machine::start(kit, &[&disk], &line).until_it_ends(Duration::from_secs(60));
+    let said = Machine::start(kit, &[&disk], &line).until_it_ends(Duration::from_secs(300));
     println!("{}", said.told());
     said.holds("root    PARTUUID abababab-abab-abab-abab-abababababab");
     said.holds("/dev/vda  96 MiB");
