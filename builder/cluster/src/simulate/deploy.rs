@@ -29,6 +29,7 @@ impl World {
         self.tell(|| format!("m{seed} deploys {formation:?} for {rows:?}"));
         self.check_deployment(seed, formation, rows)?;
         self.machines[seed].deployment += 1;
+        self.machines[seed].deploying = rows.clone();
         self.try_deployment(seed);
         Ok(())
     }
@@ -41,14 +42,14 @@ impl World {
 
     /// An attempt ends. Another one follows, unless the seed asked for another deployment by then.
     pub(super) fn end_deployment(&mut self, to: usize, number: u64) -> Step {
-        let Some(seed) = &self.machines[to].seed else { return Ok(()) };
-        if self.machines[to].deployment != number || seed.saved().deploying.is_empty() {
+        let rows = self.machines[to].deploying.clone();
+        if self.machines[to].deployment != number || rows.is_empty() {
             return Ok(());
         }
-        let rows = seed.saved().deploying.clone();
         if held(&rows).all(|row| self.is_reached(to, &row)) {
             self.tell(|| format!("m{to} has deployed for {rows:?}"));
             self.history.reached.extend(held(&rows));
+            self.machines[to].deploying.clear();
             return self.step_seed(to, Input::Deployed, None);
         }
         self.step_seed(to, Input::NotDeployed, None)?;

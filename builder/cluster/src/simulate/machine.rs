@@ -7,7 +7,10 @@ use std::{
 };
 
 use coremax_node_api::{
-    join::{Hardware, NodeKey, Now, is_serial, node, seed},
+    join::{
+        Hardware, NodeKey, Now, is_serial, node,
+        seed::{self, Rows},
+    },
     roster::{Mac, Match, Name, Roster},
 };
 
@@ -54,6 +57,8 @@ pub(super) struct Machine {
     pub heard: BTreeMap<usize, u64>,
     /// Counts the deployments that its seed asked for.
     pub deployment: u64,
+    /// Whom the last of them is for.
+    pub deploying: Rows,
     /// The last wake-up that each of the programs asked for counts.
     pub wakes: [u64; 2],
     /// The epoch in which another machine got its row.
@@ -104,6 +109,7 @@ impl Machine {
             side: 0,
             heard: BTreeMap::new(),
             deployment: 0,
+            deploying: Rows::new(),
             wakes: [0; 2],
             retired_in: None,
             copied: None,

@@ -190,6 +190,8 @@ pub struct Seed {
     elsewhere: BTreeMap<NodeKey, u64>,
     /// When the last candidate came.
     last_candidate: u64,
+    /// When it was started.
+    started: u64,
     /// Since when all is well.
     well_since: Option<u64>,
     /// Since when [`Saved::window_used`] holds.
@@ -259,6 +261,7 @@ impl Seed {
             seen: BTreeMap::new(),
             candidates: BTreeMap::new(),
             last_candidate: now.mono,
+            started: now.mono,
             well_since: None,
             window_from: now.mono,
             beacons: 0,

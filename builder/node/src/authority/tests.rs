@@ -218,7 +218,7 @@ fn ssh_keygen_finds_the_certificate_of_a_machine_that_was_replaced_revoked() {
     let host = put(folder, "host-cert.pub", gift(folder, NOW).ssh_certificate.as_str());
     let list = folder.join("list");
     for (row, generation, is_good) in
-        [(1, 0, true), (0, 7, true), (1, 1, false), (1, 64, false), (1, u32::MAX, true)]
+        [(1, 0, true), (0, 7, true), (1, 1, false), (1, 64, false), (1, u32::MAX, false)]
     {
         let mut roster = roster();
         roster.nodes[row].generation = generation;

@@ -5,7 +5,7 @@ use std::{path::Path, thread};
 
 use anyhow::{Result, bail};
 use coremax_node_api::{
-    cluster_status::{ClusterStatus, waits, word},
+    cluster_status::{ClusterStatus, Wait, waits, word},
     join::Phase,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn through(phase: Phase, now: bool) -> Result<()> {
     loop {
         let status = read(Path::new(paths::STATUS));
         if let Ok(status) = &status
-            && status.phase >= phase
+            && has_come(phase, status)
         {
             println!("{}", outcome(phase, status));
             return Ok(());
@@ -52,6 +52,14 @@ pub(crate) fn through(phase: Phase, now: bool) -> Result<()> {
         }
         thread::sleep(STEP);
     }
+}
+
+/// What holds for one boot counts once a seed has given orders in this one: a machine that was ready before is called so
+/// from its start.
+fn has_come(phase: Phase, status: &ClusterStatus) -> bool {
+    let of_boot = [Phase::Discovered, Phase::TimeSynced, Phase::Ready].contains(&phase);
+    let has_orders = matches!(status.waits, Wait::Others | Wait::Nothing);
+    status.phase >= phase && (has_orders || !of_boot)
 }
 
 fn obstacle(status: &ClusterStatus) -> String {
@@ -83,7 +91,7 @@ fn outcome(phase: Phase, status: &ClusterStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use coremax_node_api::{cluster_status::Wait, join::Now};
+    use coremax_node_api::join::Now;
 
     use super::*;
 
@@ -109,6 +117,17 @@ mod tests {
             assert_eq!(outcome(of(verb).unwrap(), &status), want);
         }
         assert_eq!(of("moon"), None);
+        for (verb, waits, want) in [
+            ("ready", Wait::Seed, false), // of the boot before
+            ("time", Wait::Seed, false),
+            ("enrol", Wait::Seed, true),
+            ("ready", Wait::Others, true),
+            ("ready", Wait::Nothing, true),
+            ("formed", Wait::Nothing, false),
+        ] {
+            let status = ClusterStatus { waits: waits.clone(), ..status.clone() };
+            assert_eq!(has_come(of(verb).unwrap(), &status), want, "{verb} {waits:?}");
+        }
         let refused = ClusterStatus { problem: Some("no card".into()), ..status };
         let text = obstacle(&refused);
         assert!(text.starts_with("this machine is ready, and waits for "), "{text}");

@@ -121,10 +121,15 @@ fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize)> {
     let mut records = Vec::new();
     let mut whole = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let Some(record) = record(line) else {
+        let json = whole_line(line);
+        let Some(record) = json.and_then(record) else {
+            // What is whole and no record of ours may be that of a newer version: it is not ours to cut off.
+            if json.is_some() {
+                bail!("record {} is of another version", records.len() + 1);
+            }
             let after = &bytes[whole + line.len()..];
             let is_last =
-                after.split_inclusive(|byte| *byte == b'\n').all(|line| record(line).is_none());
+                after.split_inclusive(|byte| *byte == b'\n').all(|line| whole_line(line).is_none());
             if !is_last {
                 bail!("record {} is damaged, and others follow it", records.len() + 1);
             }
@@ -136,11 +141,15 @@ fn parse(bytes: &[u8]) -> Result<(Vec<Record>, usize)> {
     Ok((records, whole))
 }
 
-fn record(line: &[u8]) -> Option<Record> {
+/// The JSON of a line that is as it was written.
+fn whole_line(line: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
     let (crc, json) = line.split_once(' ')?;
-    let is_whole = crc == format!("{:08x}", CRC.checksum(json.as_bytes()));
-    is_whole.then(|| serde_json::from_str(json).ok())?
+    (crc == format!("{:08x}", CRC.checksum(json.as_bytes()))).then_some(json)
+}
+
+fn record(json: &str) -> Option<Record> {
+    serde_json::from_str(json).ok()
 }
 
 /// A real file.
@@ -209,6 +218,14 @@ mod tests {
 
     fn text(records: &[Record]) -> Vec<u8> {
         records.iter().flat_map(|record| line(record).unwrap().into_bytes()).collect()
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_not_cut_off() {
+        let newer = r#"{"what":"else","at":5}"#;
+        let line = format!("{:08x} {newer}\n", CRC.checksum(newer.as_bytes()));
+        let bytes = [text(&[end(0)]), line.into_bytes()].concat();
+        assert!(parse(&bytes).unwrap_err().to_string().contains("record 2 is of another version"));
     }
 
     #[test]

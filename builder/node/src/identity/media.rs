@@ -78,7 +78,11 @@ impl Devices {
 
     /// Whether it is a stick, a CD or a drive that a hypervisor gives, as far as the kernel tells.
     fn is_medium(&self, name: &str) -> bool {
-        if !DISKS.iter().any(|kind| name.starts_with(kind)) {
+        !DISKS.iter().any(|kind| name.starts_with(kind)) || self.is_removable(name)
+    }
+
+    fn is_removable(&self, name: &str) -> bool {
+        if name.starts_with("sr") {
             return true;
         }
         // A partition's is its disk's, which is the folder around it.
@@ -96,8 +100,9 @@ impl Devices {
         let at = device.display().to_string();
         let head = match head(&device) {
             Ok(head) => head,
-            // A disk that cannot be read may be a dead one, a locked one, or a path to storage that sleeps.
-            Err(error) if is_empty(&error) || !self.is_medium(name) => return None,
+            // A disk that cannot be read may be a dead one, a locked one, or a path to storage that sleeps; a server's volume
+            // may be another's.
+            Err(error) if is_empty(&error) || !self.is_removable(name) => return None,
             Err(error) => {
                 return broken(
                     Place::Volume,
@@ -233,7 +238,7 @@ mod tests {
             assert!(why.starts_with("its first sectors cannot be read: "), "{why}");
             reading.at.rsplit('/').next().unwrap()
         });
-        assert_eq!(broken.collect::<Vec<_>>(), ["sdb", "sdc", "sdc1", "sr0", "vdb"]);
+        assert_eq!(broken.collect::<Vec<_>>(), ["sdb", "sdc", "sdc1", "sr0"]);
     }
 
     #[test]

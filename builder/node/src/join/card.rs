@@ -34,13 +34,21 @@ impl Cards<'_> {
             _ => None,
         };
         let is_there = |wanted: &Mac| self.links.iter().any(|link| mac(link) == Some(*wanted));
-        match named.filter(is_there).or(self.has_address.filter(is_there)) {
+        // Those are beside the first one.
+        let is_other = |mac: Mac| row.nics.iter().any(|nic| nic.mac == mac);
+        let before = self.has_address.filter(|mac| is_there(mac) && !is_other(*mac));
+        match named.filter(is_there).or(before) {
             Some(mac) => Ok(mac),
-            None => self.towards(asked, vip),
+            None => self.towards(asked, vip, &is_other),
         }
     }
 
-    fn towards(&self, asked: Option<SocketAddr>, vip: Ipv4Addr) -> Result<Mac> {
+    fn towards(
+        &self,
+        asked: Option<SocketAddr>,
+        vip: Ipv4Addr,
+        is_other: &dyn Fn(Mac) -> bool,
+    ) -> Result<Mac> {
         let (link, to) = match asked {
             // An address within the link says which card that is.
             Some(SocketAddr::V6(six)) if six.scope_id() > 0 => {
@@ -51,7 +59,8 @@ impl Cards<'_> {
                 (name.and_then(|name| self.named(name)).or(self.only()), vip.to_string())
             }
         };
-        link.and_then(mac).with_context(|| format!("no card that has a MAC leads to {to}"))
+        let found = link.and_then(mac).filter(|mac| !is_other(*mac));
+        found.with_context(|| format!("no card that has a MAC leads to {to}"))
     }
 
     fn named(&self, name: &str) -> Option<&Link> {

@@ -140,12 +140,17 @@ impl Driver {
                 }
                 seed::Action::Beacon(beacon) => self.beacons.send(&beacon),
                 seed::Action::Wake(mono) => self.seed_wakes = Some(mono),
-                seed::Action::Deploy(formation, rows) => {
-                    self.deploys = (!rows.is_empty()).then_some((formation, rows));
-                }
+                seed::Action::Deploy(formation, rows) => self.turn_to(formation, rows),
             }
         }
         Ok(())
+    }
+
+    /// Deploys for others than before, from now on. What failed for those is over.
+    fn turn_to(&mut self, formation: Formation, rows: Rows) {
+        self.deploys = (!rows.is_empty()).then_some((formation, rows));
+        (self.deploys_after, self.deploy_pause) = (0, DEPLOY_PAUSE.0);
+        self.notes.deployment = None;
     }
 
     /// Says which rows have their machines now.

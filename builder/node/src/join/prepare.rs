@@ -62,8 +62,8 @@ impl Deployment {
             return Ok(false);
         }
         match thread.join().map_err(|_| anyhow!("the deployment broke off"))?? {
-            // Not, where the operator changed meanwhile whom it is for.
-            Outcome::Deployed => Ok(of == *rows),
+            // Not, where it is for others meanwhile.
+            Outcome::Deployed => Ok(rows.iter().all(|(name, row)| of.get(name) == Some(row))),
             Outcome::Failed { step, why } => bail!("the step {step}: {why}"),
         }
     }

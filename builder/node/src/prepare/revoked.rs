@@ -12,8 +12,8 @@ const MAGIC: u64 = 0x5353_484b_524c_0a00;
 const VERSION: u32 = 1;
 const SECTION_CERTIFICATES: u8 = 1;
 const SECTION_KEY_IDS: u8 = 0x23;
-/// Generations of a row before its last one, at most. Set here: a certificate lasts for 30 days, and no row has more machines
-/// meanwhile.
+/// Generations of a row, at most, from the first on and before its last one. Set here: a certificate lasts for 30 days, and no
+/// row has more machines meanwhile, however its operator counts them.
 const BEFORE_MAX: u32 = 64;
 
 /// What the certificate of a row's machine is called.
@@ -24,7 +24,8 @@ pub(crate) fn key_id(cluster: Guid, name: &Name, generation: u32) -> String {
 /// The list, of the roster's epoch.
 pub(crate) fn list(roster: &Roster) -> Vec<u8> {
     let ids = roster.nodes.iter().flat_map(|row| {
-        let before = row.generation.saturating_sub(BEFORE_MAX)..row.generation;
+        let last = row.generation;
+        let before = (0..last.min(BEFORE_MAX)).chain(last.saturating_sub(BEFORE_MAX)..last);
         before.map(|generation| key_id(roster.cluster, &row.name, generation))
     });
     let ids: Vec<u8> = ids.flat_map(|id| string(id.as_bytes())).collect();

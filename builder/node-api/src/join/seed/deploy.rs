@@ -2,7 +2,7 @@
 
 use super::{Action, Rows, Seed, form::is_fresh};
 use crate::{
-    join::{Guard, Now, Phase, Stage},
+    join::{Guard, Now, Phase, STABLE_FOR, Stage},
     roster::{Name, Node},
 };
 
@@ -46,20 +46,42 @@ impl Seed {
 
     /// An attempt failed: who went meanwhile holds up nobody, unless it has to be there, and who came is taken along.
     pub(super) fn look_again(&mut self, now: Now, out: &mut Vec<Action>) {
-        let rows = self.those_there(now);
-        if self.saved.fired.is_some() && rows != self.saved.deploying {
+        let mut rows = self.those_there(now);
+        let stays = |(name, _): &(&Name, &u32)| self.is_needed(name) || !self.is_silent(name, now);
+        let stay = self.saved.deploying.iter().filter(stays);
+        rows.extend(stay.map(|(name, generation)| (name.clone(), *generation)));
+        let is_enough = self.saved.is_formed || self.is_enough(&rows);
+        if self.saved.fired.is_some() && is_enough && rows != self.saved.deploying {
             self.begin(rows, now, out);
         }
     }
 
-    /// Deploys for machines that came late, once what is under way is done.
+    /// Deploys for machines that came late, once what is under way is done. Before the cluster is formed that is a machine
+    /// in the place of one that has to be there.
     pub(super) fn take_in_late(&mut self, now: Now, out: &mut Vec<Action>) {
-        if !self.saved.is_formed || !self.saved.deploying.is_empty() {
+        if self.saved.fired.is_none() || !self.saved.deploying.is_empty() {
             return;
         }
         let rows = self.those_there(now);
-        if !rows.is_empty() {
+        let may_begin = match self.saved.is_formed {
+            true => !rows.is_empty(),
+            false => self.is_enough(&rows) && self.quorum().all(|row| rows.contains_key(&row.name)),
+        };
+        if may_begin {
             self.begin(rows, now, out);
+        }
+    }
+
+    /// Another roster holds, and perhaps for fewer machines. Nothing is deployed while one that has to be there has none.
+    pub(super) fn follow(&mut self, out: &mut Vec<Action>) {
+        let before = self.saved.deploying.len();
+        let has_machine = |row: &Node| self.saved.members.contains_key(&row.name);
+        let is_whole = self.saved.is_formed || self.quorum().all(has_machine);
+        let is_there = |name: &Name| is_whole && self.saved.members.contains_key(name);
+        self.saved.deploying.retain(|name, _| is_there(name));
+        self.saved.deployed.retain(|name, _| self.saved.members.contains_key(name));
+        if self.saved.deploying.len() != before {
+            self.deploy(out);
         }
     }
 
@@ -73,9 +95,6 @@ impl Seed {
     /// Whom no deployment has reached, and one could.
     fn those_there(&self, now: Now) -> Rows {
         let mut rows = self.rows(|row| self.is_there(row, now));
-        if !self.saved.is_formed {
-            rows.extend(self.those_needed());
-        }
         rows.retain(|name, _| !self.is_reached(name));
         rows
     }
@@ -92,6 +111,22 @@ impl Seed {
     /// A row that a machine has.
     fn generation(&self, name: &Name) -> Option<(Name, u32)> {
         self.saved.members.get(name).map(|member| (name.clone(), member.generation))
+    }
+
+    fn is_needed(&self, name: &Name) -> bool {
+        !self.saved.is_formed && self.quorum().any(|row| row.name == *name)
+    }
+
+    /// Whether these are as many beside the control plane as the roster wants.
+    fn is_enough(&self, rows: &Rows) -> bool {
+        let is_other = |name: &&Name| self.roster.node(name).is_some_and(|row| !row.is_control());
+        rows.keys().filter(is_other).count() >= self.roster.minimum_workers
+    }
+
+    /// Whether it was not heard lately: since it was, or for a while after the seed was started.
+    fn is_silent(&self, name: &Name, now: Now) -> bool {
+        let at = self.seen.get(name).map_or(self.started + STABLE_FOR, |seen| seen.at);
+        at <= now.mono && !is_fresh(at, now)
     }
 
     fn is_reached(&self, name: &Name) -> bool {

@@ -32,9 +32,6 @@ impl Seed {
         for row in self.roster.nodes.iter().filter(|row| roster.node(&row.name).is_none()) {
             self.saved.gone.insert(row.name.clone(), row.generation);
         }
-        let is_there = |name: &Name| self.saved.members.contains_key(name);
-        self.saved.deploying.retain(|name, _| is_there(name));
-        self.saved.deployed.retain(|name, _| is_there(name));
         self.saved.roster = new;
         self.edition = Edition::of(&roster, self.config.guards);
         self.roster = roster;
@@ -42,7 +39,10 @@ impl Seed {
         self.window_from = now.mono;
         self.well_since = None;
         self.seen.retain(|name, _| self.saved.members.contains_key(name));
+        let mut deploys = Vec::new();
+        self.follow(&mut deploys);
         self.save(now, out);
+        out.extend(deploys);
         Ok(())
     }
 

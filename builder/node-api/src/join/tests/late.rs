@@ -134,3 +134,65 @@ fn another_machine_of_a_row_is_late_like_a_new_one() {
     assert_eq!(formed, [true, true, true, true, false]);
     assert_eq!(site.asked_for(), [["worker-4"]]);
 }
+
+#[test]
+fn a_seed_that_was_off_drops_nobody_whom_it_has_not_heard_yet() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    site.asked_for();
+    let saved = site.seed.saved().clone();
+    site.seed = try_seed(site.seed.roster(), Some(saved)).unwrap().0;
+    site.second = 10;
+    site.report(&[1, 2, 3], Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert!(site.asked_for().is_empty(), "the workers boot yet");
+    site.second = 50;
+    site.report(&[1, 2, 3], Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert!(site.asked_for().is_empty());
+    // They are fewer than the roster wants, however long they are away.
+    site.second = 300;
+    site.report(&[1, 2, 3], Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert!(site.asked_for().is_empty());
+    site.report(&[4], Phase::Deploying);
+    site.step(seed::Input::NotDeployed);
+    assert_eq!(site.asked_for(), [["control-1", "control-2", "control-3", "worker-4"]]);
+}
+
+#[test]
+fn a_newer_roster_changes_whom_it_is_for_at_once() {
+    let replace = |site: &mut Site, row: usize, machine: u8| {
+        let mut roster = site.seed.roster().clone();
+        roster.epoch += 1;
+        roster.nodes[row].generation = roster.seed_generation() + 1;
+        roster.nodes[row].matches = machine_of(machine);
+        site.step(seed::Input::Roster(sign(&roster)));
+    };
+    // A worker's machine: the others go on.
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    site.asked_for();
+    replace(&mut site, 3, 9);
+    assert_eq!(site.asked_for(), [["control-1", "control-2", "control-3", "worker-5"]]);
+    // All have the roster of before: that is no reason to drop them.
+    site.step(seed::Input::NotDeployed);
+    assert!(site.asked_for().is_empty());
+
+    // A controller's: nothing is deployed without one.
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    site.asked_for();
+    replace(&mut site, 2, 9);
+    assert_eq!(site.asked_for(), [[""; 0]]);
+    site.second += 5;
+    site.report(&[1, 2, 4, 5], Phase::Deploying);
+    assert!(site.asked_for().is_empty());
+    site.report(&[9], Phase::Ready);
+    let all = ["control-1", "control-2", "control-3", "worker-4", "worker-5"];
+    assert_eq!(site.asked_for(), [all]);
+}
+
+fn machine_of(number: u8) -> Option<Match> {
+    Mac::new([0x52, 0x54, 0, 0, 0, number]).map(Match::Mac)
+}
