@@ -16,8 +16,9 @@ use super::{
 const MINUTE: u64 = 60_000;
 /// How often the operator comes again. One visit mends what is found at it.
 const VISITS: usize = 2;
-/// Between two visits: three times what a cluster takes with nothing in its way.
-const PATIENCE: u64 = 12 * MINUTE;
+/// Between two visits: as long as a lie of another formation is believed (ten minutes), and what a cluster takes with
+/// nothing in its way.
+const PATIENCE: u64 = 15 * MINUTE;
 
 impl World {
     /// Plays a run to its end.
