@@ -29,9 +29,7 @@ pub(super) enum Next {
 
 /// Whether what is at work takes in machines that came late, which has steps of its own.
 pub(super) fn is_late(records: &[Record]) -> bool {
-    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
-    let is_late = |record: &Record| matches!(record, Record::Late { .. });
-    begun.is_some_and(|at| records[at..].iter().any(is_late))
+    matches!(section(since_begun(records)).first(), Some(Record::Late { .. }))
 }
 
 /// What comes next of the deployment of this formation for these rows, whose steps have these names and inputs, in order.
@@ -48,12 +46,10 @@ pub(super) fn next(
     rows: Digest,
     steps: &[(&str, Digest)],
 ) -> Result<Next> {
-    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
-    let Some((at, Record::Begin { formation: before, .. })) = begun.map(|at| (at, &records[at]))
-    else {
+    let since = since_begun(records);
+    let Some(Record::Begin { formation: before, .. }) = since.first() else {
         return Ok(Next::Begin);
     };
-    let since = &records[at..];
     let finished = since.iter().rev().find_map(|record| match record {
         Record::Finish { rows, .. } => Some(*rows),
         _ => None,
@@ -91,6 +87,12 @@ pub(super) fn next(
     Ok(Next::Finish)
 }
 
+/// From where a deployment was begun last; nothing where none was.
+fn since_begun(records: &[Record]) -> &[Record] {
+    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
+    begun.map_or(&[], |at| &records[at..])
+}
+
 /// What is at work: from where it was begun, or from where late machines were last taken in.
 fn section(records: &[Record]) -> &[Record] {
     let late = records.iter().rposition(|record| matches!(record, Record::Late { .. }));
@@ -100,20 +102,19 @@ fn section(records: &[Record]) -> &[Record] {
 /// The records by which comes next what comes next by all of them: the last beginning, the last time that late machines
 /// were taken in, what was last of each step since then, and the last end.
 pub(super) fn needed(records: &[Record]) -> Vec<Record> {
-    let begun = records.iter().rposition(|record| matches!(record, Record::Begin { .. }));
-    let since = begun.map_or(&[][..], |at| &records[at..]);
-    let mut kept = BTreeSet::new();
-    let mut names = BTreeSet::new();
-    let last = |is_it: fn(&Record) -> bool| since.iter().rposition(is_it);
-    kept.extend(last(|record| matches!(record, Record::Begin { .. })));
-    kept.extend(last(|record| matches!(record, Record::Late { .. })));
-    kept.extend(last(|record| matches!(record, Record::Finish { .. })));
+    let since = since_begun(records);
     let section = section(since);
     let before = since.len() - section.len();
-    names.extend(section.iter().filter_map(|record| match record {
-        Record::Start { step, .. } => Some(step),
-        _ => None,
-    }));
+    // Where each of the two begins.
+    let mut kept: BTreeSet<_> = [0, before].into_iter().filter(|at| *at < since.len()).collect();
+    kept.extend(since.iter().rposition(|record| matches!(record, Record::Finish { .. })));
+    let names: BTreeSet<_> = section
+        .iter()
+        .filter_map(|record| match record {
+            Record::Start { step, .. } => Some(step),
+            _ => None,
+        })
+        .collect();
     for attempt in names.into_iter().filter_map(|name| last_attempt(section, name)) {
         kept.insert(before + attempt.start);
         kept.extend(attempt.end.map(|(at, _)| before + at));
@@ -269,6 +270,15 @@ mod tests {
         "finish 7",
         "late",
     ];
+
+    #[test]
+    fn nobody_is_late_where_nothing_was_begun() {
+        for (journal, want) in
+            [("", false), ("late", false), ("late, begin 2", false), ("begin 2, late", true)]
+        {
+            assert_eq!(is_late(&records(journal)), want, "{journal}");
+        }
+    }
 
     #[test]
     fn a_rebuilt_seed_does_not_go_on_with_anothers() {
