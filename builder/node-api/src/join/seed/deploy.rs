@@ -85,32 +85,20 @@ impl Seed {
         }
     }
 
-    /// Those whom a cluster is formed with: all that are ready, and who has to be.
+    /// Those whom a cluster is formed with: all that are ready, and so who has to be.
     pub(super) fn those_ready(&self, now: Now) -> Rows {
-        let mut rows = self.rows(|row| self.unready(row, now).is_none());
-        rows.extend(self.those_needed());
-        rows
+        self.rows(|row| self.unready(row, now).is_none())
     }
 
     /// Whom no deployment has reached, and one could.
     fn those_there(&self, now: Now) -> Rows {
-        let mut rows = self.rows(|row| self.is_there(row, now));
-        rows.retain(|name, _| !self.is_reached(name));
-        rows
-    }
-
-    fn those_needed(&self) -> Rows {
-        self.quorum().filter_map(|row| self.generation(&row.name)).collect()
+        self.rows(|row| self.is_there(row, now) && !self.is_reached(&row.name))
     }
 
     fn rows(&self, are: impl Fn(&Node) -> bool) -> Rows {
         let rows = self.roster.nodes.iter().filter(|row| are(row));
-        rows.filter_map(|row| self.generation(&row.name)).collect()
-    }
-
-    /// A row that a machine has.
-    fn generation(&self, name: &Name) -> Option<(Name, u32)> {
-        self.saved.members.get(name).map(|member| (name.clone(), member.generation))
+        let held = |name: &Name| Some((name.clone(), self.saved.members.get(name)?.generation));
+        rows.filter_map(|row| held(&row.name)).collect()
     }
 
     fn is_needed(&self, name: &Name) -> bool {
