@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Mutex};
 use coremax_node_api::{
     guid::Guid,
     identity::{Document, Key, KeyId},
-    roster::{FORMAT, Mac, Match, Mode, Node, Role, Roster, signed},
+    roster::{FORMAT, Mac, Match, Mode, Node, Role, Roster, Versions, signed},
     update::key::SecretKey,
 };
 use rand::random;
@@ -67,6 +67,7 @@ impl Cluster {
             dns: Vec::new(),
             registry: None,
             minimum_workers: usize::from(nodes.saturating_sub(3)),
+            versions: Versions::default(),
             nodes: (1..=nodes).map(row).collect(),
         };
         let operator = SecretKey::from_seed(random(), "operator");

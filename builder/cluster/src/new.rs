@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use coremax_node_api::{
     guid::Guid,
-    roster::{CHANGE_ME, Mac, Mode, Subnet},
+    roster::{CHANGE_ME, Mac, Mode, NODES_MAX, Subnet},
 };
 
 /// What a new cluster is to be. The default is [`Preset::OpenStack`] in 10.0.0.0/24, machines named by MAC.
@@ -12,6 +12,10 @@ use coremax_node_api::{
 pub struct New {
     /// Which nodes.
     pub preset: Preset,
+    /// How many controllers; the preset's, where it is not said.
+    pub controllers: Option<u32>,
+    /// How many others; the preset's, where it is not said.
+    pub workers: Option<u32>,
     /// How machines get their rows.
     pub mode: Mode,
     /// Where all addresses are: the VIP is host 10, nodes follow.
@@ -40,6 +44,12 @@ pub enum Error {
         /// How many there are.
         nodes: usize,
     },
+    /// The controllers are no odd number.
+    #[error("{0} controllers, where a majority needs an odd number")]
+    Even(u32),
+    /// There are more nodes than a roster has.
+    #[error("{0} nodes, where {NODES_MAX} can be")]
+    Many(u32),
     /// There are more MACs than rows.
     #[error("{macs} MACs are given for {nodes} nodes")]
     TooManyMacs {
@@ -57,7 +67,14 @@ impl Default for New {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "tested below")]
         let subnet = "10.0.0.0/24".parse().expect("a subnet of this file");
-        Self { preset: Preset::OpenStack, mode: Mode::Static, subnet, macs: Vec::new() }
+        Self {
+            preset: Preset::OpenStack,
+            controllers: None,
+            workers: None,
+            mode: Mode::Static,
+            subnet,
+            macs: Vec::new(),
+        }
     }
 }
 
@@ -73,18 +90,23 @@ impl Preset {
         }
     }
 
-    /// Names and roles, row by row.
-    fn rows(self) -> Vec<(String, &'static str)> {
-        let rows = |name: &str, count: u32, roles| {
-            (1..=count).map(|number| (format!("{name}-{number}"), roles)).collect()
-        };
+    /// How many controllers and others it has.
+    const fn counts(self) -> (u32, u32) {
         match self {
-            Self::OpenStack => {
-                rows("control", 3, r#"["control", "network", "compute", "storage", "monitoring"]"#)
-            }
-            Self::Kubernetes => {
-                [rows("control", 3, r#"["control"]"#), rows("worker", 5, r#"["worker"]"#)].concat()
-            }
+            Self::OpenStack => (3, 0),
+            Self::Kubernetes => (3, 5),
+        }
+    }
+
+    /// The roles of a controller, and what another one is called, with its roles.
+    const fn roles(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::OpenStack => (
+                r#"["control", "network", "compute", "storage", "monitoring"]"#,
+                "compute",
+                r#"["compute"]"#,
+            ),
+            Self::Kubernetes => (r#"["control"]"#, "worker", r#"["worker"]"#),
         }
     }
 }
@@ -95,7 +117,7 @@ impl New {
     /// # Errors
     /// See [`Error`].
     pub fn text(&self, random: [u8; 16]) -> Result<String, Error> {
-        let rows = self.preset.rows();
+        let rows = self.rows()?;
         let Self { subnet, macs, .. } = self;
         let narrow = || Error::Narrow { subnet: *subnet, nodes: rows.len() };
         if macs.len() > rows.len() {
@@ -121,11 +143,31 @@ impl New {
         Ok(text)
     }
 
+    /// Names and roles, row by row.
+    fn rows(&self) -> Result<Vec<(String, &'static str)>, Error> {
+        let (controllers, workers) = self.counts();
+        if controllers.is_multiple_of(2) {
+            return Err(Error::Even(controllers));
+        }
+        let all = controllers.saturating_add(workers);
+        if all as usize > NODES_MAX {
+            return Err(Error::Many(all));
+        }
+        let row = |name: &str, number, roles| (format!("{name}-{number}"), roles);
+        let (control, other, others) = self.preset.roles();
+        let first = (1..=controllers).map(|number| row("control", number, control));
+        Ok(first.chain((1..=workers).map(|number| row(other, number, others))).collect())
+    }
+
+    fn counts(&self) -> (u32, u32) {
+        let (controllers, workers) = self.preset.counts();
+        (self.controllers.unwrap_or(controllers), self.workers.unwrap_or(workers))
+    }
+
     fn head(&self, mut random: [u8; 16], vip: Ipv4Addr) -> String {
         random[6] = random[6] & 0x0f | 0x40; // version 4
         random[8] = random[8] & 0x3f | 0x80; // variant of RFC 9562
-        let workers =
-            self.preset.rows().iter().filter(|(_, roles)| !roles.contains("control")).count();
+        let (_, workers) = self.counts();
         let mode = match self.mode {
             Mode::Static => "static",
             Mode::Pool => "pool",
@@ -149,7 +191,8 @@ impl New {
             "# mtu = 1500                           # bytes: every pair of nodes has to reach each other with it\n\
              # gateway = \"{host}\"                 # DHCP's, where none is named\n\
              # dns = [\"{host}\"]                   # name servers, three at most; DHCP's, where none is named\n\
-             # registry = \"registry.example:5000\" # has to answer before the cluster is formed\n"
+             # registry = \"registry.example:5000\" # has to answer before the cluster is formed\n\
+             # versions = {{ image = \"2026.11.22\" }} # which image every node has before the cluster is formed\n"
         )
     }
 }
@@ -185,7 +228,7 @@ mod tests {
     fn what_may_be_missing_is_there_to_be_taken_in() {
         let text = filled_in(&New::default().text([9; 16]).unwrap());
         let plain = read("c.toml", &text).unwrap();
-        let keys = ["mtu", "gateway", "dns", "registry"];
+        let keys = ["mtu", "gateway", "dns", "registry", "versions"];
         let text = keys
             .iter()
             .fold(text, |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
@@ -194,6 +237,7 @@ mod tests {
         assert_eq!(roster.gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(roster.dns, [Ipv4Addr::new(10, 0, 0, 1)]);
         assert_eq!(roster.registry.unwrap().to_string(), "registry.example:5000");
+        assert_eq!(roster.versions.image.unwrap().as_str(), "2026.11.22");
     }
 
     #[test]
@@ -211,6 +255,25 @@ mod tests {
         want.sort();
         assert_eq!(told, want);
         assert_eq!(told.len(), 6, "three machines, each with a disk");
+    }
+
+    #[test]
+    fn there_are_as_many_as_is_said() {
+        for (preset, controllers, workers, want) in [
+            (Preset::OpenStack, Some(1), Some(2), ["control-1", "compute-1", "compute-2"]),
+            (Preset::Kubernetes, Some(1), Some(2), ["control-1", "worker-1", "worker-2"]),
+            (Preset::Kubernetes, None, Some(0), ["control-1", "control-2", "control-3"]),
+        ] {
+            let new = New { preset, controllers, workers, ..New::default() };
+            let roster = read("c.toml", &filled_in(&new.text([9; 16]).unwrap())).unwrap();
+            let names: Vec<_> = roster.nodes.iter().map(|row| row.name.as_ref()).collect();
+            assert_eq!(names, want);
+            assert_eq!(roster.minimum_workers, 3 - roster.control_plane().count());
+        }
+        let even = New { controllers: Some(2), ..New::default() };
+        assert!(matches!(even.text([0; 16]), Err(Error::Even(2))));
+        let many = New { workers: Some(u32::MAX), ..New::default() };
+        assert!(matches!(many.text([0; 16]), Err(Error::Many(_))));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A cluster's status as a page for people, 80 columns wide.
 
+use std::collections::BTreeMap;
+
 use coremax_node_api::{
     cluster_status::{
         ClusterStatus, PeerStatus, Progress, SeedStatus,
@@ -7,6 +9,7 @@ use coremax_node_api::{
         word,
     },
     join::Phase,
+    update::Version,
 };
 
 use crate::machine::describe;
@@ -65,6 +68,7 @@ impl Page {
         let is_ready = |peer: &&PeerStatus| peer.phase.is_some_and(|phase| phase >= Phase::Ready);
         let ready = seed.peers.iter().filter(is_ready).count();
         self.line(&format!("  {ready} of {} are ready", seed.peers.len()));
+        self.images(seed);
         if !seed.waiting.is_empty() {
             self.line("");
             self.line("  machines that wait for a row, by coremax cluster approve:");
@@ -72,12 +76,29 @@ impl Page {
                 broken(&describe(machine), COLUMNS - 4)
                     .iter()
                     .for_each(|line| self.line(&format!("    {line}")));
+                for disk in &machine.disks {
+                    self.line(&format!("      {:>8}  {}", size(disk.bytes), disk.path));
+                }
             }
         }
         if !seed.turned_away.is_empty() {
             self.line("");
             let counts = seed.turned_away.iter().map(|(why, count)| format!("{count} {why}"));
             self.say("turned away", &counts.collect::<Vec<_>>().join(", "));
+        }
+    }
+
+    /// Which images they have: each with its nodes, where there are several.
+    fn images(&mut self, seed: &SeedStatus) {
+        let mut images: BTreeMap<&Version, Vec<&str>> = BTreeMap::new();
+        for peer in &seed.peers {
+            let image = peer.image.as_ref().map(|image| images.entry(image).or_default());
+            image.into_iter().for_each(|names| names.push(peer.name.as_ref()));
+        }
+        let is_one = images.len() == 1;
+        for (image, names) in images {
+            let of = if is_one { String::new() } else { format!(": {}", names.join(", ")) };
+            self.say("image", &format!("{}{of}", image.as_str()));
         }
     }
 
@@ -125,6 +146,15 @@ fn row(peer: &PeerStatus, now: i64) -> String {
     format!("{name:<NAME$}  {address:<15}  {phase:<10}  {heard:<9}  {machine}")
 }
 
+/// As makers of disks count.
+fn size(bytes: u64) -> String {
+    match bytes / 1_000_000_000 {
+        0 => format!("{} MB", bytes / 1_000_000),
+        gigabytes @ 1..10_000 => format!("{gigabytes} GB"),
+        gigabytes => format!("{} TB", gigabytes / 1000),
+    }
+}
+
 fn ago(milliseconds: i64) -> String {
     match milliseconds / 1000 {
         ..10 => "now".into(),
@@ -140,7 +170,7 @@ mod tests {
     use coremax_node_api::{
         cluster_status::{Fingerprint, Waiting},
         guid::Guid,
-        join::{Edition, NodeKey, Now},
+        join::{Disk, Edition, NodeKey, Now},
         roster::Mac,
     };
 
@@ -157,12 +187,17 @@ mod tests {
             mac: None,
             phase,
             heard: phase.map(|_| NOW - seconds * 1000),
+            image: format!("2026.11.{}", number / 2).parse().ok().filter(|_| phase.is_some()),
         };
         let waiting = Waiting {
             key: NodeKey([9; 32]),
             fingerprint: print(9),
             macs: (0..4).map(Mac::example).collect(),
             serial: Some("\u{1b}[2J é".into()),
+            disks: vec![
+                Disk { path: "/dev/disk/by-path/pci-0000:00:05.0".into(), bytes: 480_103_981_056 },
+                Disk { path: "/dev/disk/by-id/\u{1b}".into(), bytes: 16_000_900_661_248 },
+            ],
         };
         let seed = SeedStatus {
             stage: Progress::Gathering,
@@ -205,11 +240,23 @@ mod tests {
             "  control-3         10.0.0.3         not heard   -          ",
             "  nnnnnnnnnnnnnn..  10.0.0.4         -           -          no machine yet\n",
             "  1 of 4 are ready\n",
+            "  image       2026.11.0: control-1\n",
+            "  image       2026.11.1: control-2\n",
             "serial ?[2J ?\n",
+            "        480 GB  /dev/disk/by-path/pci-0000:00:05.0\n",
+            "         16 TB  /dev/disk/by-id/?\n",
             "  turned away 3 bad-key, 12 garbage\n",
         ] {
             assert!(page.contains(want), "{want} is not in\n{page}");
         }
+    }
+
+    #[test]
+    fn one_image_is_everybody_s() {
+        let mut status = status();
+        status.seed.as_mut().unwrap().peers.truncate(1);
+        let page = page(&status);
+        assert!(page.contains("  image       2026.11.0\n"), "{page}");
     }
 
     #[test]

@@ -18,21 +18,25 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     guid::Guid,
     hex, identity,
-    join::{Edition, NodeKey, Phase},
+    join::{Disk, Edition, NodeKey, Phase},
     roster::{Mac, Name},
+    update::Version,
 };
 pub use screen::{COLUMNS, LINES, screen, waits, word};
 
 /// The version of this form.
 pub const FORMAT: u32 = 1;
-/// Bytes of a status, at most. Set by this format: 250 nodes and all that waits take a third of it.
-pub const LENGTH_MAX: usize = 128 << 10;
+/// Bytes of a status, at most. Set by this format: 250 nodes and all that waits, with the longest texts
+/// each, take 9 tenths of it.
+pub const LENGTH_MAX: usize = 320 << 10;
 /// Characters of a text for people, at most; the rest is cut off. Set by this format.
 pub const TEXT_MAX: usize = 400;
 /// Machines that wait, at most, of those that a seed tells of. Set by this format.
 pub const WAITING_MAX: usize = 100;
 /// MACs of one of them, at most. Set by this format: the cards of a board, without their virtual ones.
 pub const MACS_MAX: usize = 4;
+/// Disks of one of them, at most, of those that it has. Set by this format: with their paths they take room.
+pub const DISKS_MAX: usize = 8;
 /// Obstacles, at most. Set by this format.
 pub const OBSTACLES_MAX: usize = 8;
 
@@ -111,7 +115,8 @@ pub struct SeedStatus {
     pub peers: Vec<PeerStatus>,
     /// Machines without a row, [`WAITING_MAX`] at most.
     pub waiting: Vec<Waiting>,
-    /// What the cluster is not formed for, [`OBSTACLES_MAX`] at most; nothing when all is well.
+    /// What the cluster is not formed for, or a machine that came late not taken in, [`OBSTACLES_MAX`] at most; nothing when
+    /// all is well.
     pub obstacles: Vec<String>,
     /// Minutes for which it takes new machines yet; 0 once its window is closed.
     pub window: u16,
@@ -149,6 +154,9 @@ pub struct PeerStatus {
     pub phase: Option<Phase>,
     /// When it said that.
     pub heard: Option<i64>,
+    /// The version of its image, as it said then.
+    #[serde(default)]
+    pub image: Option<Version>,
 }
 
 /// A machine that has no row.
@@ -163,6 +171,9 @@ pub struct Waiting {
     pub macs: Vec<Mac>,
     /// Its serial number in DMI; characters that are not graphic ASCII are `?` in it.
     pub serial: Option<String>,
+    /// Its disks, [`DISKS_MAX`] at most.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
 }
 
 /// Names a node's key: the first 8 bytes of its SHA-256. Displays, parses and serialises as in `0123-4567-89ab-cdef`.

@@ -42,8 +42,8 @@ pub mod seed;
 pub use guard::{Guard, Guards};
 pub use hardware::{Hardware, is_serial, is_uuid};
 pub use message::{
-    Answer, Beacon, Digest, Edition, Formation, Health, Held, Lack, NodeKey, NotANodeKey, Orders,
-    Peer, Phase, Refusal, Report, Stage, Verdict, cluster_hash,
+    Answer, Beacon, Build, Digest, Disk, Edition, Formation, Health, Held, Lack, NodeKey,
+    NotANodeKey, Orders, Peer, Phase, Refusal, Report, Stage, Verdict, cluster_hash,
 };
 
 /// The times that a state machine sees, both in milliseconds.

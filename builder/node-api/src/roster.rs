@@ -13,12 +13,14 @@
 //! dns = ["10.0.0.2", "10.0.0.3"]
 //! registry = "registry.example:5000"                 # has to answer before the cluster is formed
 //! minimum-workers = 0
+//! versions = { image = "2026.11.22" }                # what every node has before the cluster is formed
 //! [[node]]
 //! name = "control-1"
 //! roles = ["control", "network", "storage"]
 //! address = "10.0.0.11"
 //! match = { mac = "52:54:00:00:00:01" }              # or { serial = "..." }
 //! osd-disks = ["/dev/disk/by-path/pci-0000:00:05.0"]
+//! nic = [{ mac = "52:54:00:00:00:02", name = "storage0", address = "10.1.0.11/24" }]
 //! ```
 //!
 //! The operator keeps it as TOML and signs it; a node reads the [signed](signed) form alone. There
@@ -33,9 +35,9 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{guid::Guid, join::NodeKey};
+use crate::{guid::Guid, join::NodeKey, update::Version};
 pub use rules::{Fault, Step};
-pub use values::{BadValue, Endpoint, Mac, Name, Subnet};
+pub use values::{BadValue, CardAddress, Endpoint, Mac, Name, Subnet};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
@@ -87,9 +89,27 @@ pub struct Roster {
     /// How many nodes without [`Role::Control`] must be ready before the cluster is deployed.
     #[serde(default)]
     pub minimum_workers: usize,
+    /// What the nodes have: every one has it before the cluster is formed.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    pub versions: Versions,
     /// The nodes, controllers first in pool mode.
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
+}
+
+/// Which versions the cluster is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Versions {
+    /// Of the image that each node runs; any where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Version>,
+}
+
+impl Versions {
+    const fn is_empty(&self) -> bool {
+        self.image.is_none()
+    }
 }
 
 const fn ethernet() -> u16 {
@@ -167,6 +187,9 @@ pub struct Nic {
     pub mac: Mac,
     /// What it is called: `storage0`.
     pub name: Name,
+    /// Its address, outside of [`Roster::subnet`]; DHCP's where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<CardAddress>,
 }
 
 impl Roster {

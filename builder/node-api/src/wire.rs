@@ -105,13 +105,16 @@
 //!  "phase": "networked",                         // or blank, identified, discovered, enrolled, timesynced, prepared,
 //!                                                // ready, deploying, formed
 //!  "wall": 1790000000000,                        // its clock, milliseconds since 1970, -2^63 to 2^63 - 1
-//!  "lacks": ["disk"],                            // what keeps it from being ready; or address, registry
+//!  "lacks": ["disk"],                            // what keeps it from being ready; or address, registry, image
 //!  "unreached": [1, 4],                          // said while it is ready, else none: the rows of its roster, by their
 //!                                                // numbers from 0, that it does not reach; NODES_MAX at most
 //!  "promise": {"cluster": "3f0c9d7e-...",        // may be missing: a formation
 //!              "edition": {"epoch": 1, "digest": "64 hex digits"},
 //!              "generation": 0,
 //!              "seed": "64 hex digits"},         // the static key of the machine that forms it
+//!  "build": {"image": "2026.11.22",              // may be missing: the version of its image
+//!            "disks": [{"path": "/dev/disk/by-path/...",   // may be missing: DISKS_MAX at most; PATH_MAX bytes at most
+//!                       "bytes": 480103981056}]},
 //!  "enrol": {"tls": "64 hex digits",             // may be missing: the keys that it asks certificates for, Ed25519
 //!            "ssh": "64 hex digits",
 //!            "proof": "128 hex digits",          // see `enrol`
@@ -120,8 +123,8 @@
 //! An answer:
 //! ```json
 //! {"number": 7, "verdict": "pending"}
-//! {"number": 7, "verdict": {"refused": "window-closed"}} // or bad-key, duplicate-hardware, revoked, other-name,
-//!                                                        // old-roster, other-roster, two-rows
+//! {"number": 7, "verdict": {"refused": "window-closed"}} // or bad-key, unknown-hardware, duplicate-hardware, revoked,
+//!                                                        // other-name, old-roster, other-roster, two-rows
 //! {"number": 7, "verdict": {"member": {
 //!     "held": {"name": "control-1", "generation": 0},
 //!     "edition": {"epoch": 1, "digest": "64 hex digits"},  // of the seed's roster
@@ -196,8 +199,8 @@ pub const FRAME_MAX: usize = 16 << 10;
 pub const TAG: usize = 16;
 /// Bytes of a part of a message, at most.
 pub const PART_MAX: usize = FRAME_MAX - TAG - 1;
-/// Bytes of a report, at most. Set by the protocol: with all its MACs, keys and rows it has 8600.
-pub const REPORT_MAX: usize = 9 << 10;
+/// Bytes of a report, at most. Set by the protocol: with all its MACs, keys, rows and disks it has 19400.
+pub const REPORT_MAX: usize = 20 << 10;
 /// Bytes of a signed roster, at most: its format's.
 pub const ROSTER_MAX: usize = signed::LENGTH_MAX + signed::AROUND;
 /// Bytes of an answer, at most. Set by the protocol: a roster in base64, and 9 KiB for the rest, of which the longest gift
@@ -211,6 +214,11 @@ pub const RESPONSE_MAX: usize = cluster_status::LENGTH_MAX + 64;
 pub const MACS_MAX: usize = 256;
 /// Bytes of a serial number, at most. Set by the protocol.
 pub const SERIAL_MAX: usize = 128;
+
+/// Disks of a machine, at most. Set by the protocol: a shelf has 60 or fewer.
+pub const DISKS_MAX: usize = 64;
+/// Bytes of the path of one of them, at most. Set by the protocol.
+pub const PATH_MAX: usize = 128;
 
 /// Where the version stands in a beacon, a probe, a hello and a reply, of every version.
 const HEAD: usize = 10;

@@ -23,6 +23,7 @@
 
 mod around;
 mod beacons;
+mod build;
 mod call;
 mod card;
 mod certificates;
@@ -30,6 +31,7 @@ mod daemon;
 mod driver;
 mod halves;
 mod hardware;
+mod hint;
 mod keys;
 mod leases;
 mod line;

@@ -13,6 +13,7 @@ mod identity;
 mod init;
 mod join;
 mod lock;
+mod os_release;
 mod own;
 mod paths;
 mod prepare;

@@ -23,7 +23,7 @@ use thiserror::Error;
 pub(crate) use self::update::update;
 use self::{lock::Lock, table::Table};
 use crate::{
-    download,
+    download, os_release,
     update::{self as slots, Files, Medium, Place, Running},
 };
 
@@ -31,8 +31,6 @@ use crate::{
 const PARTITIONS: &str = "/run/coremax/partitions";
 /// Where the ESP of that disk is mounted.
 const ESP: &str = "/efi";
-/// The image's own, not the copy in /etc that somebody may have changed.
-const OS_RELEASE: &str = "/usr/lib/os-release";
 /// What the data partition lays over /etc, and what the image has there.
 const ETC: &str = "/run/coremax/data/etc/upper";
 const ETC_OF_IMAGE: [&str; 2] = ["/run/coremax/site/etc", "/run/coremax/system/etc"];
@@ -168,11 +166,11 @@ fn running() -> Result<Running> {
     let slot = Slot::of_command_line(&line).or_else(named).ok_or_else(|| {
         anyhow!("neither the kernel's command line nor early boot says which slot runs")
     })?;
-    let release = read(OS_RELEASE)?;
+    let release = read(os_release::PATH)?;
     let version = slot::version_of_command_line(&line)
         .ok_or_else(|| anyhow!("the kernel's command line does not say which version runs"))?;
-    let recipe = field(&release, "IMAGE_ID")
-        .with_context(|| format!("{OS_RELEASE} does not say which recipe runs"))?;
+    let recipe = os_release::field(&release, "IMAGE_ID")
+        .with_context(|| format!("{} does not say which recipe runs", os_release::PATH))?;
     Ok(Running { slot, recipe, version })
 }
 
@@ -188,12 +186,6 @@ fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
 }
 
-/// A field of os-release, perhaps in quotes: <https://www.freedesktop.org/software/systemd/man/os-release.html>.
-fn field(os_release: &str, name: &str) -> Option<String> {
-    let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
-    os_release.lines().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -201,19 +193,6 @@ mod tests {
     use coremax_node_api::slot::State;
 
     use super::*;
-
-    #[test]
-    fn fields_of_os_release() {
-        let text = "NAME=\"Debian\"\nIMAGE_ID=node\nIMAGE_VERSION='2026.11.22'\nIMAGE_IDX=1\n";
-        for (name, want) in [
-            ("NAME", Some("Debian")),
-            ("IMAGE_ID", Some("node")),
-            ("IMAGE_VERSION", Some("2026.11.22")),
-            ("IMAGE", None),
-        ] {
-            assert_eq!(field(text, name).as_deref(), want, "{name}");
-        }
-    }
 
     #[test]
     fn a_mark_of_a_reset_on_real_files() {

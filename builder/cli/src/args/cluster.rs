@@ -144,6 +144,12 @@ pub(crate) struct NewCluster {
     /// Which nodes it has [default: openstack-3]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Preset::ALL.map(Preset::name)))]
     pub(crate) preset: Option<String>,
+    /// How many controllers it has, an odd number [default: the preset's, 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) controllers: Option<u32>,
+    /// How many nodes it has beside them [default: the preset's, 0 or 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<u32>,
     /// Where all addresses are; the VIP is host 10, the nodes follow [default: 10.0.0.0/24]
     #[arg(long, value_name = "NETWORK/BITS")]
     pub(crate) subnet: Option<Subnet>,

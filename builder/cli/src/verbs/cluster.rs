@@ -68,6 +68,8 @@ fn new(wanted: &NewCluster) -> Result<String> {
     let mode = if wanted.pool { Mode::Pool } else { Mode::Static };
     let new = New {
         preset: preset.context("there is no such preset")?,
+        controllers: wanted.controllers,
+        workers: wanted.workers,
         mode,
         subnet,
         macs: wanted.mac.clone(),

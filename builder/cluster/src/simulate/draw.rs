@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use coremax_node_api::roster::{FORMAT, Match, Mode, Node, Role, Roster};
+use coremax_node_api::roster::{FORMAT, Match, Mode, Node, Role, Roster, Versions};
 
 use super::{
     machine::{mac, meaning},
@@ -107,6 +107,7 @@ pub(super) fn roster(mode: Mode, controllers: usize, nodes: usize) -> Roster {
         dns: Vec::new(),
         registry: None,
         minimum_workers: 0,
+        versions: Versions::default(),
         nodes: (0..nodes).map(row).collect(),
     }
 }

@@ -64,7 +64,7 @@ impl World {
     /// The operator signs another roster of the same epoch: one more card in the last row.
     fn sign_twin(&mut self) -> Option<Arc<[u8]>> {
         let mut twin = self.roster.clone();
-        let nic = Nic { mac: mac(60_000), name: twin.seed.clone() };
+        let nic = Nic { mac: mac(60_000), name: twin.seed.clone(), address: None };
         twin.nodes.last_mut()?.nics.push(nic);
         signed_by(&self.operator, &twin, &mut self.known)
     }

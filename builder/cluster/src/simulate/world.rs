@@ -9,7 +9,7 @@ use std::{
 
 use coremax_node_api::{
     guid::Guid,
-    join::{Edition, NodeKey, Peer, node, seed},
+    join::{Build, Edition, NodeKey, Peer, node, seed},
     roster::Roster,
     update::key::{PublicKey, SecretKey},
 };
@@ -182,6 +182,7 @@ impl World {
             cluster: self.roster.cluster,
             operators: self.operators(),
             hardware: self.machines[number].hardware.clone(),
+            build: Build::default(),
             new_key: NodeKey(self.rng.bytes()),
             seeds: self.seeds_of(number),
             random: self.rng.next(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ClusterStatus, FORMAT, Fingerprint, MACS_MAX, OBSTACLES_MAX, PeerStatus, Progress, SeedStatus,
-    WAITING_MAX, Wait, Waiting,
+    ClusterStatus, DISKS_MAX, FORMAT, Fingerprint, MACS_MAX, OBSTACLES_MAX, PeerStatus, Progress,
+    SeedStatus, WAITING_MAX, Wait, Waiting,
 };
 use crate::{
     guid::Guid,
     join::{
-        NodeKey, Now, Phase, Stage,
+        Disk, NodeKey, Now, Phase, Stage,
         node::{Node, Waits},
         seed::{Candidate, Seed},
     },
@@ -83,10 +83,11 @@ impl SeedStatus {
                 mac: machine.and_then(|member| member.hardware.macs.first().copied()),
                 phase: phase.filter(|_| machine.is_some()),
                 heard: at.filter(|_| machine.is_some()),
+                image: seed.build(&row.name).and_then(|build| build.image.clone()),
             }
         };
         let is_fired = seed.saved().fired.is_some();
-        let obstacles = seed.obstacles(now).into_iter().filter(|_| !is_fired).take(OBSTACLES_MAX);
+        let obstacles = if is_fired { seed.late_obstacles(now) } else { seed.obstacles(now) };
         Self {
             stage: match seed.stage_at(now) {
                 Stage::Gathering => Progress::Gathering,
@@ -97,11 +98,15 @@ impl SeedStatus {
             edition: seed.edition(),
             peers: seed.roster().nodes.iter().map(peer).collect(),
             waiting: seed.waiting().iter().map(waiting).take(WAITING_MAX).collect(),
-            obstacles: obstacles.map(|obstacle| obstacle.to_string()).collect(),
+            obstacles: obstacles.iter().take(OBSTACLES_MAX).map(ToString::to_string).collect(),
             window: seed.window(now),
             turned_away: BTreeMap::new(),
         }
     }
+}
+
+fn disk(disk: &Disk) -> Disk {
+    Disk { path: super::text::plain(&disk.path), bytes: disk.bytes }
 }
 
 fn waiting((key, candidate): (&NodeKey, &Candidate)) -> Waiting {
@@ -111,5 +116,6 @@ fn waiting((key, candidate): (&NodeKey, &Candidate)) -> Waiting {
         fingerprint: Fingerprint::of(*key),
         macs: candidate.hardware.macs.iter().take(MACS_MAX).copied().collect(),
         serial: serial.map(super::text::plain),
+        disks: candidate.build.disks.iter().take(DISKS_MAX).map(disk).collect(),
     }
 }

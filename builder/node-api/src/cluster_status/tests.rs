@@ -34,12 +34,14 @@ fn seed(rows: usize, waiting: usize) -> SeedStatus {
         mac: Mac::new([2, 0, 0, 0, 0, 7]),
         phase: [Some(Phase::Ready), Some(Phase::Enrolled), None][number % 3],
         heard: [Some(NOW - 4000), Some(NOW - 25_000), None][number % 3],
+        image: "1".repeat(64).parse().ok(),
     };
     let machine = |number: u8| Waiting {
         key: NodeKey([number; 32]),
         fingerprint: Fingerprint::of(NodeKey([number; 32])),
         macs: vec![Mac::new([2, 0, 0, 0, 0, number]).unwrap(); MACS_MAX],
         serial: Some("\\".repeat(crate::wire::SERIAL_MAX)),
+        disks: vec![Disk { path: "/".repeat(128), bytes: u64::MAX }; DISKS_MAX],
     };
     SeedStatus {
         peers: (0..rows).map(peer).collect(),

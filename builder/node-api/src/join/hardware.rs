@@ -85,19 +85,29 @@ impl Hardware {
     ///
     /// | | |
     /// |---|---|
-    /// | a TPM | it alone says so: two are two machines |
+    /// | the same TPM | one machine, if a MAC, the serial number or the UUID is the same too: a TPM of software is copied with its machine's disk |
+    /// | two TPMs | two machines, unless MAC, serial number and UUID all are the same: firmware makes itself a new one |
     /// | a MAC in common | one machine, unless serial numbers and UUIDs both differ: then the card was moved |
     /// | the same serial number | one machine, unless UUIDs differ |
     /// | the same UUID | nothing: boards of one series share it |
     pub fn is_same_machine(&self, other: &Self) -> bool {
-        if let (Some(own), Some(others)) = (self.endorsement, other.endorsement) {
-            return own == others;
-        }
-        let is_same_serial = both_same(self.serial(), other.serial());
-        let has_other_uuid = both_same(self.uuid(), other.uuid()) == Some(false);
+        let serial = both_same(self.serial(), other.serial());
+        let uuid = both_same(self.uuid(), other.uuid());
         let has_card = !self.macs.is_disjoint(&other.macs);
-        let is_moved = is_same_serial == Some(false) && has_other_uuid;
-        (has_card && !is_moved) || (is_same_serial == Some(true) && !has_other_uuid)
+        match both_same(self.endorsement, other.endorsement) {
+            Some(true) => has_card || serial == Some(true) || uuid == Some(true),
+            Some(false) => has_card && serial == Some(true) && uuid == Some(true),
+            None => {
+                let is_moved = serial == Some(false) && uuid == Some(false);
+                (has_card && !is_moved) || (serial == Some(true) && uuid != Some(false))
+            }
+        }
+    }
+
+    /// Whether there is anything that the machine can be told by. Of one that says nothing nobody sees a copy, and no row
+    /// means it.
+    pub fn tells_anything(&self) -> bool {
+        !self.macs.is_empty() || self.serial().is_some() || self.endorsement.is_some()
     }
 
     /// Whether a row means this machine.
@@ -174,8 +184,14 @@ mod tests {
             ("1 - 1 -", "2 - 1 -", false),
             ("- - - -", "- - - -", false),
             // A TPM.
-            ("1 A1 1 1", "1 A1 1 2", false),
-            ("1 A1 1 1", "2 B2 2 1", true),
+            ("1 A1 1 1", "1 A1 1 2", true),
+            ("1 A1 1 1", "2 A1 1 2", false),
+            ("1 A1 1 1", "1 B2 1 2", false),
+            ("1 A1 1 1", "1 A1 - 2", false),
+            ("1 A1 1 1", "2 B2 2 1", false),
+            ("1 A1 1 1", "1 B2 2 1", true),
+            ("1 A1 1 1", "2 A1 2 1", true),
+            ("1 A1 1 1", "2 B2 1 1", true),
             ("1 A1 1 1", "1 A1 1 -", true),
             ("1 A1 1 1", "1 B2 2 -", false),
         ] {
@@ -185,6 +201,20 @@ mod tests {
         }
         assert!(machine("1 A1 - -").is_meant_by(&Match::Serial("A1".into())));
         assert!(!machine("1 none - -").is_meant_by(&Match::Serial("none".into())));
+    }
+
+    #[test]
+    fn what_a_machine_can_be_told_by() {
+        for (one, want) in [
+            ("1 - - -", true),
+            ("- A1 - -", true),
+            ("- - - 1", true),
+            ("- - 1 -", false),
+            ("- none 1 -", false),
+            ("- - - -", false),
+        ] {
+            assert_eq!(machine(one).tells_anything(), want, "{one}");
+        }
     }
 
     #[test]

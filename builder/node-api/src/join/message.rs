@@ -12,6 +12,7 @@ use crate::{
     guid::Guid,
     hex,
     roster::{Name, Roster},
+    update::Version,
 };
 
 /// The public half of the key that a machine made at its first boot: what the channel proves of its other end.
@@ -174,9 +175,33 @@ pub struct Report {
     pub unreached: BTreeSet<u8>,
     /// What it promised.
     pub promise: Option<Formation>,
+    /// What it is made of. It decides nothing here: what the roster says of that the node looks at ([`Lack`]).
+    pub build: Build,
     /// Certificates that it asks for. Whoever drives the node puts it in; it decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrol: Option<Box<Request>>,
+}
+
+/// What a machine is made of, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The version of its image, if that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Version>,
+    /// Its disks, in the order of their paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// A path to it that stays, as a roster's `osd-disks` has it.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// What a machine finds missing that its roster names: it is not ready without. Displays as what an operator sees of it.
@@ -194,6 +219,9 @@ pub enum Lack {
     /// The registry.
     #[error("the registry does not answer it")]
     Registry,
+    /// The version of the image.
+    #[error("its image is of another version than the roster's")]
+    Image,
 }
 
 /// How a machine finds what is around it.
@@ -288,6 +316,11 @@ pub enum Refusal {
     /// It has another roster than the seed, of the same epoch.
     #[error("other-roster: two rosters of one epoch were signed; sign one with a new epoch")]
     OtherRoster,
+    /// It says nothing that it could be told by: no row can mean it, and nobody would see a copy of it.
+    #[error(
+        "unknown-hardware: this machine has neither a card's MAC, nor a serial number, nor a TPM; is a driver missing?"
+    )]
+    UnknownHardware,
     /// Two rows mean this machine.
     #[error(
         "two-rows: one row of the roster means this machine by MAC, another one by serial number"

@@ -9,8 +9,8 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BACK_OFF, Beacon, Edition, Formation, Guard, Guards, Hardware, Health, Held, NodeKey,
-    Now, PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
+    Answer, BACK_OFF, Beacon, Build, Edition, Formation, Guard, Guards, Hardware, Health, Held,
+    NodeKey, Now, PENDING_EVERY, Peer, Phase, REPORT_EVERY, Refusal, Report, Verdict, cluster_hash,
 };
 use crate::{
     base64_text,
@@ -29,6 +29,8 @@ pub struct Config {
     pub operators: Vec<PublicKey>,
     /// Which machine this is.
     pub hardware: Hardware,
+    /// What it is made of.
+    pub build: Build,
     /// A new key, for a first boot.
     pub new_key: NodeKey,
     /// Where a seed may be. These are tried before those that beacons name.
@@ -345,6 +347,7 @@ impl Node {
             lacks: self.lacks(),
             unreached: self.unreached(),
             promise: self.saved.promise,
+            build: self.config.build.clone(),
             enrol: None,
         };
         if let Some(seed) = self.seeds.asked() {

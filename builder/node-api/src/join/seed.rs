@@ -13,8 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BEACON_EVERY, Beacon, Edition, Formation, Guard, Guards, Hardware, Held, NodeKey, Now,
-    Orders, Peer, Refusal, Report, Stage, Verdict, WINDOW, cluster_hash,
+    Answer, BEACON_EVERY, Beacon, Build, Edition, Formation, Guard, Guards, Hardware, Held,
+    NodeKey, Now, Orders, Peer, Refusal, Report, Stage, Verdict, WINDOW, cluster_hash,
 };
 use crate::{
     base64_text,
@@ -204,6 +204,8 @@ pub struct Seed {
 pub struct Candidate {
     /// What it is told by.
     pub hardware: Hardware,
+    /// What it is made of.
+    pub build: Build,
     /// When it last reported, by [`Now::mono`].
     pub at: u64,
 }
@@ -305,6 +307,11 @@ impl Seed {
     /// The machines that wait for a row, by their keys: what the operator may approve.
     pub fn waiting(&self) -> &BTreeMap<NodeKey, Candidate> {
         &self.candidates
+    }
+
+    /// What the machine of a row is made of, as it said last; nothing where it was not heard since the seed was started.
+    pub fn build(&self, name: &Name) -> Option<&Build> {
+        self.seen.get(name).map(|seen| &seen.report.build)
     }
 
     /// The roster that holds.

@@ -8,6 +8,7 @@ use super::*;
 mod gates;
 mod late;
 use crate::{
+    guid::Guid,
     roster::{Mac, Match, Mode, Roster, signed, tests::roster},
     update::key::SecretKey,
 };
@@ -64,6 +65,7 @@ fn report(number: u8) -> Report {
         lacks: [].into(),
         unreached: [].into(),
         promise: None,
+        build: Build::default(),
         enrol: None,
     }
 }
@@ -105,6 +107,7 @@ fn every_refusal_has_its_reason() {
         macs: [machine(3), machine(4)].into_iter().flat_map(|machine| machine.macs).collect(),
         ..Hardware::default()
     };
+    let uuid_alone = Hardware { uuid: Some(Guid::literal(1)), ..Hardware::default() };
     let unproven = Peer { is_proven: false, ..proven(2) };
     type Answer<'a> = Result<&'a str, Option<Refusal>>;
     let cases: &[(Peer, Report, Answer<'_>)] = &[
@@ -120,6 +123,11 @@ fn every_refusal_has_its_reason() {
         (proven(3), Report { edition: edition(&replaced(1)), ..report(3) }, Err(Some(OldRoster))),
         (proven(3), Report { edition: edition(&twin()), ..report(3) }, Err(Some(OtherRoster))),
         (proven(8), Report { hardware: two_cards.clone(), ..report(8) }, Err(Some(TwoRows))),
+        (
+            proven(8),
+            Report { hardware: uuid_alone.clone(), ..report(8) },
+            Err(Some(UnknownHardware)),
+        ),
         (proven(7), Report { held: held("worker-4", 0), ..report(7) }, Ok("worker-4")), // from a seed that is no more
     ];
     let mut seed = seed(&roster(), None);
@@ -460,6 +468,7 @@ fn node(saved: Option<node::Saved>, hardware: u8) -> (node::Node, Vec<node::Acti
         cluster: roster().cluster,
         operators: vec![operator().public()],
         hardware: machine(hardware),
+        build: Build::default(),
         new_key: key(2),
         seeds: vec![SEED.parse().unwrap()],
         random: 7,

@@ -134,10 +134,20 @@ impl Faults {
             ONE_EACH,
             rows().map(|(row, node)| (node.name.to_string(), at(row, "name"))),
         );
+        let cards = |(row, node): (usize, &Node)| {
+            let addresses = node.nics.iter().map(|nic| nic.address).enumerate();
+            let at =
+                |number| vec![Key("node"), Item(row), Key("nic"), Item(number), Key("address")];
+            let addresses =
+                addresses.filter_map(|(number, own)| Some((own?.address(), at(number))));
+            addresses.collect::<Vec<_>>()
+        };
         self.of_twice(
             "the address",
             ONE_EACH,
-            rows().map(|(row, node)| (node.address, at(row, "address"))),
+            rows()
+                .map(|(row, node)| (node.address, at(row, "address")))
+                .chain(rows().flat_map(cards)),
         );
         self.of_twice(
             "the machine with serial number",

@@ -35,6 +35,7 @@ pub(crate) fn roster() -> Roster {
         dns: Vec::new(),
         registry: None,
         minimum_workers: 2,
+        versions: Versions::default(),
         nodes: (1..=5).map(row).collect(),
     }
 }
@@ -43,8 +44,14 @@ fn mac(last: u8) -> Mac {
     Mac::new([2, 0, 0, 0, 0, last]).unwrap()
 }
 
+/// A card with an address, the number of which is its MAC's too.
+fn storage(number: u8, address: &str) -> Nic {
+    let name = format!("storage{number}");
+    Nic { address: Some(address.parse().unwrap()), ..card(&name, mac(number)) }
+}
+
 fn card(name: &str, mac: Mac) -> Nic {
-    Nic { mac, name: name.parse().unwrap() }
+    Nic { mac, name: name.parse().unwrap(), address: None }
 }
 
 #[test]
@@ -55,6 +62,8 @@ fn what_looks_odd_and_is_well() {
         |r| r.nodes[4].name = "0xg".parse().unwrap(),
         |r| r.nodes[4].nics.push(card("storage-netwrk0", mac(9))), // 15
         |r| r.nodes[4].matches = Some(Match::Serial(" A1 ".into())),
+        |r| r.nodes[4].nics = vec![storage(8, "10.0.1.8/24"), storage(9, "10.1.0.9/30")],
+        |r| r.versions.image = "2026.11.22".parse().ok(),
         |r| r.mtu = 1280,
         |r| r.mtu = 9216,
         |r| r.gateway = Some(Ipv4Addr::new(10, 0, 0, 1)),
@@ -123,7 +132,7 @@ fn every_rule_finds_its_fault() {
         (
             |r| {
                 let Some(Match::Mac(mac)) = r.nodes[0].matches else { return };
-                r.nodes[4].nics.push(Nic { mac, name: "storage0".parse().unwrap() });
+                r.nodes[4].nics.push(card("storage0", mac));
             },
             "MAC 52:54:00:00:00:01 is named twice",
         ),
@@ -150,6 +159,22 @@ fn every_rule_finds_its_fault() {
         ),
         (|r| r.nodes[4].nics.push(card("storage-network0", mac(9))), "no card storage-network0"),
         (|r| r.nodes[4].nics.push(card("12", mac(9))), "no card 12"),
+        (
+            |r| r.nodes[4].nics.push(storage(9, "10.0.0.99/24")),
+            "worker-5's card storage9 has 10.0.0.99/24, in a network with 10.0.0.0/24",
+        ),
+        (|r| r.nodes[4].nics.push(storage(9, "10.1.0.9/8")), "in a network with 10.0.0.0/24"),
+        (
+            |r| r.nodes[4].nics = vec![storage(8, "10.1.0.8/24"), storage(9, "10.1.0.9/30")],
+            "worker-5's cards storage8 and storage9 are in one network",
+        ),
+        (
+            |r| {
+                r.nodes[3].nics.push(storage(8, "10.1.0.9/24"));
+                r.nodes[4].nics.push(storage(9, "10.1.0.9/24"));
+            },
+            "the address 10.1.0.9 is named twice",
+        ),
         (|r| r.nodes[4].nics.push(card("default", mac(9))), "no card default"),
         (
             |r| r.nodes[4].nics = vec![card("storage0", mac(8)), card("storage0", mac(9))],

@@ -31,10 +31,17 @@ pub struct Name(String);
 pub struct Mac([u8; 6]);
 
 /// An IPv4 subnet, RFC 4632, with room for hosts.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subnet {
     network: u32,
     prefix: u32,
+}
+
+/// A host's address and the subnet that it is in: `10.1.0.11/24`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CardAddress {
+    address: Ipv4Addr,
+    subnet: Subnet,
 }
 
 /// A TCP service: an IPv4 address or a host's name (RFC 1123, in lower case), and a port.
@@ -157,6 +164,12 @@ impl Subnet {
         matches!(self.network >> 24, 1..=223)
     }
 
+    /// Whether an address may be in both.
+    pub const fn overlaps(&self, other: &Self) -> bool {
+        let shorter = if self.prefix < other.prefix { self.prefix } else { other.prefix };
+        (self.network ^ other.network) & !host_bits(shorter) == 0
+    }
+
     /// How many bits are the network's.
     pub const fn prefix(&self) -> u32 {
         self.prefix
@@ -169,7 +182,36 @@ impl Subnet {
     }
 }
 
-fn host_bits(prefix: u32) -> u32 {
+impl FromStr for CardAddress {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let form = "write a host's address and 8 to 30 bits of its network, as in `10.1.0.11/24`";
+        let parts = || {
+            let (address, prefix) = text.split_once('/')?;
+            let address: Ipv4Addr = address.parse().ok()?;
+            let prefix = prefix.parse().ok().filter(|bits| (8..=30).contains(bits))?;
+            let subnet = Subnet { network: u32::from(address) & !host_bits(prefix), prefix };
+            let is_hosts = subnet.is_of_hosts() && subnet.has_host(address);
+            is_hosts.then_some(Self { address, subnet })
+        };
+        parts().ok_or_else(|| bad(text, "a host's address in a network", form))
+    }
+}
+
+impl CardAddress {
+    /// The host's.
+    pub const fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Where it is.
+    pub const fn subnet(&self) -> Subnet {
+        self.subnet
+    }
+}
+
+const fn host_bits(prefix: u32) -> u32 {
     u32::MAX >> prefix
 }
 
@@ -208,6 +250,12 @@ impl fmt::Display for Subnet {
     }
 }
 
+impl fmt::Display for CardAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.subnet.prefix)
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -233,7 +281,7 @@ macro_rules! as_text {
         }
     )+};
 }
-as_text!(Name, Mac, Subnet, Endpoint);
+as_text!(Name, Mac, Subnet, CardAddress, Endpoint);
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +316,22 @@ mod tests {
         check::<Subnet>(
             &["10.0.0.0/8", "192.168.1.0/30"],
             &["", "10.0.0.1/24", "10.0.0.0/31", "10.0.0.0/7", "10.0.0.0", "0.0.0.0/0"],
+        );
+        check::<CardAddress>(
+            &["10.1.0.11/24", "192.168.1.1/30"],
+            &[
+                "",
+                "10.1.0.11",
+                "10.1.0.0/24",
+                "10.1.0.255/24",
+                "10.1.0.11/31",
+                "10.1.0.11/7",
+                "127.0.0.1/7",
+                "224.0.0.1/24",
+                "0.0.0.1/8",
+                "10.1.0.11/24/1",
+                "10.1.0.011/24",
+            ],
         );
         let deep = format!("{}a:1", "a.".repeat(126));
         check::<Endpoint>(

@@ -3,8 +3,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ANSWER_MAX, Ask, Error, MACS_MAX, PART_MAX, REPORT_MAX, REQUEST_MAX, RESPONSE_MAX, ROSTER_MAX,
-    Request, Response, SERIAL_MAX, Told,
+    ANSWER_MAX, Ask, DISKS_MAX, Error, MACS_MAX, PART_MAX, PATH_MAX, REPORT_MAX, REQUEST_MAX,
+    RESPONSE_MAX, ROSTER_MAX, Request, Response, SERIAL_MAX, Told,
 };
 use crate::{
     join::{Answer, Report, Verdict},
@@ -142,9 +142,12 @@ fn check_request(request: &Request) -> Result<(), Error> {
 }
 
 fn check_report(report: &Report) -> Result<(), Error> {
-    let Report { hardware, unreached, .. } = report;
+    let Report { hardware, unreached, build, .. } = report;
     at_most(Message::Report, "rows that are not reached", unreached.len(), NODES_MAX)?;
     at_most(Message::Report, "MACs", hardware.macs.len(), MACS_MAX)?;
+    at_most(Message::Report, "disks", build.disks.len(), DISKS_MAX)?;
+    let longest = build.disks.iter().map(|disk| disk.path.len()).max().unwrap_or_default();
+    at_most(Message::Report, "bytes of a disk's path", longest, PATH_MAX)?;
     let serial = hardware.serial.as_deref().unwrap_or_default();
     at_most(Message::Report, "bytes of a serial number", serial.len(), SERIAL_MAX)
 }

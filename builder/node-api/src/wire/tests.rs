@@ -13,8 +13,8 @@ use crate::{
     guid::Guid,
     identity::KeyId,
     join::{
-        Answer, Beacon, Edition, Formation, Hardware, Held, Lack, NodeKey, Orders, Phase, Refusal,
-        Report, Stage, Verdict,
+        Answer, Beacon, Build, Disk, Edition, Formation, Hardware, Held, Lack, NodeKey, Orders,
+        Phase, Refusal, Report, Stage, Verdict,
     },
     roster::{Mac, NODES_MAX},
 };
@@ -100,7 +100,8 @@ fn a_report_is_written_as_the_page_says() {
         "{{\"number\":18446744073709551615,\"hardware\":{{\"macs\":[\"02:00:00:00:00:01\"],\"serial\":\"A1\",\
          \"uuid\":\"00000000-0000-0000-0000-000000000001\",\"endorsement\":\"{}\"}},\"held\":{{\"name\":\"a\",\
          \"generation\":0}},\"edition\":{{\"epoch\":1,\"digest\":\"{}\"}},\"phase\":\"timesynced\",\
-         \"wall\":-9223372036854775808,\"lacks\":[\"disk\",\"registry\"],\"unreached\":[2,249],\"promise\":null}}",
+         \"wall\":-9223372036854775808,\"lacks\":[\"disk\",\"registry\"],\"unreached\":[2,249],\"promise\":null,\
+         \"build\":{{\"image\":\"2026.11.22\",\"disks\":[{{\"path\":\"/dev/disk/by-path/a\",\"bytes\":1}}]}}}}",
         "ee".repeat(32),
         "dd".repeat(32)
     );
@@ -123,15 +124,21 @@ fn what_a_report_may_not_be() {
     let mut hardware = most.hardware.clone();
     hardware.serial = Some("\u{1}".repeat(SERIAL_MAX));
     let enrol = Some(Box::new(request(3, true)));
-    let (lacks, unreached) =
-        ([Lack::Disk, Lack::Address, Lack::Registry].into(), (6..=255).collect());
-    let most = Report { hardware, enrol, lacks, unreached, promise: Some(a_formation()), ..most };
+    let lacks = [Lack::Disk, Lack::Address, Lack::Registry, Lack::Image].into();
+    let disk = Disk { path: "/".repeat(PATH_MAX), bytes: u64::MAX };
+    let build = Build { image: "1".repeat(64).parse().ok(), disks: vec![disk; DISKS_MAX] };
+    let (unreached, promise) = ((6..=255).collect(), Some(a_formation()));
+    let most = Report { hardware, enrol, lacks, unreached, promise, build, ..most };
     assert_eq!(decode_report(&encode_report(&most).unwrap()), Ok(most), "the longest");
     let rows = |count: u8| {
         let all: Vec<_> = (0..count).map(|number| number.to_string()).collect();
         json.replace("2,249", &all.join(","))
     };
     assert!(decode_report(rows(250).as_bytes()).is_ok());
+    let disks = |count: usize| {
+        let disk = "{\"path\":\"/dev/disk/by-path/a\",\"bytes\":1}";
+        json.replace(disk, &vec![disk; count].join(","))
+    };
     let change = |from: &str, to: &str| {
         assert!(json.contains(from), "{from}");
         json.replacen(from, to, 1)
@@ -139,8 +146,16 @@ fn what_a_report_may_not_be() {
     for (bad, want) in [
         (macs(MACS_MAX + 1), "the report has 257 MACs, where 256 are allowed"),
         (serial(SERIAL_MAX + 1), "the report has 129 bytes of a serial number"),
-        (serial(REPORT_MAX), "where 9216 are allowed"),
-        (json.clone() + &" ".repeat(REPORT_MAX), "where 9216 are allowed"),
+        (serial(REPORT_MAX), "where 20480 are allowed"),
+        (json.clone() + &" ".repeat(REPORT_MAX), "where 20480 are allowed"),
+        (disks(DISKS_MAX + 1), "the report has 65 disks, where 64 are allowed"),
+        (
+            json.replace("by-path/a", &"x".repeat(PATH_MAX)),
+            "the report has 138 bytes of a disk's path, where 128 are allowed",
+        ),
+        (change("\"2026.11.22\"", "\"2026 11\""), "the report is none"),
+        (change("{\"path\"", "{\"extra\":0,\"path\""), "the report is none"),
+        (change("{\"image\"", "{\"extra\":0,\"image\""), "the report is none"),
         (rows(251), "the report has 251 rows that are not reached, where 250 are allowed"),
         (change("[2,249]", "[256]"), "the report is none"),
         (change("[2,249]", "null"), "the report is none"),

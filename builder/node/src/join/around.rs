@@ -13,6 +13,7 @@ use coremax_node_api::{
     guid::Guid,
     join::{Health, Lack, Phase},
     roster::{Endpoint, Node, Roster},
+    update::Version,
 };
 
 use super::mesh::Mesh;
@@ -26,11 +27,13 @@ const ADDRESSES_MAX: usize = 4;
 pub(super) struct Around {
     pub mesh: Mesh,
     registry: Registry,
+    /// The version of the machine's image.
+    image: Option<Version>,
 }
 
 impl Around {
-    pub(super) fn new(cluster: Guid, port: u16) -> Self {
-        Self { mesh: Mesh::new(cluster, port), registry: Registry::default() }
+    pub(super) fn new(cluster: Guid, port: u16, image: Option<Version>) -> Self {
+        Self { mesh: Mesh::new(cluster, port), registry: Registry::default(), image }
     }
 
     /// What there is at this moment, and what a person should know of it. Nothing is waited for: what takes its time is
@@ -48,8 +51,15 @@ impl Around {
             health.lacks.insert(Lack::Disk);
             notes.push(format!("{disk}, which the roster names for Ceph, is not there"));
         }
-        // Who is part of a cluster has no use for the rest.
+        // Who is part of a cluster has no use for the rest, and gets its next image by an update.
         if phase < Phase::Deploying {
+            if let Some(wanted) =
+                roster.versions.image.as_ref().filter(|wanted| self.image.as_ref() != Some(*wanted))
+            {
+                health.lacks.insert(Lack::Image);
+                let own = self.image.as_ref().map_or("of none", Version::as_str);
+                notes.push(format!("the image is {own}, and the roster names {}", wanted.as_str()));
+            }
             if !self.mesh.has_address() {
                 health.lacks.insert(Lack::Address);
             }
@@ -135,7 +145,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let registry = format!("127.0.0.1:{port}").parse().ok();
         let mut roster = Roster { registry, ..roster() };
-        let mut around = Around::new(Guid::literal(1), port);
+        let mut around = Around::new(Guid::literal(1), port, "2026.11.22".parse().ok());
         let (health, note) = around.look(&roster, &roster.nodes[0], Phase::Prepared, 0);
         assert_eq!(
             (health.lacks, note),
@@ -157,6 +167,18 @@ mod tests {
             health.lacks == [Lack::Disk].into()
                 && note.contains("/dev/disk/by-id/none, which the roster names")
         });
+        for (image, lacks, says) in [
+            ("2026.11.23", true, "the image is 2026.11.22, and the roster names 2026.11.23"),
+            ("2026.11.22", false, ""),
+        ] {
+            roster.versions.image = image.parse().ok();
+            until(&mut around, &roster, Phase::Ready, |health, note| {
+                health.lacks.contains(&Lack::Image) == lacks && note.contains(says)
+            });
+            until(&mut around, &roster, Phase::Deploying, |health, _| {
+                !health.lacks.contains(&Lack::Image)
+            });
+        }
         // Another one is not what this one said.
         roster.nodes[0].osd_disks.clear();
         roster.registry = "127.0.0.1:1".parse().ok();

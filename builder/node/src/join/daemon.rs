@@ -32,6 +32,7 @@ use rustix::{
 use super::{
     around::Around,
     beacons::Beacons,
+    build,
     certificates::Certificates,
     clock::{Clock, real},
     driver::{DEPLOY_PAUSE, Driver, Notes, Task},
@@ -84,6 +85,7 @@ impl Daemon {
         let key = secret.public();
         let links = links::links().context("asking the kernel for the machine's cards")?;
         let hardware = hardware::read(&options.dmi, &options.tpm, &links);
+        let build = build::read(&options.root);
         let keys = keys::all(&document, &options.keys)?;
         let own = Arc::new(Credentials { cluster: document.cluster, secret, keys });
         let beacons = Beacons::open(options.port, options.interfaces.clone())
@@ -94,6 +96,7 @@ impl Daemon {
             cluster: document.cluster,
             operators: operators.clone(),
             hardware: hardware.clone(),
+            build: build.clone(),
             new_key: key,
             seeds: {
                 let may_be_seed = store.seed()?.is_some()
@@ -114,7 +117,7 @@ impl Daemon {
             store,
             certificates: Certificates::new(options.root.clone(), document.cluster),
             deployment: Default::default(),
-            around: Around::new(document.cluster, options.port),
+            around: Around::new(document.cluster, options.port, build.image),
             own,
             beacons,
             leases: Leases::new(options.leases.clone(), options.named.clone()),
@@ -339,7 +342,7 @@ impl Daemon {
             asks: notes.asked.map(|asked| asked.to_string()),
             // To the second: what is written is read by people, and not more often than it changes for them.
             next_try: next_try.map(|wall| wall - wall.rem_euclid(1000)),
-            hint: notes.hint.clone().or(other),
+            hint: notes.hint.text().cloned().or(other),
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
             seed: self.driver.seed.as_ref().map(|seed| self.seed_status(seed, now)),
             ..ClusterStatus::of(node, self.document.cluster, now)

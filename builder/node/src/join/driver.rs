@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use coremax_channel::Credentials;
+use coremax_channel::{Credentials, Failure};
 use coremax_node_api::{
     join::{
         Answer, Formation, NodeKey, Peer, Phase, Report, Verdict,
@@ -25,7 +25,9 @@ use super::{
     call::Call,
     certificates::{Asked, Certificates},
     clock::{self, Clock, real},
+    hint::Hint,
     leases::Leases,
+    line::End,
     prepare::{self, Deployment},
     seats::Seats,
     store::Store,
@@ -87,8 +89,8 @@ pub(super) enum Task {
 pub(super) struct Notes {
     /// The seed that was asked last.
     pub asked: Option<SocketAddr>,
-    /// What became of that, in clear.
-    pub hint: Option<String>,
+    /// What became of those that came to nothing.
+    pub hint: Hint,
     /// What does not work here, by what it is of.
     pub work: Option<String>,
     pub roster: Option<String>,
@@ -333,11 +335,11 @@ impl Driver {
                 for answer in answers {
                     match wire::decode_answer(&answer) {
                         Ok(answer) => {
-                            self.notes.hint = None;
+                            self.notes.hint.answered();
                             self.hear_answer(peer, answer)?;
                         }
                         Err(error) => {
-                            self.hang_up(&error);
+                            self.hang_up(&End::Channel(Failure::Wire(error)));
                             break;
                         }
                     }
@@ -386,10 +388,9 @@ impl Driver {
     }
 
     /// Whatever was said, the node asks again when its time has come, and not before.
-    fn hang_up(&mut self, why: &dyn std::fmt::Display) {
+    fn hang_up(&mut self, why: &End) {
         let to = self.call.take().map(|call| call.to).or(self.notes.asked);
-        let to = to.map(|to| to.to_string()).unwrap_or_default();
-        self.notes.hint = Some(format!("{to}: {why}"));
+        self.notes.hint.ended(to, why, real());
     }
 
     fn set_clock(&mut self, wall: i64) {

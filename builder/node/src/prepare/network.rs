@@ -3,7 +3,7 @@
 //! The first card has the row's address and the roster's MTU, for ever. It asks DHCP besides for what the roster does not
 //! name, gateway or name servers, and takes nothing else of it; where both are named it asks nobody. The lease follows the
 //! MAC and not the machine-id, which is new with every installation. The other cards have the roster's names from the next
-//! boot on (udev renames no card that is in use), and addresses by DHCP alone.
+//! boot on (udev renames no card that is in use), and its addresses too, or by DHCP where it names none.
 //!
 //! Name servers go to systemd-resolved, which the images have: their /etc/resolv.conf leads to its file, and is not
 //! written here.
@@ -45,10 +45,7 @@ pub(super) fn files(facts: &Facts<'_>) -> Vec<File> {
     let first = file(API, &api(facts));
     let others = facts.own.nics.iter().flat_map(|nic| {
         let name = &nic.name;
-        [
-            file(&format!("{name}.link"), &link(nic)),
-            file(&format!("{name}.network"), &plain(nic.mac)),
-        ]
+        [file(&format!("{name}.link"), &link(nic)), file(&format!("{name}.network"), &plain(nic))]
     });
     let wait = File::new(WAIT_AT, format!("{HEAD}{WAIT}"), Reader::Nobody); // at the next boot
     [first, wait].into_iter().chain(others).collect()
@@ -74,8 +71,10 @@ fn api(facts: &Facts<'_>) -> String {
 }
 
 /// A machine may boot without the network of its disks; whoever needs it waits for it.
-fn plain(mac: Mac) -> String {
-    card(mac, "RequiredForOnline=no\n", "", Some(""))
+fn plain(nic: &Nic) -> String {
+    let address = nic.address.map(|address| format!("Address={address}\n"));
+    let dhcp = if address.is_some() { None } else { Some("") };
+    card(nic.mac, "RequiredForOnline=no\n", &address.unwrap_or_default(), dhcp)
 }
 
 /// A card with these lines on it, which asks DHCP unless `dhcp` is none. Kind: what stacks upon a card has its MAC too.

@@ -120,6 +120,18 @@ fn gateway_and_name_servers() {
     }
 }
 
+/// A card that has an address by the roster asks nobody for one.
+#[test]
+fn another_card_has_the_roster_s_address() {
+    let mut roster = roster();
+    roster.nodes[1].nics[0].address = "10.1.0.12/24".parse().ok();
+    let card = Mac::new([0x52, 0x54, 0, 0, 0, 9]).unwrap();
+    let gift = gift();
+    let files = files(&Facts { roster: &roster, own: &roster.nodes[1], card, gift: &gift });
+    let storage = text(&files, "/etc/systemd/network/10-coremax-storage0.network").unwrap();
+    assert!(storage.ends_with("\n[Network]\nAddress=10.1.0.12/24\nDHCP=no\n"), "{storage}");
+}
+
 #[test]
 fn cards_come_before_netplans() {
     let names = of(1, 2, &gift());
@@ -259,8 +271,11 @@ fn what_a_newer_roster_has_no_more_goes() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let mut newer = roster();
-    newer.nodes[0].nics =
-        vec![Nic { mac: Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), name: "storage0".parse().unwrap() }];
+    newer.nodes[0].nics = vec![Nic {
+        mac: Mac::new([2, 0, 0, 0, 0, 7]).unwrap(),
+        name: "storage0".parse().unwrap(),
+        address: None,
+    }];
     told(root, &newer, &newer.nodes[0]);
     let network = root.join("etc/systemd/network");
     fs::write(network.join("80-ethernet.network"), "the image's").unwrap();

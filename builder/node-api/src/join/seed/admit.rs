@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{CANDIDATES_MAX, Candidate, Member, Seed};
 use crate::{
-    join::{CANDIDATE_FOR, Guard, Hardware, NodeKey, Now, QUIET_FOR, Refusal, Report},
+    join::{Build, CANDIDATE_FOR, Guard, Hardware, NodeKey, Now, QUIET_FOR, Refusal, Report},
     roster::{Mac, Mode, Name},
 };
 
@@ -49,6 +49,9 @@ impl Seed {
             }
             return Ok(Some(name.clone()));
         }
+        if guards.on(Guard::Hardware) && !report.hardware.tells_anything() {
+            return Err(Refusal::UnknownHardware);
+        }
         let row = self.row_for(key, report)?;
         let is_taken = row.as_ref().is_some_and(|name| self.saved.members.contains_key(name));
         if is_taken && guards.on(Guard::Hardware) {
@@ -60,7 +63,7 @@ impl Seed {
         }
         match &row {
             Some(name) => self.enrol(name.clone(), key, report.hardware.clone()),
-            None => self.remember(key, &report.hardware, now)?,
+            None => self.remember(key, report, now)?,
         }
         Ok(row)
     }
@@ -108,7 +111,8 @@ impl Seed {
 
     /// Keeps a machine without a row in mind, for as long as it reports. One that was reset meanwhile has another key, and
     /// waits until the old one is forgotten.
-    fn remember(&mut self, key: NodeKey, hardware: &Hardware, now: Now) -> Result<(), Refusal> {
+    fn remember(&mut self, key: NodeKey, report: &Report, now: Now) -> Result<(), Refusal> {
+        let Report { hardware, build, .. } = report;
         self.forget_silent(now);
         let mut others = self.candidates.iter().filter(|(other, _)| **other != key);
         if self.config.guards.on(Guard::Candidate)
@@ -118,8 +122,8 @@ impl Seed {
         }
         let is_known = self.candidates.contains_key(&key);
         if is_known || self.candidates.len() < CANDIDATES_MAX {
-            let candidate = Candidate { hardware: hardware.clone(), at: now.mono };
-            self.candidates.insert(key, candidate);
+            let (hardware, build) = (hardware.clone(), build.clone());
+            self.candidates.insert(key, Candidate { hardware, build, at: now.mono });
         }
         if !is_known {
             self.last_candidate = now.mono;
@@ -177,7 +181,11 @@ impl Seed {
         let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
             members.into_iter().partition(|(_, member)| member.key == self.config.key);
         self.saved.members = own;
-        let candidate = |member: Member| Candidate { hardware: member.hardware, at: now.mono };
+        let candidate = |member: Member| Candidate {
+            hardware: member.hardware,
+            build: Build::default(),
+            at: now.mono,
+        };
         self.candidates.extend(others.into_values().map(|member| (member.key, candidate(member))));
     }
 }

@@ -1,6 +1,6 @@
 //! Whom a deployment is for: those who are there when the cluster is formed, and later each machine that was not.
 
-use super::{Action, Rows, Seed, form::is_fresh};
+use super::{Action, Obstacle, Rows, Seed, Seen, form::is_fresh};
 use crate::{
     join::{Guard, Now, Phase, STABLE_FOR, Stage},
     roster::{Name, Node},
@@ -122,13 +122,47 @@ impl Seed {
         generation.is_some() && self.saved.deployed.get(name).copied() == generation
     }
 
+    /// Whether a deployment can reach it. Before its first one it finds what all found that the cluster was formed with.
     fn is_there(&self, row: &Node, now: Now) -> bool {
-        self.seen.get(&row.name).is_some_and(|seen| {
-            let report = &seen.report;
-            is_fresh(seen.at, now)
-                && report.edition == self.edition
-                && report.lacks.is_empty()
-                && report.phase >= Phase::Ready
-        })
+        let Some(Seen { at, report, .. }) = self.seen.get(&row.name) else { return false };
+        match report.phase {
+            Phase::Ready => self.late(row, now).is_none(),
+            phase => {
+                let is_well = report.edition == self.edition && report.lacks.is_empty();
+                is_fresh(*at, now) && is_well && phase > Phase::Ready
+            }
+        }
+    }
+
+    /// Why a machine that is part of nothing yet is not taken in.
+    fn late(&self, row: &Node, now: Now) -> Option<Obstacle> {
+        if let Some(why) = self.unready(row, now) {
+            return Some(Obstacle::NotReady { name: row.name.clone(), why });
+        }
+        let unreached = &self.seen.get(&row.name)?.report.unreached;
+        let is_apart = |other: &&Node| {
+            let number = self.roster.number(&other.name);
+            let is_said = number.is_some_and(|number| unreached.contains(&number));
+            is_said && self.is_reached(&other.name) && !self.is_silent(&other.name, now)
+        };
+        let to = self
+            .roster
+            .nodes
+            .iter()
+            .find(is_apart)
+            .filter(|_| self.config.guards.on(Guard::Mesh))?;
+        let (from, to) = (row.name.clone(), to.name.clone());
+        Some(Obstacle::Unreached { from, to, mtu: self.roster.mtu })
+    }
+
+    /// What keeps machines that came late from being taken in, in the roster's order.
+    pub fn late_obstacles(&self, now: Now) -> Vec<Obstacle> {
+        let is_late = |row: &&Node| {
+            self.saved.members.contains_key(&row.name)
+                && !self.is_reached(&row.name)
+                && !self.saved.deploying.contains_key(&row.name)
+        };
+        let late = self.roster.nodes.iter().filter(is_late).filter(|_| self.saved.is_formed);
+        late.filter_map(|row| self.late(row, now)).collect()
     }
 }

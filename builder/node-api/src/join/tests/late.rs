@@ -93,6 +93,39 @@ fn a_cluster_is_deployed_for_those_who_are_there() {
     assert!(site.asked_for().is_empty());
 }
 
+/// The gates of those that a cluster is formed with are a late machine's too.
+#[test]
+fn a_late_machine_waits_until_it_is_well() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY[..4], 100);
+    site.step(seed::Input::Deployed);
+    site.asked_for();
+    site.report(&EVERYBODY[..4], Phase::Formed);
+    let now = at(site.second);
+    let late = || Report { edition: edition(site.seed.roster()), wall: now.wall, ..report(5) };
+    let cases = [
+        (Report { lacks: [Lack::Image].into(), ..late() }, "its image is of another version"),
+        (Report { wall: now.wall + 501, ..late() }, "its clock is 501 ms off"),
+        (Report { unreached: [4, 1].into(), ..late() }, "worker-5 does not reach control-2"),
+        (Report { phase: Phase::Prepared, ..late() }, "it is prepared yet"),
+    ];
+    for (ill, want) in cases {
+        site.step(seed::Input::Report(proven(5), Box::new(ill)));
+        assert!(site.asked_for().is_empty(), "{want}");
+        let said: Vec<_> = site.seed.late_obstacles(now).iter().map(ToString::to_string).collect();
+        assert!(said.len() == 1 && said[0].contains(want), "{said:?}");
+    }
+    // Whom nobody has heard for a while keeps nobody away.
+    site.second += 30;
+    site.report(&[1, 3, 4], Phase::Formed);
+    let wall = at(site.second).wall;
+    let edition = edition(site.seed.roster());
+    let well = Report { unreached: [1].into(), edition, wall, ..report(5) };
+    site.step(seed::Input::Report(proven(5), Box::new(well)));
+    assert_eq!(site.asked_for(), [["worker-5"]]);
+    assert!(site.seed.late_obstacles(at(site.second)).is_empty());
+}
+
 #[test]
 fn who_goes_holds_nobody_up_unless_it_is_needed() {
     let mut site = Site::new(1);

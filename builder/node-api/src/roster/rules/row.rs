@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     join::is_serial,
-    roster::{CHANGE_ME, Match, Mode, Node, Role, Roster},
+    roster::{CHANGE_ME, CardAddress, Match, Mode, Node, Role, Roster},
 };
 
 /// Names that mean something else: to hosts(5), to Ansible, and a group of its for each role.
@@ -73,12 +73,12 @@ impl Faults {
             }
             _ => {}
         }
-        self.of_cards(row, node);
+        self.of_cards(roster, row, node);
         self.of_disks(row, node);
     }
 
     /// What is beside the card of `match`.
-    fn of_cards(&mut self, row: usize, node: &Node) {
+    fn of_cards(&mut self, roster: &Roster, row: usize, node: &Node) {
         let at = |number, key| vec![Key("node"), Item(row), Key("nic"), Item(number), Key(key)];
         let (name, cards) = (&node.name, || node.nics.iter().enumerate());
         for (number, card) in cards() {
@@ -86,6 +86,31 @@ impl Faults {
             if card.mac.is_example() {
                 let what = format!("{name}'s MAC {} of {called} is no card's", card.mac);
                 self.push(what, "write the one of its machine", &at(number, "mac"));
+            }
+            if let Some(address) = card.address.filter(|own| roster.subnet.overlaps(&own.subnet()))
+            {
+                let what = format!(
+                    "{name}'s card {called} has {address}, in a network with {}",
+                    roster.subnet
+                );
+                self.push(
+                    what,
+                    "give it one of another: the kernel sends by either of two cards in the same",
+                    &at(number, "address"),
+                );
+            }
+            let is_in = |other: &CardAddress| {
+                card.address.is_some_and(|own| own.subnet().overlaps(&other.subnet()))
+            };
+            if let Some((_, first)) =
+                cards().take(number).find(|(_, first)| first.address.as_ref().is_some_and(is_in))
+            {
+                let what = format!("{name}'s cards {} and {called} are in one network", first.name);
+                self.push(
+                    what,
+                    "give one of them another: the kernel sends by either of two cards in the same",
+                    &at(number, "address"),
+                );
             }
             let is_all_digits = called.bytes().all(|byte| byte.is_ascii_digit());
             if called.len() > INTERFACE_MAX || is_all_digits || NO_CARDS.contains(&called) {

@@ -35,24 +35,33 @@ pub(super) fn hardware() -> impl Strategy<Value = Hardware> {
     )
 }
 
+pub(super) fn build() -> impl Strategy<Value = Build> {
+    let image = option::of("[a-zA-Z0-9][a-z0-9.+_-]{0,63}".prop_map(|text| text.parse().unwrap()));
+    let disk = ("\\PC{0,30}", any::<u64>()).prop_map(|(path, bytes)| Disk { path, bytes });
+    (image, vec(disk, 0..4)).prop_map(|(image, disks)| Build { image, disks })
+}
+
 pub(super) fn report() -> impl Strategy<Value = Report> {
-    let lacks = [Lack::Disk, Lack::Address, Lack::Registry];
-    let around = (btree_set(select(lacks.to_vec()), 0..4), btree_set(any::<u8>(), 0..=NODES_MAX));
+    let lacks = [Lack::Disk, Lack::Address, Lack::Registry, Lack::Image];
+    let around = (btree_set(select(lacks.to_vec()), 0..=4), btree_set(any::<u8>(), 0..=NODES_MAX));
     let rest =
         (any::<u64>(), select(Phase::ALL.to_vec()), any::<i64>(), option::of(formation()), around);
     let enrol = option::of(any::<(u8, bool)>());
-    (hardware(), option::of(held()), edition(), rest, enrol).prop_map(
-        |(hardware, held, edition, (number, phase, wall, promise, around), enrol)| Report {
-            lacks: around.0,
-            unreached: around.1,
-            number,
-            hardware,
-            held,
-            edition,
-            phase,
-            wall,
-            promise,
-            enrol: enrol.map(|(key, holds)| Box::new(request(key, holds))),
+    (hardware(), option::of(held()), edition(), rest, (build(), enrol)).prop_map(
+        |(hardware, held, edition, (number, phase, wall, promise, around), (build, enrol))| {
+            Report {
+                lacks: around.0,
+                unreached: around.1,
+                number,
+                hardware,
+                held,
+                edition,
+                phase,
+                wall,
+                promise,
+                build,
+                enrol: enrol.map(|(key, holds)| Box::new(request(key, holds))),
+            }
         },
     )
 }
@@ -60,6 +69,7 @@ pub(super) fn report() -> impl Strategy<Value = Report> {
 pub(super) fn answer() -> impl Strategy<Value = Answer> {
     let refusals = [
         Refusal::BadKey,
+        Refusal::UnknownHardware,
         Refusal::WindowClosed,
         Refusal::DuplicateHardware,
         Refusal::Revoked,
@@ -129,6 +139,10 @@ pub(super) fn a_report() -> Report {
         lacks: [Lack::Disk, Lack::Registry].into(),
         unreached: [2, 249].into(),
         promise: None,
+        build: Build {
+            image: "2026.11.22".parse().ok(),
+            disks: vec![Disk { path: "/dev/disk/by-path/a".into(), bytes: 1 }],
+        },
         enrol: None,
     }
 }
