@@ -163,6 +163,10 @@ fn secrets(stage: &Stage) -> Outcome {
         let console = site.guest(number)?.console();
         let key = told.split('"').find(|word| word.len() == 64).ok_or("no key in the identity")?;
         expect(!console.contains(key), || format!("the console of {number} tells the key"))?;
+        let own = site.guest(number)?.runs("cat /var/lib/coremax/identity.json")?;
+        expect(own.contains(key) == (number < 3), || {
+            format!("machine {number}, the third has a key of its own: {own}")
+        })?;
     }
     Ok(())
 }

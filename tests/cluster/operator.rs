@@ -37,8 +37,9 @@ impl Operator {
         operator.runs(&["cluster", "check", "cluster.toml"])?;
         operator.sign()?;
         operator.runs(&["cluster", "seed-medium", "cluster.toml"])?;
-        let drive = ["cluster", "seed-medium", "cluster.toml", "--config-drive", "-o", "drive.img"];
-        operator.runs(&drive)?;
+        // With a key of its own, which the seed knows by the cluster's.
+        let drive = ["--machine=control-3", "--config-drive", "-o", "drive.img"];
+        operator.runs(&[&["cluster", "seed-medium", "cluster.toml"][..], &drive].concat())?;
         operator.wrong_key()?;
         Ok(operator)
     }

@@ -194,7 +194,7 @@ impl Channel {
         let own = Arc::clone(&self.own);
         let Some(key) = own.key(hello.key_id) else { return self.refuse(Word::UnknownKey) };
         self.input.drain(..HELLO);
-        let handshake = Handshake::begin(End::Seed, &own, hello.key_id, key).map_err(broken)?;
+        let handshake = Handshake::begin(End::Seed, &own, hello.key_id, &key).map_err(broken)?;
         self.state = State::Handshake(handshake);
         Ok(true)
     }

@@ -33,7 +33,8 @@ pub struct Credentials {
     pub cluster: Guid,
     /// The machine's own.
     pub secret: Secret,
-    /// The keys of the cluster by their ids, none twice: a node proves that it has the first, a seed knows all.
+    /// The keys of the cluster by their ids, none twice: a node proves that it has the first, a seed knows all, and those of
+    /// single machines that come of one of them.
     pub keys: Vec<(KeyId, Key)>,
 }
 
@@ -89,8 +90,9 @@ impl Secret {
 
 impl Credentials {
     /// The key of this id.
-    pub(crate) fn key(&self, id: KeyId) -> Option<&Key> {
-        self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+    pub(crate) fn key(&self, id: KeyId) -> Option<Key> {
+        let named = self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key.clone());
+        named.or_else(|| self.keys.iter().find_map(|(_, key)| key.of_machine(id)))
     }
 }
 

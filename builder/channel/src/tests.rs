@@ -38,7 +38,11 @@ fn said(channel: &mut Channel) -> Vec<u8> {
 
 /// Both with their channel open.
 fn open() -> (Channel, Channel) {
-    let (mut node, mut seed) = (a_node(), a_seed());
+    open_by(a_node())
+}
+
+fn open_by(node: Channel) -> (Channel, Channel) {
+    let (mut node, mut seed) = (node, a_seed());
     assert_eq!(seed.take(&said(&mut node)), Ok(vec![]));
     assert_eq!(node.take(&said(&mut seed)), Ok(vec![]));
     assert_eq!(seed.take(&said(&mut node)), Ok(vec![]));
@@ -90,15 +94,8 @@ fn messages_arrive_whole_however_they_are_cut() {
 /// An operator is known by what it says first, and not before.
 #[test]
 fn an_operator_says_requests_and_a_node_does_not() {
-    let open = |node: Channel| {
-        let (mut node, mut seed) = (node, a_seed());
-        seed.take(&said(&mut node)).unwrap();
-        node.take(&said(&mut seed)).unwrap();
-        seed.take(&said(&mut node)).unwrap();
-        (node, seed)
-    };
     let (mut operator, mut seed) =
-        open(Channel::of_operator(credentials(3, 1, &[(1, 1)])).unwrap());
+        open_by(Channel::of_operator(credentials(3, 1, &[(1, 1)])).unwrap());
     assert!(seed.peer().is_some() && !seed.is_operators());
     let request = vec![b'r'; REQUEST_MAX];
     operator.send(&request).unwrap();
@@ -113,7 +110,7 @@ fn an_operator_says_requests_and_a_node_does_not() {
     let got: Vec<_> =
         bytes.chunks(FRAME_MAX).flat_map(|chunk| operator.take(chunk).unwrap()).collect();
     assert_eq!(got, [vec![b's'; RESPONSE_MAX]]);
-    let (mut node, mut seed) = open(a_node());
+    let (mut node, mut seed) = open_by(a_node());
     node.send(b"report").unwrap();
     assert_eq!(seed.take(&said(&mut node)), Ok(vec![b"report".to_vec()]));
     assert!(!seed.is_operators());
@@ -140,6 +137,28 @@ fn who_differs_is_told_and_learns_nothing() {
         assert_eq!(node.peer(), None);
         assert_eq!(seed.take(b"more"), Err(Failure::Closed));
     }
+}
+
+/// Each of these media is one machine's: the seed has the key that all of them come of.
+#[test]
+fn a_machine_may_have_a_key_of_its_own() {
+    let of_machine = |machine: u8| {
+        let mut own = Arc::unwrap_or_clone(credentials(machine, 1, &[]));
+        own.keys = vec![Key::new([1; 32]).for_machine([machine; 4])];
+        Arc::new(own)
+    };
+    let (mut node, mut seed) = open_by(Channel::of_node(of_machine(1)).unwrap());
+    node.send(b"report").unwrap();
+    assert_eq!(seed.take(&said(&mut node)), Ok(vec![b"report".to_vec()]));
+    // Who has one of them is no seed for another machine.
+    let mut liar = Channel::of_seed(of_machine(2));
+    let mut node = Channel::of_node(of_machine(1)).unwrap();
+    assert_eq!(liar.take(&said(&mut node)), Err(Failure::Refused(Word::UnknownKey)));
+    let mut own = Arc::unwrap_or_clone(of_machine(2));
+    own.keys[0].0 = of_machine(1).keys[0].0;
+    let mut liar = Channel::of_seed(Arc::new(own));
+    let mut node = Channel::of_node(of_machine(1)).unwrap();
+    assert_eq!(liar.take(&said(&mut node)), Err(Failure::Handshake));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use coremax_recipe::{Base, Bytes, Version};
 
-pub(crate) use cluster::{Cluster, ClusterVerb, NewCluster, Seed, Simulate, Stage, StatusOf};
+pub(crate) use cluster::{
+    Cluster, ClusterVerb, NewCluster, Seed, SeedMedium, Simulate, Stage, StatusOf,
+};
 
 /// The folder of all results, unless another is named.
 pub(crate) const IMAGES: &str = "images";

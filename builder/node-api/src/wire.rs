@@ -81,6 +81,10 @@
 //! that the messages have [`HANDSHAKE`] bytes. Static keys are X25519; the public one is the node's name in all that
 //! follows ([`NodeKey`](crate::join::NodeKey)).
 //!
+//! An id may name a key of one machine, which the seed makes of the cluster's key: its first four bytes are random, the others
+//! those that HMAC-SHA256 begins with, by the cluster's key, of `coremax machine's key`, a NUL, `id`, a NUL, the four bytes and
+//! four zeros; the key is the HMAC of `coremax machine's key`, a NUL, `key`, a NUL, and the id.
+//!
 //! The epoch is not in the prologue. Both ends would have to have the same one before they can talk, and the handshake is
 //! what a node gets its roster by: a new node has none, and one that was off has an old one. It stands in every report and
 //! answer instead, with the roster's digest, and a roster counts by its signature, whoever brings it.

@@ -46,22 +46,10 @@ pub(crate) enum ClusterVerb {
     ///
     /// In a pool the machine that is given the signed roster becomes the seed: --for-seed makes the medium for that one, and
     /// without it that for all others is made. They have the same key.
-    SeedMedium {
-        /// The roster, a TOML file
-        roster: PathBuf,
-        /// The file of the key [default: beside the roster, ending in .identity.json]
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-        /// Make an OpenStack config drive rather than a volume labelled COREMAX
-        #[arg(long)]
-        config_drive: bool,
-        /// Make the one medium with the signed roster on it, for the machine of a pool that is to be its seed
-        #[arg(long)]
-        for_seed: bool,
-        /// Where the volume goes [default: beside the roster, ending in .seed.img, or .for-seed.img for the pool's seed]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
+    ///
+    /// --machine NAME makes a medium for that one machine, with a key of its own that comes of the cluster's: who has it can
+    /// join as a machine, and pose as no seed. Only the seed's medium has the cluster's key then.
+    SeedMedium(SeedMedium),
     /// Say how far a running cluster is: its nodes, what it waits for, and machines that wait for a row
     ///
     /// Ends with success when the seed has answered; with --wait, when the cluster is so far.
@@ -159,6 +147,28 @@ pub(crate) struct NewCluster {
     /// The machines are alike: rows name none
     #[arg(long)]
     pub(crate) pool: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct SeedMedium {
+    /// The roster, a TOML file
+    pub(crate) roster: PathBuf,
+    /// The file of the cluster's key [default: beside the roster, ending in .identity.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Make an OpenStack config drive rather than a volume labelled COREMAX
+    #[arg(long)]
+    pub(crate) config_drive: bool,
+    /// Make the one medium with the signed roster on it, for the machine of a pool that is to be its seed
+    #[arg(long)]
+    pub(crate) for_seed: bool,
+    /// Make the medium of this row's machine alone, with a key of its own, kept in ROSTER.NAME.identity.json
+    #[arg(long, value_name = "NAME", conflicts_with = "for_seed")]
+    pub(crate) machine: Option<Name>,
+    /// Where the volume goes [default: beside the roster, ending in .seed.img, .for-seed.img for the pool's seed, or
+    /// .NAME.img for one machine]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(ClapArgs)]

@@ -15,7 +15,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use coremax_cluster::{
-    medium::Medium,
     new::{New, Preset},
     sign,
 };
@@ -32,11 +31,7 @@ pub(crate) fn run(global: &Global, cluster: &Cluster) -> Result<()> {
     let told = match &cluster.verb {
         ClusterVerb::New(wanted) => new(wanted)?,
         ClusterVerb::Check { rosters } => check(rosters)?,
-        ClusterVerb::SeedMedium { roster, identity, config_drive, for_seed, output } => {
-            let kind = if *config_drive { Medium::ConfigDrive } else { Medium::Seed };
-            let (identity, output) = (identity.as_deref(), output.as_deref());
-            medium::make(roster, identity, kind, *for_seed, output)?
-        }
+        ClusterVerb::SeedMedium(wanted) => medium::make(wanted)?,
         ClusterVerb::Simulate(wanted) => return simulate::run(global, wanted),
         ClusterVerb::Status(wanted) => return status::run(wanted),
         ClusterVerb::Replace { roster, name, mac, serial } => {

@@ -42,10 +42,7 @@ impl Hint {
 }
 
 fn is_a_word(why: &End) -> bool {
-    matches!(
-        why,
-        End::Channel(Failure::Refused(_) | Failure::Wire(wire::Error::OtherVersion { .. }))
-    )
+    matches!(why, End::Channel(Failure::Told(_) | Failure::Wire(wire::Error::OtherVersion { .. })))
 }
 
 #[cfg(test)]
@@ -56,7 +53,7 @@ mod tests {
     fn silence_hides_no_word() {
         let mut hint = Hint::default();
         let to = |last: u8| Some(SocketAddr::from(([10, 0, 0, last], 7433)));
-        let (closed, bad_key) = (End::Closed, End::Channel(Failure::Refused(wire::Word::BadKey)));
+        let (closed, bad_key) = (End::Closed, End::Channel(Failure::Told(wire::Word::BadKey)));
         for (last, why, now, want) in [
             (1, &closed, 0, "10.0.0.1:7433: the other end closed"),
             (2, &bad_key, 1, "10.0.0.2:7433: "),

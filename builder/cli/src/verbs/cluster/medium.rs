@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,46 +12,48 @@ use coremax_cluster::medium::{self, Medium};
 use coremax_engine::key;
 use coremax_node_api::{
     identity::Document,
-    roster::{Mode, Roster, signed},
+    roster::{Mode, Name, Roster, signed},
 };
 
-/// Makes one, and says what it has. In a pool whoever has the signed roster becomes the seed: it is laid onto the medium that is
-/// made for that machine alone.
-pub(super) fn make(
-    path: &Path,
-    identity: Option<&Path>,
-    medium: Medium,
-    for_seed: bool,
-    output: Option<&Path>,
-) -> Result<String> {
-    let roster = super::read(path)?;
-    let file = identity.map_or_else(|| path.with_extension("identity.json"), Path::to_owned);
-    let document = match kept(&file)? {
-        Some(kept) if kept.cluster == roster.cluster => kept,
-        Some(kept) => {
-            bail!(
-                "{} is for cluster {}, and this is {}",
-                file.display(),
-                kept.cluster,
-                roster.cluster
-            )
-        }
-        None => new(&roster, &file)?,
+use crate::args::SeedMedium;
+
+/// Makes one, and says what it has.
+pub(super) fn make(wanted: &SeedMedium) -> Result<String> {
+    let roster = super::read(&wanted.roster)?;
+    let file = match &wanted.identity {
+        Some(file) => file.clone(),
+        None => wanted.roster.with_extension("identity.json"),
     };
+    let document =
+        kept_or(&roster, &file, || Ok(medium::document(&roster, key::random()?, key::random()?)))?;
+    match &wanted.machine {
+        Some(machine) => of_machine(wanted, &roster, &document, machine),
+        None => of_cluster(wanted, &roster, &document, &file),
+    }
+}
+
+/// With the cluster's key. In a pool whoever has the signed roster becomes the seed: it is laid onto the medium that is made for
+/// that machine alone.
+fn of_cluster(
+    wanted: &SeedMedium,
+    roster: &Roster,
+    document: &Document,
+    file: &Path,
+) -> Result<String> {
+    let (path, for_seed) = (&wanted.roster, wanted.for_seed);
     let of_one = for_seed && roster.mode == Mode::Pool;
-    let extension = if of_one { "for-seed.img" } else { "seed.img" };
-    let output = output.map_or_else(|| path.with_extension(extension), Path::to_owned);
+    let output = wanted.output(if of_one { "for-seed.img" } else { "seed.img" });
     let signed_file = path.with_extension(signed::EXTENSION);
     let signed = match roster.mode {
         Mode::Pool if !for_seed => None,
-        _ => signed_roster(&signed_file, &roster)?,
+        _ => signed_roster(&signed_file, roster)?,
     };
     ensure!(
         signed.is_some() || !for_seed,
         "there is no {}: sign the roster with coremax cluster sign",
         signed_file.display()
     );
-    lay(&document, signed.as_deref(), medium, &output, &[path, &file, &signed_file])?;
+    lay(document, signed.as_deref(), wanted.kind(), &output, &[path, file, &signed_file])?;
     let epoch = roster.epoch;
     let with = match signed {
         Some(_) if of_one => format!(
@@ -63,13 +65,78 @@ pub(super) fn make(
         }
         None => format!("without a roster: there is no {}", signed_file.display()),
     };
-    Ok(format!(
+    Ok(told(&output, document, &with, file))
+}
+
+/// With a key of its own, which the seed knows by the cluster's.
+fn of_machine(
+    wanted: &SeedMedium,
+    roster: &Roster,
+    cluster: &Document,
+    machine: &Name,
+) -> Result<String> {
+    ensure!(roster.node(machine).is_some(), "{} has no row {machine}", wanted.roster.display());
+    ensure!(
+        *machine != roster.seed,
+        "{machine} is the seed, which has to have the cluster's key: make its medium without --machine"
+    );
+    let file = wanted.roster.with_extension(format!("{machine}.identity.json"));
+    let document = kept_or(roster, &file, || {
+        let (key_id, key) = cluster.key.for_machine(key::random()?);
+        Ok(Document::new(cluster.cluster, key_id, key, cluster.seeds.clone()))
+    })?;
+    ensure!(
+        cluster.key.of_machine(document.key_id) == Some(document.key.clone()),
+        "the key in {} does not come of the cluster's: move it away, and another one is made",
+        file.display()
+    );
+    let output = wanted.output(&format!("{machine}.img"));
+    lay(&document, None, wanted.kind(), &output, &[&wanted.roster, &file])?;
+    Ok(told(&output, &document, &format!("for {machine} alone"), &file))
+}
+
+fn told(output: &Path, document: &Document, with: &str, file: &Path) -> String {
+    format!(
         "{}: key {} of cluster {}, {with}\nThe key is in {} too; both files are secret: keep them out of version control.",
         output.display(),
         document.key_id,
         document.cluster,
         file.display()
-    ))
+    )
+}
+
+impl SeedMedium {
+    const fn kind(&self) -> Medium {
+        if self.config_drive { Medium::ConfigDrive } else { Medium::Seed }
+    }
+
+    fn output(&self, extension: &str) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| self.roster.with_extension(extension))
+    }
+}
+
+/// The document in a file, of this cluster; made there where there is none.
+fn kept_or(
+    roster: &Roster,
+    file: &Path,
+    make: impl FnOnce() -> Result<Document>,
+) -> Result<Document> {
+    match kept(file)? {
+        Some(kept) if kept.cluster == roster.cluster => Ok(kept),
+        Some(kept) => {
+            bail!(
+                "{} is for cluster {}, and this is {}",
+                file.display(),
+                kept.cluster,
+                roster.cluster
+            )
+        }
+        None => {
+            let document = make()?;
+            new(&document, file)?;
+            Ok(document)
+        }
+    }
 }
 
 /// The roster as `cluster sign` left it beside its text, if that is done, and of this text.
@@ -98,16 +165,14 @@ fn is_missing(error: &anyhow::Error) -> bool {
 }
 
 /// Never over one that is there: machines that know its key would know no other.
-fn new(roster: &Roster, file: &Path) -> Result<Document> {
-    let document = medium::document(roster, key::random()?, key::random()?);
+fn new(document: &Document, file: &Path) -> Result<()> {
     let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let write = || {
         let mut file = open()?;
         file.write_all(document.to_text().as_bytes())?;
         file.sync_all()
     };
-    write().with_context(|| format!("writing the key to {}", file.display()))?;
-    Ok(document)
+    write().with_context(|| format!("writing the key to {}", file.display()))
 }
 
 /// Writes the volume for its owner alone, whole or not at all, and over neither of these.
@@ -141,7 +206,7 @@ fn lay(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
     use coremax_cluster::{
         new::{New, Preset},
@@ -159,6 +224,17 @@ mod tests {
         path
     }
 
+    fn wanted(roster: &Path) -> SeedMedium {
+        SeedMedium {
+            roster: roster.to_owned(),
+            identity: None,
+            config_drive: false,
+            for_seed: false,
+            machine: None,
+            output: None,
+        }
+    }
+
     fn has(image: &Path, bytes: &[u8]) -> bool {
         fs::read(image).unwrap().windows(bytes.len()).any(|window| window == bytes)
     }
@@ -174,7 +250,7 @@ mod tests {
             ("named.toml", Mode::Static, true, "named.seed.img"),
         ] {
             let path = roster(folder.path(), name, mode);
-            let made = |for_seed| make(&path, None, Medium::Seed, for_seed, None);
+            let made = |for_seed| make(&SeedMedium { for_seed, ..wanted(&path) });
             let error = made(true).unwrap_err().to_string();
             assert!(error.contains("sign the roster with coremax cluster sign"), "{error}");
             let signed = path.with_extension(signed::EXTENSION);
@@ -192,5 +268,39 @@ mod tests {
                 assert!(has(&image, &key), "{}", image.display());
             }
         }
+    }
+
+    #[test]
+    fn a_machine_s_own_medium_has_its_own_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = roster(folder.path(), "c.toml", Mode::Static);
+        let made = |name: &str| make(&SeedMedium { machine: name.parse().ok(), ..wanted(&path) });
+        let said = made("control-2").unwrap();
+        assert!(
+            said.contains("c.control-2.img: key ") && said.contains("for control-2 alone"),
+            "{said}"
+        );
+        let document = |file: &str| super::super::ask::identity(&folder.path().join(file)).unwrap();
+        let (cluster, own) = (document("c.identity.json"), document("c.control-2.identity.json"));
+        assert_eq!(cluster.key.of_machine(own.key_id), Some(own.key.clone()));
+        assert_eq!((own.cluster, &own.seeds), (cluster.cluster, &cluster.seeds));
+        let image = folder.path().join("c.control-2.img");
+        assert!(has(&image, own.to_text().as_bytes()));
+        assert!(
+            !has(&image, &cluster.to_text().as_bytes()[60..]),
+            "the cluster's key is not on it"
+        );
+        // Again it has the same, and another machine's has another.
+        made("control-2").unwrap();
+        made("control-3").unwrap();
+        assert_eq!(document("c.control-2.identity.json"), own);
+        assert_ne!(document("c.control-3.identity.json").key, own.key);
+        for (name, want) in [("control-1", "is the seed"), ("control-9", "has no row control-9")] {
+            let error = made(name).unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        }
+        fs::remove_file(folder.path().join("c.identity.json")).unwrap();
+        let error = made("control-2").unwrap_err().to_string();
+        assert!(error.contains("does not come of the cluster's"), "{error}");
     }
 }
