@@ -78,6 +78,16 @@ impl Site {
         self.guests.remove(&number);
     }
 
+    /// Takes a machine's power when it is in this phase, and in no other.
+    pub(crate) fn cut_when(&mut self, number: u8, phase: &str) -> Outcome {
+        let stopped =
+            self.guest(number)?.runs(&format!("/usr/lib/coremax-tests/stop-at {phase}"))?;
+        self.cut(number);
+        expect(stopped == phase, || {
+            format!("machine {number} was to be {phase}, and was {stopped}")
+        })
+    }
+
     /// A machine's shell, once it is up.
     pub(crate) fn guest(&mut self, number: u8) -> Result<&mut Guest, String> {
         let off = || format!("machine {number} is off");
