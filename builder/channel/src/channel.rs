@@ -1,6 +1,6 @@
 //! One end of a connection, as a machine of bytes.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use coremax_node_api::{
     join::NodeKey,
@@ -65,6 +65,15 @@ pub enum Failure {
     /// The handshake cannot be begun here.
     #[error("the handshake cannot be made: {0}")]
     Noise(String),
+    /// TLS comes to nothing: a certificate that is none of the cluster's or does not hold now, or other bytes.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The other end's certificate is by the cluster's authority, and not of the row that it should be.
+    #[error("the certificate's names are not those of the seed's row")]
+    OtherNames,
+    /// The other end speaks TLS, and this one has no certificate yet.
+    #[error("TLS is spoken to a seed that has no certificate yet")]
+    NoPapers,
     /// It is not open, or not any more.
     #[error("the channel is not open")]
     Closed,
@@ -265,20 +274,8 @@ impl Channel {
         Ok(true)
     }
 
-    /// The frame that came, if it is whole; refused by its length before it is.
-    fn frame(
-        &mut self,
-        lengths: std::ops::RangeInclusive<usize>,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        let Some((head, rest)) = self.input.split_first_chunk::<2>() else { return Ok(None) };
-        let length = usize::from(u16::from_be_bytes(*head));
-        if !lengths.contains(&length) {
-            let allowed = *lengths.end();
-            return Err(wire::Error::Length { what: "frame", length, allowed }.into());
-        }
-        let Some(frame) = rest.get(..length).map(<[u8]>::to_vec) else { return Ok(None) };
-        self.input.drain(..2 + length);
-        Ok(Some(frame))
+    fn frame(&mut self, lengths: RangeInclusive<usize>) -> Result<Option<Vec<u8>>, Failure> {
+        take_frame(&mut self.input, lengths)
     }
 
     fn wait(&mut self, state: State) -> Result<bool, Failure> {
@@ -303,7 +300,23 @@ impl std::fmt::Debug for Channel {
     }
 }
 
-fn frame(message: &[u8], output: &mut Vec<u8>) {
+/// The frame that came, if it is whole; refused by its length before it is.
+pub(crate) fn take_frame(
+    input: &mut Vec<u8>,
+    lengths: RangeInclusive<usize>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some((head, rest)) = input.split_first_chunk::<2>() else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes(*head));
+    if !lengths.contains(&length) {
+        let allowed = *lengths.end();
+        return Err(wire::Error::Length { what: "frame", length, allowed }.into());
+    }
+    let Some(frame) = rest.get(..length).map(<[u8]>::to_vec) else { return Ok(None) };
+    input.drain(..2 + length);
+    Ok(Some(frame))
+}
+
+pub(crate) fn frame(message: &[u8], output: &mut Vec<u8>) {
     // No message is longer than FRAME_MAX, which 16 bits hold.
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     output.extend(length.to_be_bytes());

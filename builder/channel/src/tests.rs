@@ -1,3 +1,6 @@
+mod made;
+mod tls;
+
 use std::sync::Arc;
 
 use coremax_node_api::{

@@ -199,6 +199,10 @@ pub const HANDSHAKE: [usize; 3] = [48, 96, 64];
 pub const BEACON_MAX: usize = 500;
 /// Bytes in a frame, at most. Set by the protocol: Noise allows 65535, and who waits for them has to keep them.
 pub const FRAME_MAX: usize = 16 << 10;
+/// The first byte of a TLS record that begins a connection, RFC 8446, 5.1: no hello begins with it.
+pub const TLS_RECORD: u8 = 0x16;
+/// What is spoken inside of TLS, RFC 7301: `coremax/` and [`VERSION`].
+pub const ALPN: &[u8] = b"coremax/1";
 /// Bytes that Noise adds to a payload.
 pub const TAG: usize = 16;
 /// Bytes of a part of a message, at most.
