@@ -70,10 +70,23 @@ pub struct ClusterStatus {
     pub epoch: u64,
     /// Whom it asks.
     pub asks: Option<String>,
+    /// What it speaks with that one; nothing before it is known who that is.
+    #[serde(default)]
+    pub channel: Option<Spoken>,
     /// When it asks again.
     pub next_try: Option<i64>,
     /// What it knows as the cluster's seed.
     pub seed: Option<SeedStatus>,
+}
+
+/// What a connection to a seed speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spoken {
+    /// Noise, with the cluster's key.
+    Noise,
+    /// TLS, with the certificates of both.
+    Tls,
 }
 
 /// What a machine waits for.

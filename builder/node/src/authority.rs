@@ -28,6 +28,8 @@ use coremax_node_api::{
 use zeroize::Zeroizing;
 
 use self::keys::Keys;
+#[cfg(test)]
+pub(crate) use self::ssh::signed as sign_ssh;
 use crate::{durable::replace, paths, prepare::within};
 
 /// What certificates are given by.
@@ -77,8 +79,8 @@ impl Authority {
         }
         let valid = Window::at(now);
         let about = || format!("certifying {}", row.name);
-        let certificate =
-            x509::node(&self.keys.ca, self.cluster, row, request.tls, valid).with_context(about)?;
+        let certificate = x509::node(&self.keys.ca, self.cluster, (row, node), request.tls, valid)
+            .with_context(about)?;
         let ssh_certificate = ssh::host(&self.keys.hosts, self.cluster, row, request.ssh, valid)
             .with_context(about)?;
         Ok(Some(Gift {

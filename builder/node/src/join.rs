@@ -43,6 +43,7 @@ mod prepare;
 mod public;
 mod roster_file;
 mod seats;
+mod shown;
 mod status;
 mod store;
 mod told;

@@ -1,6 +1,8 @@
 //! What a node has of its own for its cluster: a TLS key made here, the machine's SSH host key, and what the seed gave
 //! for both.
 
+mod check;
+
 use std::{
     fs,
     io::{ErrorKind, Read as _},
@@ -9,10 +11,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coremax_channel::{Certified, Papers, Time};
 use coremax_node_api::{
     enrol::{Gift, Public, Request, Secret},
     guid::Guid,
     join::{Held, NodeKey},
+    roster::Node as Row,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -38,6 +42,17 @@ pub(crate) struct Own {
     tls: Secret,
     ssh: Public,
     gift: PathBuf,
+}
+
+/// Whom a gift is for, and from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Of<'a> {
+    /// This machine,
+    pub(crate) node: NodeKey,
+    /// the row that it has,
+    pub(crate) row: &'a Row,
+    /// and the seed's.
+    pub(crate) seed: &'a Held,
 }
 
 /// A gift with the keys that it is for: made anew, they need another one.
@@ -69,9 +84,15 @@ impl Own {
         Ok(Self { tls: key, ssh: host, gift: gift.to_owned() })
     }
 
-    /// What is asked of the seed of this cluster on the channel of this node.
-    pub(crate) fn request(&self, cluster: Guid, node: NodeKey) -> Request {
-        let holds = self.gift().map(|gift| gift.held());
+    /// What is asked of the seed of this cluster on the channel of this node: others than there are where those name
+    /// another machine than this one, or not the row that it has now.
+    pub(crate) fn request(&self, cluster: Guid, node: NodeKey, row: Option<&Row>) -> Request {
+        let is_ours = |gift: &Gift| {
+            Certified::read(gift.certificate.as_bytes()).is_ok_and(|it| {
+                it.node == node && row.is_none_or(|row| it.is_of(&row.name, row.address))
+            })
+        };
+        let holds = self.gift().filter(is_ours).map(|gift| gift.held());
         Request::new(cluster, node, &self.tls, self.ssh, holds)
     }
 
@@ -81,12 +102,20 @@ impl Own {
         kept.map(|kept| kept.gift)
     }
 
-    /// Keeps what the seed gave that has this row.
+    /// What this node proves itself with in TLS, by what the seed gave last, if that holds.
+    pub(crate) fn papers(&self, time: Time) -> Option<Papers> {
+        let gift = self.gift()?;
+        Papers::new(&gift.ca, &gift.certificate, &self.tls, time).ok()
+    }
+
+    /// Keeps what the seed gave, after it was looked at.
     ///
     /// # Errors
-    /// Where the disk says so, and where it is by another authority than what the same seed gave before: that is another
+    /// Where the disk says so, where it is not what this node should be given ([`check`]), and where it is by another authority than what the same seed gave before: that is another
     /// machine, and an operator who has replaced the seed has raised its generation.
-    pub(crate) fn keep(&self, gift: &Gift, seed: &Held) -> Result<()> {
+    pub(crate) fn keep(&self, gift: &Gift, of: &Of<'_>, time: Time) -> Result<()> {
+        let seed = of.seed;
+        check::gift(gift, self, of, time).context("the certificates that came are not taken")?;
         let is_another =
             |kept: &Kept| kept.seed == *seed && kept.gift.authority() != gift.authority();
         ensure!(
@@ -150,93 +179,4 @@ fn parse(file: fs::File) -> Result<Secret> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use coremax_node_api::enrol::{Der, Window};
-    use coremax_sandbox::{Cmd, Sandbox};
-
-    use super::*;
-
-    const CLUSTER: Guid = Guid::literal(1);
-    const NODE: NodeKey = NodeKey([7; 32]);
-
-    fn own(folder: &Path, host: u8) -> Result<Own> {
-        let ssh = folder.join("host.pub");
-        let public = Secret::from_seed(&[host; 32]).public();
-        fs::write(&ssh, format!("{} root@host\n", public.to_ssh())).unwrap();
-        Own::at(&folder.join("tls/node.key"), &ssh, &folder.join("gift.json"))
-    }
-
-    fn gift() -> Gift {
-        let public = |number| Secret::from_seed(&[number; 32]).public();
-        let line = "ssh-ed25519-cert-v01@openssh.com AAAA".to_owned();
-        Gift {
-            ca: Der::new(vec![1]).unwrap(),
-            certificate: Der::new(vec![2]).unwrap(),
-            ssh_hosts: public(3),
-            ssh_users: public(4),
-            ssh_certificate: line.try_into().unwrap(),
-            valid: Window::at(0),
-        }
-    }
-
-    fn seed(generation: u32) -> Held {
-        Held { name: "control-1".parse().unwrap(), generation }
-    }
-
-    #[test]
-    fn a_key_is_made_once_and_openssl_reads_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tls/node.key");
-        let first = own(folder.path(), 1).unwrap().request(CLUSTER, NODE);
-        assert!(first.is_proven(CLUSTER, NODE));
-        assert_eq!(own(folder.path(), 1).unwrap().request(CLUSTER, NODE), first);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        let arguments = ["pkey", "-pubout", "-outform", "DER", "-in"];
-        let ran = Cmd::new("openssl", &Sandbox::host()).args(arguments).arg(&path).run();
-        match ran {
-            Ok(output) => assert!(output.stdout.ends_with(first.tls.as_bytes())),
-            Err(error) if error.hint().is_some() => {
-                coremax_skip::skip(format_args!("{error} (install openssl)"));
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    #[test]
-    fn a_damaged_key_is_said_and_left() {
-        let folder = tempfile::tempdir().unwrap();
-        own(folder.path(), 1).unwrap();
-        let path = folder.path().join("tls/node.key");
-        let whole = fs::read_to_string(&path).unwrap();
-        for bad in ["", &whole[..60], &whole.replace("MC4C", "MC4D"), &whole.replace("\n", "\n\n")]
-        {
-            fs::write(&path, bad).unwrap();
-            let error = format!("{:#}", own(folder.path(), 1).err().unwrap());
-            assert!(error.contains("PKCS#8"), "{error}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), bad);
-        }
-    }
-
-    #[test]
-    fn a_gift_is_kept_for_the_keys_that_it_is_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = own(folder.path(), 1).unwrap();
-        assert_eq!(first.request(CLUSTER, NODE).holds, None);
-        first.keep(&gift(), &seed(0)).unwrap();
-        let other = Gift { ca: Der::new(vec![9]).unwrap(), ..gift() };
-        let error = first.keep(&other, &seed(0)).unwrap_err().to_string();
-        assert!(error.contains("by another authority"), "{error}");
-        first.keep(&other, &seed(1)).unwrap();
-        first.keep(&gift(), &seed(2)).unwrap();
-        let again = own(folder.path(), 1).unwrap();
-        assert_eq!(again.gift(), Some(gift()));
-        assert_eq!(again.request(CLUSTER, NODE).holds, Some(gift().held()));
-        assert_eq!(own(folder.path(), 2).unwrap().gift(), None, "another host key");
-        fs::remove_file(folder.path().join("tls/node.key")).unwrap();
-        assert_eq!(own(folder.path(), 1).unwrap().gift(), None, "another TLS key");
-        fs::write(folder.path().join("gift.json"), "{").unwrap();
-        assert_eq!(first.gift(), None);
-    }
-}
+mod tests;

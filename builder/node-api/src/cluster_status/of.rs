@@ -33,6 +33,7 @@ impl ClusterStatus {
             address: None,
             epoch: 0,
             asks: None,
+            channel: None,
             next_try: None,
             seed: None,
         }

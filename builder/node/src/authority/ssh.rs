@@ -97,7 +97,7 @@ fn builder(key: Public, valid: Window) -> Result<Builder> {
     Ok(builder)
 }
 
-fn signed(builder: Builder, authority: &Secret) -> Result<SshCertificate> {
+pub(crate) fn signed(builder: Builder, authority: &Secret) -> Result<SshCertificate> {
     let text = builder.sign(&Signer(authority))?.to_openssh()?;
     SshCertificate::try_from(text).map_err(|error| anyhow!("the certificate: {error}"))
 }

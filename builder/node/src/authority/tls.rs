@@ -50,7 +50,7 @@ fn made(folder: &Path, address: impl Into<Ipv4Addr>) -> Vec<u8> {
     let own =
         Own::at(&folder.join("node.key"), &folder.join("host.pub"), &folder.join("gift")).unwrap();
     let authority = Authority::at(&folder.join("authority"), roster().cluster).unwrap();
-    let request = own.request(roster().cluster, node);
+    let request = own.request(roster().cluster, node, None);
     let now = i64::try_from(now.as_millis()).unwrap();
     let gift = authority.gift(&row, node, &request, now).unwrap().unwrap();
     fs::write(folder.join("ca.pem"), gift.ca.to_pem()).unwrap();

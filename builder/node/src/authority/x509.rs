@@ -3,9 +3,11 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Result, ensure};
+use coremax_channel::Certified;
 use coremax_node_api::{
     enrol::{Der, Public, Secret, Window},
     guid::Guid,
+    join::NodeKey,
     roster,
 };
 use der::{
@@ -72,17 +74,18 @@ pub(super) fn authority(key: &Secret, cluster: Guid) -> Result<Der> {
     sign(key, tbs(serial, name.clone(), name, validity, key.public(), extensions)?)
 }
 
-/// A node's certificate: for both ends of TLS, with its name and its address.
+/// A node's certificate: for both ends of TLS, with the name and the address of its row, and its machine.
 pub(super) fn node(
     key: &Secret,
     cluster: Guid,
-    row: &roster::Node,
+    (row, node): (&roster::Node, NodeKey),
     public: Public,
     valid: Window,
 ) -> Result<Der> {
     let names = SubjectAltName(vec![
         GeneralName::DnsName(Ia5String::new(row.name.as_ref())?),
         GeneralName::IpAddress(address(row.address)?),
+        GeneralName::UniformResourceIdentifier(Ia5String::new(&Certified::uri(node))?),
     ]);
     let by = AuthorityKeyIdentifier {
         key_identifier: Some(OctetString::new(key_id(key.public()))?),

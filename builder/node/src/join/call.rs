@@ -7,7 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use coremax_channel::{Channel, Credentials};
+use coremax_channel::{Channel, Connection, Credentials, Papers, SeedRow};
+use coremax_node_api::cluster_status::Spoken;
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
@@ -30,19 +31,59 @@ pub(super) struct Call {
     /// A report was said, and not answered.
     is_asking: bool,
     since: u64,
+    /// In TLS: by which papers, and what was not answered yet.
+    tls: Option<InTls>,
+}
+
+#[derive(Debug)]
+struct InTls {
+    papers: Arc<Papers>,
+    unanswered: Option<Vec<u8>>,
 }
 
 impl Call {
-    /// Begins a connection, with what is to be said on it.
+    /// Begins a connection in TLS, with what is to be said on it.
+    pub(super) fn begin_tls(
+        to: SocketAddr,
+        papers: &Arc<Papers>,
+        seed: SeedRow,
+        report: Vec<u8>,
+    ) -> Result<Self, End> {
+        let tls = InTls { papers: Arc::clone(papers), unanswered: Some(report.clone()) };
+        let connection = Connection::of_node(papers, seed)?;
+        Ok(Self { tls: Some(tls), ..Self::over(to, connection, report)? })
+    }
+
+    /// Begins a connection in the channel, with what is to be said on it.
     pub(super) fn begin(
         to: SocketAddr,
         own: &Arc<Credentials>,
         report: Vec<u8>,
     ) -> Result<Self, End> {
         let channel = Channel::of_node(Arc::clone(own))?;
-        let line = Line::new(open(to)?, channel);
-        let report = Some(report);
-        Ok(Self { to, line, is_connected: false, report, is_asking: false, since: real() })
+        Self::over(to, channel.into(), report)
+    }
+
+    fn over(to: SocketAddr, connection: Connection, report: Vec<u8>) -> Result<Self, End> {
+        let line = Line::new(open(to)?, connection);
+        let (report, since) = (Some(report), real());
+        Ok(Self { to, line, is_connected: false, report, is_asking: false, since, tls: None })
+    }
+
+    /// Whether it is in TLS by these papers.
+    pub(super) fn is_by(&self, papers: &Arc<Papers>) -> bool {
+        self.tls.as_ref().is_some_and(|tls| Arc::ptr_eq(&tls.papers, papers))
+    }
+
+    /// What it speaks, once it is known who the other end is.
+    pub(super) fn speaks(&self) -> Option<Spoken> {
+        let spoken = if self.line.is_tls() { Spoken::Tls } else { Spoken::Noise };
+        self.line.peer().map(|_| spoken)
+    }
+
+    /// Of a connection in TLS that was never answered, though somebody was there: what was said on it.
+    pub(super) fn unanswered(self) -> Option<Vec<u8>> {
+        self.tls.filter(|_| self.is_connected)?.unanswered
     }
 
     /// Says another report on it, if that may be answered: one that is about to open takes it in place of the first, one whose
@@ -54,6 +95,9 @@ impl Call {
             return Ok(false);
         }
         self.report = Some(report.to_vec());
+        if let Some(InTls { unanswered: Some(unanswered), .. }) = &mut self.tls {
+            *unanswered = report.to_vec();
+        }
         self.speak()?;
         Ok(true)
     }
@@ -80,6 +124,7 @@ impl Call {
         self.speak()?;
         if !answers.is_empty() {
             self.is_asking = false;
+            self.tls.iter_mut().for_each(|tls| tls.unanswered = None);
         }
         Ok(self.line.peer().map(|peer| (peer, answers)))
     }

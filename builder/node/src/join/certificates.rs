@@ -1,9 +1,13 @@
 //! Certificates, as they come with the join's messages: asked for in every report, given in the answer to a node that
 //! needs some.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
+use coremax_channel::Papers;
 use coremax_node_api::{
     enrol::{Gift, Request},
     guid::Guid,
@@ -13,8 +17,9 @@ use coremax_node_api::{
 
 use crate::{
     authority::Authority,
+    clock,
     events::{Event, tell},
-    own::Own,
+    own::{Of, Own},
 };
 
 /// How often the seed looks whether its own key to deploy with needs a certificate, in milliseconds.
@@ -26,6 +31,7 @@ pub(super) struct Certificates {
     root: PathBuf,
     cluster: Guid,
     own: Option<Own>,
+    papers: Option<Arc<Papers>>,
     authority: Option<Authority>,
     furnished: Option<i64>,
 }
@@ -40,7 +46,7 @@ pub(super) struct Asked {
 
 impl Certificates {
     pub(super) fn new(root: PathBuf, cluster: Guid) -> Self {
-        Self { root, cluster, own: None, authority: None, furnished: None }
+        Self { root, cluster, own: None, papers: None, authority: None, furnished: None }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -49,13 +55,28 @@ impl Certificates {
 
     // The node's side.
 
-    /// What this node asks for.
+    /// What this node asks for, that has this row.
     ///
     /// # Errors
     /// Its keys are not there yet, or damaged.
-    pub(super) fn request(&mut self, node: NodeKey) -> Result<Request> {
+    pub(super) fn request(&mut self, node: NodeKey, row: Option<&Row>) -> Result<Request> {
         let cluster = self.cluster;
-        Ok(self.own()?.request(cluster, node))
+        Ok(self.own()?.request(cluster, node, row))
+    }
+
+    /// What this node proves itself with in TLS, if it has something that holds now and is of its row; the same until it
+    /// does not, or another gift was kept.
+    pub(super) fn papers(&mut self, node: NodeKey, row: &Row) -> Option<Arc<Papers>> {
+        let now = clock::wall();
+        let is_good = |papers: &Arc<Papers>| {
+            let own = papers.own();
+            own.node == node && own.is_of(&row.name, row.address) && own.holds(now)
+        };
+        if !self.papers.as_ref().is_some_and(is_good) {
+            let made = self.own().ok().and_then(|own| own.papers(clock::wall));
+            self.papers = made.map(Arc::new).filter(is_good);
+        }
+        self.papers.clone()
     }
 
     /// What this node was given.
@@ -76,7 +97,12 @@ impl Certificates {
         let row = roster.and_then(|roster| roster.node(&roster.seed));
         let (Some(gift), Some(row)) = (gift, row) else { return Ok(false) };
         let seed = Held { name: row.name.clone(), generation: row.generation };
-        self.own()?.keep(gift, &seed)?;
+        let held = node.saved().held.as_ref();
+        let own = held.and_then(|held| node.roster()?.node(&held.name));
+        let own = own.context("certificates came to a node without a row")?;
+        let of = Of { node: node.saved().key, row: own, seed: &seed };
+        self.own()?.keep(gift, &of, clock::wall)?;
+        self.papers = None;
         Ok(true)
     }
 

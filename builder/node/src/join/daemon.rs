@@ -33,6 +33,7 @@ use super::{
     around::Around,
     beacons::Beacons,
     build,
+    call::Call,
     certificates::Certificates,
     clock::{Clock, real},
     driver::{DEPLOY_PAUSE, Driver, Notes, Task},
@@ -123,6 +124,7 @@ impl Daemon {
             leases: Leases::new(options.leases.clone(), options.named.clone()),
             seats: None,
             call: None,
+            channel_until: 0,
             node_wakes: None,
             seed_wakes: None,
             tasks: VecDeque::new(),
@@ -265,6 +267,7 @@ impl Daemon {
         self.driver.seats = Some(Seats::new(listener, Arc::clone(&self.driver.own)));
         self.driver.seed = Some(seed);
         self.driver.furnish();
+        self.driver.show_papers();
         self.driver.do_seed(actions, None)
     }
 
@@ -340,6 +343,7 @@ impl Daemon {
         ClusterStatus {
             key_id: Some(self.document.key_id),
             asks: notes.asked.map(|asked| asked.to_string()),
+            channel: self.driver.call.as_ref().and_then(Call::speaks),
             // To the second: what is written is read by people, and not more often than it changes for them.
             next_try: next_try.map(|wall| wall - wall.rem_euclid(1000)),
             hint: notes.hint.text().cloned().or(other),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use coremax_channel::{Credentials, Failure};
+use coremax_channel::{Credentials, Failure, Papers, SeedRow};
 use coremax_node_api::{
     join::{
         Answer, Formation, NodeKey, Peer, Phase, Report, Verdict,
@@ -30,6 +30,7 @@ use super::{
     line::End,
     prepare::{self, Deployment},
     seats::Seats,
+    shown,
     store::Store,
 };
 use crate::events::{Event, tell};
@@ -40,6 +41,9 @@ const RETRY_AFTER: u64 = 5_000;
 const LOOK_AFTER: u64 = 1_000;
 /// The shortest and the longest wait of a deployment that failed, in milliseconds.
 pub(super) const DEPLOY_PAUSE: (u64, u64) = (5_000, 600_000);
+/// For how long a node to whom TLS came to nothing speaks by the channel before it tries TLS again, in milliseconds of the
+/// join's own clock. Set here: a seed that has no certificate of its own yet has one by then.
+const CHANNEL_FOR: u64 = 60_000;
 /// To which it is told when a row was heard, in milliseconds.
 const HEARD_TO: i64 = 5_000;
 
@@ -58,6 +62,8 @@ pub(super) struct Driver {
     pub leases: Leases,
     pub seats: Option<Seats>,
     pub call: Option<Call>,
+    /// Until when, by the join's own clock, it speaks by the channel, because TLS came to nothing.
+    pub channel_until: u64,
     /// When each wants to be woken, by the join's own clock.
     pub node_wakes: Option<u64>,
     pub seed_wakes: Option<u64>,
@@ -279,6 +285,7 @@ impl Driver {
         }
         if self.seed_wakes.take_if(|at| *at <= now).is_some() {
             self.furnish();
+            self.show_papers();
             self.step_seed(seed::Input::Wake, None)?;
         }
         Ok(())
@@ -308,6 +315,13 @@ impl Driver {
         let Some((peer, reports)) = seats.receive(id) else { return Ok(Vec::new()) };
         if seats.is_operators(id) {
             return Ok(reports);
+        }
+        let now = self.clock.now().wall;
+        if let Some((shown, seed)) = seats.certified(id).zip(self.seed.as_ref())
+            && !shown::is_of_row(shown, seed.saved(), seed.roster(), now)
+        {
+            seats.turn_away(id);
+            return Ok(Vec::new());
         }
         for report in reports {
             match wire::decode_report(&report) {
@@ -357,6 +371,8 @@ impl Driver {
         match self.certificates.take(gift.as_deref(), &self.node) {
             Ok(true) => {
                 self.notes.gift = None;
+                self.channel_until = 0;
+                self.show_papers();
                 self.tasks.push_back(Task::Renew);
             }
             Ok(false) => {}
@@ -367,30 +383,79 @@ impl Driver {
 
     fn report(&mut self, to: SocketAddr, mut report: Report) {
         self.notes.asked = Some(to);
-        let request = self.certificates.request(self.own.secret.public());
+        let row = enrolled(&self.node).map(|(_, row)| row);
+        let request = self.certificates.request(self.own.secret.public(), row);
         self.notes.request = request.as_ref().err().map(|error| format!("{error:#}"));
         report.enrol = request.ok().map(Box::new);
         let report = match wire::encode_report(&report) {
             Ok(report) => report,
             Err(error) => return self.notes.work = Some(error.to_string()),
         };
+        let tls = self.tls();
+        if let Some((papers, _)) = &tls {
+            self.call.take_if(|call| !call.is_by(papers));
+        }
         if let Some(call) = &mut self.call {
             match call.say(to, &report) {
                 Ok(true) => return,
-                Ok(false) => self.call = None,
+                Ok(false) => drop(self.give_up_tls()),
                 Err(end) => self.hang_up(&end),
             }
         }
-        match Call::begin(to, &self.own, report) {
+        let call = match tls.filter(|_| self.may_speak_tls()) {
+            Some((papers, seed)) => Call::begin_tls(to, &papers, seed, report),
+            None => Call::begin(to, &self.own, report),
+        };
+        self.take_up(call);
+    }
+
+    fn take_up(&mut self, call: Result<Call, End>) {
+        match call {
             Ok(call) => self.call = Some(call),
             Err(end) => self.hang_up(&end),
         }
     }
 
-    /// Whatever was said, the node asks again when its time has come, and not before.
+    /// Whatever was said, the node asks again when its time has come, and not before; but where TLS came to nothing it says
+    /// the same by the channel at once.
     fn hang_up(&mut self, why: &End) {
-        let to = self.call.take().map(|call| call.to).or(self.notes.asked);
+        let to = self.call.as_ref().map(|call| call.to).or(self.notes.asked);
         self.notes.hint.ended(to, why, real());
+        if let Some((to, report)) = self.give_up_tls() {
+            self.take_up(Call::begin(to, &self.own, report));
+        }
+    }
+
+    /// Ends the call. Of one in TLS that was not answered, what it was to whom: then it is the channel's turn for a while.
+    fn give_up_tls(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let call = self.call.take()?;
+        let to = call.to;
+        let unanswered = call.unanswered()?;
+        self.channel_until = self.clock.now().mono + CHANNEL_FOR;
+        Some((to, unanswered))
+    }
+
+    /// What the next connection is opened in TLS with, if it may be: this node's papers, which hold, and the row that the
+    /// seed has to have.
+    fn tls(&mut self) -> Option<(Arc<Papers>, SeedRow)> {
+        if !self.may_speak_tls() {
+            return None;
+        }
+        let (roster, row) = enrolled(&self.node)?;
+        let seed = roster.node(&roster.seed)?;
+        let papers = self.certificates.papers(self.own.secret.public(), row)?;
+        Some((papers, SeedRow { name: seed.name.clone(), address: seed.address }))
+    }
+
+    fn may_speak_tls(&self) -> bool {
+        self.node.phase() >= Phase::TimeSynced && self.clock.now().mono >= self.channel_until
+    }
+
+    /// Gives the seed's side this node's papers, if it has some that hold.
+    pub(super) fn show_papers(&mut self) {
+        let Some(seats) = &mut self.seats else { return };
+        let row = enrolled(&self.node).map(|(_, row)| row);
+        seats.papers = row.and_then(|row| self.certificates.papers(self.own.secret.public(), row));
     }
 
     fn set_clock(&mut self, wall: i64) {

@@ -1,18 +1,18 @@
-//! One connection, and the channel in it.
+//! One connection, and the channel or TLS in it.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
 };
 
-use coremax_channel::{Channel, Failure};
+use coremax_channel::{Certified, Connection, Failure};
 use coremax_node_api::{join::NodeKey, wire::FRAME_MAX};
 
 /// A connection that waits for nothing: what cannot be read or written now is tried again when poll says so.
 #[derive(Debug)]
 pub(super) struct Line {
     pub stream: TcpStream,
-    channel: Channel,
+    channel: Connection,
 }
 
 /// Who says something, proven, and what.
@@ -34,13 +34,23 @@ pub(super) enum End {
 
 impl Line {
     /// Over a stream that does not block.
-    pub(super) fn new(stream: TcpStream, channel: Channel) -> Self {
-        Self { stream, channel }
+    pub(super) fn new(stream: TcpStream, channel: impl Into<Connection>) -> Self {
+        Self { stream, channel: channel.into() }
     }
 
     /// Who the other end has proven to be.
     pub(super) fn peer(&self) -> Option<NodeKey> {
         self.channel.peer()
+    }
+
+    /// What the other end's certificate says, in TLS.
+    pub(super) fn certified(&self) -> Option<&Certified> {
+        self.channel.certified()
+    }
+
+    /// Whether it is TLS.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.channel.is_tls()
     }
 
     /// Whether the other end has said that it is an operator.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use coremax_channel::{Channel, Credentials, Failure};
+use coremax_channel::{Certified, Connection, Credentials, Failure, Papers};
 use coremax_node_api::{join::NodeKey, wire};
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ const ACCEPTED_AT_ONCE: usize = 32;
 pub(super) struct Seats {
     listener: TcpListener,
     own: Arc<Credentials>,
+    /// What it shows to whoever speaks TLS: nothing before its own node has certificates.
+    pub papers: Option<Arc<Papers>>,
     lines: BTreeMap<u64, Seat>,
     halves: Halves,
     last: u64,
@@ -62,6 +64,12 @@ pub(super) struct TurnedAway {
     pub unknown_key: u64,
     /// They do not have the key that they name, or repeat another's words.
     pub bad_key: u64,
+    /// They spoke TLS without a certificate of this cluster that holds, or broke off.
+    pub bad_certificate: u64,
+    /// Their certificate is not of the row that its machine has, or is over.
+    pub other_names: u64,
+    /// They spoke TLS, and this seed has no certificate yet.
+    pub no_papers: u64,
     /// They were silent, broke off, or were too many.
     pub given_up: u64,
 }
@@ -69,7 +77,8 @@ pub(super) struct TurnedAway {
 impl Seats {
     pub(super) fn new(listener: TcpListener, own: Arc<Credentials>) -> Self {
         let (lines, halves) = (BTreeMap::new(), Halves::default());
-        Self { listener, own, lines, halves, last: 0, turned_away: TurnedAway::default() }
+        let turned_away = TurnedAway::default();
+        Self { listener, own, papers: None, lines, halves, last: 0, turned_away }
     }
 
     pub(super) fn listener(&self) -> &TcpListener {
@@ -96,7 +105,8 @@ impl Seats {
                     {
                         self.give_up(oldest);
                     }
-                    let line = Line::new(stream, Channel::of_seed(Arc::clone(&self.own)));
+                    let own = Arc::clone(&self.own);
+                    let line = Line::new(stream, Connection::of_seed(own, self.papers.clone()));
                     self.lines.insert(self.last, Seat { line, heard: real() });
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -137,6 +147,17 @@ impl Seats {
     /// Whether what one says are an operator's requests.
     pub(super) fn is_operators(&self, id: u64) -> bool {
         self.lines.get(&id).is_some_and(|seat| seat.line.is_operators())
+    }
+
+    /// What the certificate says that one has shown, in TLS.
+    pub(super) fn certified(&self, id: u64) -> Option<&Certified> {
+        self.lines.get(&id)?.line.certified()
+    }
+
+    /// Closes one whose certificate is not of the row that it should be.
+    pub(super) fn turn_away(&mut self, id: u64) {
+        self.turned_away.other_names += 1;
+        self.close(id);
     }
 
     /// Sends an answer. One that the other end does not take is its loss.
@@ -202,6 +223,8 @@ impl Seats {
             End::Channel(Failure::Refused(wire::Word::OtherCluster)) => &mut count.other_cluster,
             End::Channel(Failure::Refused(_)) => &mut count.unknown_key,
             End::Channel(Failure::Handshake) => &mut count.bad_key,
+            End::Channel(Failure::Tls(_)) => &mut count.bad_certificate,
+            End::Channel(Failure::NoPapers) => &mut count.no_papers,
             End::Channel(_) => &mut count.garbage,
             End::Closed | End::Network(_) => &mut count.given_up,
         };
@@ -213,7 +236,7 @@ impl Seats {
 mod tests {
     use std::io::{Read as _, Write as _};
 
-    use coremax_channel::Secret;
+    use coremax_channel::{Channel, Secret};
     use coremax_node_api::{
         guid::Guid,
         identity::{Key, KeyId},
