@@ -12,6 +12,7 @@ mod operator;
 mod public;
 mod site;
 mod strangers;
+mod tls;
 mod told;
 
 use std::{
@@ -34,7 +35,7 @@ use network::{Neighbours, Network, ip};
 use site::Site;
 use strangers::Strangers;
 
-const STORY: [Sentence<Stage>; 20] = [
+const STORY: [Sentence<Stage>; 21] = [
     ("three machines that hear of a seed form one cluster, and go on after they are killed", form),
     ("a newer roster reaches all of them when it is put on the seed", newer_roster),
     ("machines that are alike have their rows by their MACs", pool),
@@ -64,6 +65,10 @@ const STORY: [Sentence<Stage>; 20] = [
         operator::approve,
     ),
     ("a dead machine is replaced, and stays out when it comes back", operator::replace),
+    (
+        "nodes that have their certificates speak TLS, nobody is let in there without one, and who loses it gets another",
+        tls::speak,
+    ),
     ("who has not the cluster's key is told nothing of it, and why", operator::outsiders),
     ("a machine gives its status to whoever is on it, however many others ask", public::asked),
     ("no key is in anything that was written", no_key_is_written),
