@@ -232,6 +232,7 @@ fn killed_seed(stage: &Stage) -> Outcome {
     expect(kills > 0 && site.members()? == members, || "the rows have other machines now".into())
 }
 
+/// Of the seed a stranger may learn what its certificate shows, once it has one: SECURITY.md. These ask in the channel.
 fn outsiders(stage: &Stage) -> Outcome {
     let mut site = stage.site("outsiders", Cluster::of(3))?;
     let seed = site.cluster.address(1);

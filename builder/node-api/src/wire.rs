@@ -163,6 +163,36 @@
 //! 32 bytes of the digest and of the node's key, and the name. It holds while that roster does, and says the same each time that
 //! it is said.
 
+//!
+//! # TLS
+//! A node that has certificates which hold, and the seed's time (phase `timesynced` or a later one), opens its connection in TLS
+//! 1.3 (RFC 8446) instead: no hello, no reply, no Noise. A seed tells by the first byte, [`TLS_RECORD`] or the `c` of a hello's
+//! magic. Operators have no certificates and stay with Noise.
+//!
+//! ```text
+//! client         the node; both ends show a certificate, and prove its key
+//! ALPN           "coremax/1", ALPN: the version of this page, RFC 7301. Without it the connection is closed
+//! SNI            none
+//! suites         TLS_CHACHA20_POLY1305_SHA256, TLS_AES_256_GCM_SHA384; X25519; Ed25519
+//! tickets        none: no resumption, no early data
+//! inside         frames of a length of 2 bytes, 2 to 16368, and as many bytes: a part with its mark (0 or 1) before it, as in a
+//!                Noise message's payload; reports and answers as above
+//! ```
+//! A certificate is by the gift's `ca`, is for both ends of TLS, holds by the clock of who looks at it, and has in its
+//! subjectAltName these three and nothing else:
+//! ```text
+//! dNSName        the name of the row
+//! iPAddress      the address of the row, 4 bytes
+//! URI            "urn:coremax:node:" and 64 hex digits: the static key that the machine has in Noise, by which both ends know it
+//! ```
+//! A seed hears a machine whose row, by that key, has exactly that name and that address; of one that was replaced it says
+//! `revoked`. All others it closes before it hears what they say. A node takes for its seed who has the name and the address of the
+//! roster's `seed` row. Before the other end has proven that, no more than 8 KiB of it are read.
+//!
+//! Where a connection in TLS ends before an answer the node says the same report by Noise at once, and for a minute all others:
+//! to a seed that was rebuilt, or has no certificate of its own yet, and when its own are over, so that it is given others. A node
+//! that is given certificates opens TLS with its next report, and gives up the connection that it had.
+
 mod beacon;
 mod hello;
 mod message;
