@@ -32,6 +32,8 @@ mod driver;
 mod halves;
 mod hardware;
 mod hint;
+#[cfg(test)]
+mod in_tls;
 mod keys;
 mod leases;
 mod line;
