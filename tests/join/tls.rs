@@ -1,7 +1,11 @@
 //! Nodes that have their certificates speak TLS, and nobody is let in there without one.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coremax_node_api::{
     cluster_status::Spoken,
     wire::{ALPN, PORT},
@@ -23,19 +27,23 @@ pub(crate) fn speak(stage: &Stage) -> Outcome {
     all_speak_tls(&mut site)?;
     // Off, so that its seat is free.
     site.machine(2).kill()?;
-    let tls = site.machine(2).path("root/var/lib/coremax/tls");
-    let strangers = stranger(&mut site)?;
+    let own = site.machine(2).path("root/var/lib/coremax/tls");
+    let (same, other, strangers) =
+        (made(&mut site, 2, true)?, made(&mut site, 3, true)?, made(&mut site, 1, false)?);
     for (what, shows, want) in [
-        ("a node's", Some((tls.join("node.pem"), tls.join("node.key"))), true),
+        ("a node's", Some(&own), true),
+        ("the same, as the cluster's authority might give it", Some(&same), true),
+        ("one of another row", Some(&other), false),
         ("no", None, false),
-        ("a stranger's", Some((strangers.join("node.pem"), strangers.join("node.key"))), false),
+        ("one of another authority", Some(&strangers), false),
     ] {
-        let (is_in, said) = connect(&mut site, shows.as_ref().map(|(a, b)| [a, b].map(|p| &**p)))?;
-        expect(is_in == want, || format!("with {what} certificate: let in {is_in}: {said}"))?;
+        let (is_in, said) = connect(&mut site, shows)?;
+        expect(is_in == want, || format!("with {what}: let in {is_in}: {said}"))?;
     }
-    site.until("the seed has counted both", |site| {
+    site.until("the seed has counted them", |site| {
         let seed = site.machine(1).status().and_then(|status| status.seed);
-        Ok(seed.is_some_and(|seed| seed.turned_away.get("bad-certificate") == Some(&2)))
+        let counted = |why| Some(seed.as_ref()?.turned_away.get(why).copied().unwrap_or_default());
+        Ok((counted("bad-certificate"), counted("other-names")) == (Some(2), Some(1)))
     })?;
     fall_back(&mut site)?;
     site.is_small()
@@ -78,27 +86,51 @@ fn all_speak_tls(site: &mut Site) -> Outcome {
     speak.map_err(|why| format!("{why}: {said}"))
 }
 
-/// A certificate with all the names of the second machine's, by nobody.
-fn stranger(site: &mut Site) -> Result<std::path::PathBuf, String> {
-    let folder = site.machine(2).path("stranger");
-    fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+/// A certificate for the key of the second machine's certificate that names that machine and the row with this number, by
+/// an authority of its own or by the cluster's: a folder with it and with the key.
+fn made(site: &mut Site, row: u8, is_clusters: bool) -> Result<PathBuf, String> {
+    let folder = site.machine(2).path(&format!("made-{row}"));
+    let (tls, key) = (site.machine(2).path("root/var/lib/coremax/tls"), folder.join("ca.key"));
     let members = site.members()?;
-    let node = members.iter().find(|(name, _)| name == "control-2").ok_or("no control-2")?;
-    let names = format!(
-        "subjectAltName=DNS:control-2,IP:{},URI:urn:coremax:node:{}",
-        site.cluster.address(2),
-        node.1
+    let node = &members.iter().find(|(name, _)| name == "control-2").ok_or("no control-2")?.1;
+    let address = site.cluster.address(row);
+    let settings = format!(
+        "[req]\ndistinguished_name = name\nx509_extensions = all\n[name]\n[all]\n\
+         basicConstraints = critical, CA:FALSE\nextendedKeyUsage = serverAuth, clientAuth\n\
+         subjectAltName = DNS:control-{row}, IP:{address}, URI:urn:coremax:node:{node}\n"
     );
-    let issuer = format!("/CN=coremax cluster {}", site.cluster.roster.cluster);
-    let arguments = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", "node.key"];
-    let openssl = Cmd::new("openssl", &Sandbox::host()).current_dir(&folder).args(arguments);
-    let openssl = openssl.args(["-out", "node.pem", "-subj", &issuer, "-addext", &names]);
-    openssl.run().map_err(|error| failed(&error, "openssl"))?;
-    Ok(folder)
+    let authority = site.machine(1).read("root/var/lib/coremax/authority/keys");
+    let write = || {
+        fs::create_dir(&folder)?;
+        fs::write(folder.join("settings"), settings)?;
+        fs::copy(tls.join("node.key"), folder.join("node.key"))?;
+        fs::write(&key, pkcs8(&authority))
+    };
+    write().map_err(|error| format!("{}: {error}", folder.display()))?;
+    let words = "req -x509 -config settings -subj /CN=node -key node.key -out node.pem";
+    let openssl = Cmd::new("openssl", &Sandbox::host()).current_dir(&folder);
+    let openssl = openssl.args(words.split(' '));
+    let openssl = match is_clusters {
+        true => openssl.arg("-CA").arg(tls.join("ca.pem")).args(["-CAkey", "ca.key"]),
+        false => openssl,
+    };
+    let ran = openssl.run().map(drop).map_err(|error| failed(&error, "openssl"));
+    fs::remove_file(&key).map_err(|error| format!("{}: {error}", key.display()))?;
+    ran.map(|()| folder)
 }
 
-/// Whether the seed keeps a connection of OpenSSL's from the third machine, with this certificate and key, and what that says.
-fn connect(site: &mut Site, shows: Option<[&Path; 2]>) -> Result<(bool, String), String> {
+/// The key for X.509 in the file of an authority: the first of four.
+fn pkcs8(authority: &str) -> String {
+    let seeds = authority.split_whitespace().last().and_then(|keys| STANDARD.decode(keys).ok());
+    let seed = seeds.unwrap_or_default().into_iter().take(32);
+    let head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let whole = STANDARD.encode(head.into_iter().chain(seed).collect::<Vec<_>>());
+    format!("-----BEGIN PRIVATE KEY-----\n{whole}\n-----END PRIVATE KEY-----\n")
+}
+
+/// Whether the seed keeps a connection of OpenSSL's from the third machine, with the certificate and the key in this folder, and
+/// what that says.
+fn connect(site: &mut Site, shows: Option<&PathBuf>) -> Result<(bool, String), String> {
     let seed = site.cluster.address(1);
     let ca = site.machine(3).path("root/var/lib/coremax/tls/ca.pem");
     let inside = String::from_utf8_lossy(ALPN);
@@ -108,7 +140,10 @@ fn connect(site: &mut Site, shows: Option<[&Path; 2]>) -> Result<(bool, String),
         .args(["-alpn", &inside, "-verify_return_error", "-ign_eof", "-CAfile"])
         .arg(ca);
     let command = match shows {
-        Some([certificate, key]) => command.arg("-cert").arg(certificate).arg("-key").arg(key),
+        Some(folder) => {
+            let command = command.arg("-cert").arg(folder.join("node.pem"));
+            command.arg("-key").arg(folder.join("node.key"))
+        }
         None => command,
     };
     let output = command.output().map_err(|error| failed(&error, "openssl"))?;
