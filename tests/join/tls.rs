@@ -87,7 +87,7 @@ fn all_speak_tls(site: &mut Site) -> Outcome {
 }
 
 /// A certificate for the key of the second machine's certificate that names that machine and the row with this number, by
-/// an authority of its own or by the cluster's: a folder with it and with the key.
+/// an authority of its own or by the cluster's: a folder with it.
 fn made(site: &mut Site, row: u8, is_clusters: bool) -> Result<PathBuf, String> {
     let folder = site.machine(2).path(&format!("made-{row}"));
     let (tls, key) = (site.machine(2).path("root/var/lib/coremax/tls"), folder.join("ca.key"));
@@ -103,13 +103,12 @@ fn made(site: &mut Site, row: u8, is_clusters: bool) -> Result<PathBuf, String> 
     let write = || {
         fs::create_dir(&folder)?;
         fs::write(folder.join("settings"), settings)?;
-        fs::copy(tls.join("node.key"), folder.join("node.key"))?;
         fs::write(&key, pkcs8(&authority))
     };
     write().map_err(|error| format!("{}: {error}", folder.display()))?;
-    let words = "req -x509 -config settings -subj /CN=node -key node.key -out node.pem";
+    let words = "req -x509 -config settings -subj /CN=node -out node.pem -key";
     let openssl = Cmd::new("openssl", &Sandbox::host()).current_dir(&folder);
-    let openssl = openssl.args(words.split(' '));
+    let openssl = openssl.args(words.split(' ')).arg(tls.join("node.key"));
     let openssl = match is_clusters {
         true => openssl.arg("-CA").arg(tls.join("ca.pem")).args(["-CAkey", "ca.key"]),
         false => openssl,
@@ -128,10 +127,11 @@ fn pkcs8(authority: &str) -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{whole}\n-----END PRIVATE KEY-----\n")
 }
 
-/// Whether the seed keeps a connection of OpenSSL's from the third machine, with the certificate and the key in this folder, and
+/// Whether the seed keeps a connection of OpenSSL's from the third machine, with the certificate in this folder and its key, and
 /// what that says.
 fn connect(site: &mut Site, shows: Option<&PathBuf>) -> Result<(bool, String), String> {
     let seed = site.cluster.address(1);
+    let key = site.machine(2).path("root/var/lib/coremax/tls/node.key");
     let ca = site.machine(3).path("root/var/lib/coremax/tls/ca.pem");
     let inside = String::from_utf8_lossy(ALPN);
     let command = Cmd::new("ip", &Sandbox::host())
@@ -142,7 +142,7 @@ fn connect(site: &mut Site, shows: Option<&PathBuf>) -> Result<(bool, String), S
     let command = match shows {
         Some(folder) => {
             let command = command.arg("-cert").arg(folder.join("node.pem"));
-            command.arg("-key").arg(folder.join("node.key"))
+            command.arg("-key").arg(key)
         }
         None => command,
     };

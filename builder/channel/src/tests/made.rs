@@ -61,6 +61,10 @@ pub(super) fn ip(address: [u8; 4]) -> GeneralName {
     GeneralName::IpAddress(OctetString::new(address).unwrap())
 }
 
+pub(super) fn mail(text: &str) -> GeneralName {
+    GeneralName::Rfc822Name(Ia5String::new(text).unwrap())
+}
+
 pub(super) fn uri(text: &str) -> GeneralName {
     GeneralName::UniformResourceIdentifier(Ia5String::new(text).unwrap())
 }

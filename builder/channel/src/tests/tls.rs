@@ -17,7 +17,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{
     credentials,
-    made::{CLIENT, SERVER, authority, certificate, dns, ip, secret, uri},
+    made::{CLIENT, SERVER, authority, certificate, dns, ip, mail, secret, uri},
 };
 use crate::*;
 
@@ -300,6 +300,7 @@ fn papers_that_others_would_refuse_are_none() {
         (make(9, more(dns("vip")), &BOTH, VALID), "nothing else"),
         (make(9, more(ip([10, 0, 0, 10])), &BOTH, VALID), "nothing else"),
         (make(9, more(uri(&key)), &BOTH, VALID), "nothing else"),
+        (make(9, more(mail("a@b")), &BOTH, VALID), "nothing else"),
         (make(9, vec![dns("a"), ip([1; 4]), uri(&key[1..])], &BOTH, VALID), "nothing else"),
         (make(9, vec![dns("a b"), ip([1; 4]), uri(&key)], &BOTH, VALID), "nothing else"),
     ] {
@@ -314,6 +315,27 @@ fn papers_that_others_would_refuse_are_none() {
     assert!(Papers::new(&authority(9), &garbage, &secret(2), now).is_err());
     let digits = format!("{:?}", *NODES);
     assert!(!digits.contains("0202020202") || !digits.contains("PRIVATE"), "{digits}");
+}
+
+/// The clock is asked when somebody comes, and not when papers are made.
+#[test]
+fn papers_end_while_they_are_in_use() {
+    for (time, want) in [(VALID.from - DAY, "not valid yet"), (VALID.until + DAY, "expired")] {
+        NOW.set(time);
+        let [node, seed] = talk(&mut a_node(), &mut a_seed());
+        NOW.set(TODAY);
+        let (node, seed) = (node.unwrap_err().to_string(), seed.unwrap_err().to_string());
+        assert!(node.contains(want), "{node}");
+        assert!(seed.contains("alert"), "{seed}");
+        let mut seed = a_seed();
+        let mut node = a_node();
+        seed.take(&said(&mut node)).unwrap();
+        node.take(&said(&mut seed)).unwrap();
+        NOW.set(time);
+        let error = seed.take(&said(&mut node)).unwrap_err().to_string();
+        NOW.set(TODAY);
+        assert!(error.contains(want), "{error}");
+    }
 }
 
 #[test]
