@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use coremax_node_api::{cluster_status::ClusterStatus, join::Phase};
+use coremax_node_api::{
+    cluster_status::{ClusterStatus, Spoken},
+    join::Phase,
+};
 use coremax_sandbox::{Cmd, Sandbox};
 use coremax_tests::{Outcome, expect, failed, guest::Guest, switch::Switch};
 
@@ -146,13 +149,15 @@ impl Site {
         self.guest(1)?.runs(&line).map(drop)
     }
 
-    /// They have one roster, one name each, and the same names for all.
+    /// They have one roster, speak TLS, have one name each, and the same names for all.
     pub(crate) fn agree(&mut self, numbers: &[u8]) -> Outcome {
         let is_one = |all: &[ClusterStatus]| {
-            let roster = |one: &ClusterStatus| (one.cluster, one.epoch);
-            all.iter().all(|one| one.phase == Phase::Formed && roster(one) == roster(&all[0]))
+            let roster = |one: &ClusterStatus| (one.cluster, one.epoch, one.channel);
+            let is_tls = all[0].channel == Some(Spoken::Tls);
+            let is_one = |one| roster(one) == roster(&all[0]) && one.phase == Phase::Formed;
+            is_tls && all.iter().all(is_one)
         };
-        self.until("all have one roster", numbers, is_one)?;
+        self.until("all have one roster, and speak TLS", numbers, is_one)?;
         let mut hosts = Vec::new();
         for number in numbers {
             let status = self.status(*number)?;
