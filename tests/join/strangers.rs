@@ -137,18 +137,21 @@ fn open(address: usize, seed: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// What this one says: nothing, garbage, the beginning of a hello, a hello of another version, and one of another cluster
-/// or, as everybody can hear it, of this one, each with a first message that is none.
+/// or, as everybody can hear it, of this one, each with a first message that is none; and what begins as TLS does.
 fn words(number: usize, known: &Hello) -> Vec<u8> {
     let other = Hello { cluster: random(), key_id: KeyId(random()) };
     let hello = if number % 4 == 1 { other } else { *known }.encode();
     let mut garbage = vec![0; 1 << (number % 13)];
     thread_rng().fill_bytes(&mut garbage);
-    match number % 6 {
+    match number % 8 {
         0 | 1 => Vec::new(),
         2 => garbage,
         3 => hello[..7 + number % 40].to_vec(),
         4 => [&hello[..8], &[9, 9], &hello[10..]].concat(),
-        _ => [&hello[..], &[0, 48], &[0x55; 48]].concat(),
+        5 => [&hello[..], &[0, 48], &[0x55; 48]].concat(),
+        // Of TLS, a record that promises more, and one that holds no ClientHello.
+        6 => [&[0x16, 3, 1, 0x40, 0], &garbage[..]].concat(),
+        _ => [&[0x16, 3, 1, 0, 4, 1, 0, 0, 0], &garbage[..]].concat(),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Channel {
     end: End,
     own: Arc<Credentials>,
     state: State,
+    /// What the other end may say.
+    hears: &'static [Message],
     /// Bytes that came and are not a whole yet: never more than a frame.
     input: Vec<u8>,
     output: Vec<u8>,
@@ -103,12 +105,17 @@ impl Channel {
         let mut output = Hello { cluster, key_id: *id }.encode().to_vec();
         frame(&handshake.write().map_err(broken)?, &mut output);
         let state = State::Reply(handshake);
-        Ok(Self { end, own, state, input: Vec::new(), output })
+        let hears: &'static [Message] = match end {
+            End::Operator => &[Message::Response],
+            End::Node | End::Seed => &[Message::Answer],
+        };
+        Ok(Self { hears, end, own, state, input: Vec::new(), output })
     }
 
     /// A seed's end: it waits for the other one's first bytes.
     pub fn of_seed(own: Arc<Credentials>) -> Self {
-        Self { end: End::Seed, own, state: State::Hello, input: Vec::new(), output: Vec::new() }
+        let (hears, input, output) = (&[Message::Report, Message::Request], Vec::new(), Vec::new());
+        Self { hears, end: End::Seed, own, state: State::Hello, input, output }
     }
 
     /// Takes what arrived; cut anyhow, but no more than [`FRAME_MAX`] bytes at once. The messages that are whole with it.
@@ -201,7 +208,11 @@ impl Channel {
             return self.refuse(Word::OtherCluster);
         }
         let own = Arc::clone(&self.own);
-        let Some(key) = own.key(hello.key_id) else { return self.refuse(Word::UnknownKey) };
+        let key = own.key(hello.key_id).or_else(|| {
+            self.hears = &[Message::Report]; // who has a machine's key alone is no operator
+            own.key_of_machine(hello.key_id)
+        });
+        let Some(key) = key else { return self.refuse(Word::UnknownKey) };
         self.input.drain(..HELLO);
         let handshake = Handshake::begin(End::Seed, &own, hello.key_id, &key).map_err(broken)?;
         self.state = State::Handshake(handshake);
@@ -250,12 +261,7 @@ impl Channel {
 
     fn open(&self, handshake: Handshake) -> Result<State, Failure> {
         let (noise, peer) = handshake.finish().map_err(broken)?;
-        let theirs: &'static [Message] = match self.end {
-            End::Node => &[Message::Answer],
-            End::Operator => &[Message::Response],
-            End::Seed => &[Message::Report, Message::Request],
-        };
-        Ok(State::Open(Box::new(Open { noise, peer, parts: Parts::new(theirs) })))
+        Ok(State::Open(Box::new(Open { noise, peer, parts: Parts::new(self.hears) })))
     }
 
     fn hear_message(

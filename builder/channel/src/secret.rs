@@ -91,8 +91,12 @@ impl Secret {
 impl Credentials {
     /// The key of this id.
     pub(crate) fn key(&self, id: KeyId) -> Option<Key> {
-        let named = self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key.clone());
-        named.or_else(|| self.keys.iter().find_map(|(_, key)| key.of_machine(id)))
+        self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key.clone())
+    }
+
+    /// The key of this id where it is one machine's.
+    pub(crate) fn key_of_machine(&self, id: KeyId) -> Option<Key> {
+        self.keys.iter().find_map(|(_, key)| key.of_machine(id))
     }
 }
 

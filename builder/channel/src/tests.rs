@@ -153,7 +153,11 @@ fn a_machine_may_have_a_key_of_its_own() {
     let (mut node, mut seed) = open_by(Channel::of_node(of_machine(1)).unwrap());
     node.send(b"report").unwrap();
     assert_eq!(seed.take(&said(&mut node)), Ok(vec![b"report".to_vec()]));
-    // Who has one of them is no seed for another machine.
+    // Who has one of them is no operator.
+    let (mut operator, mut seed) = open_by(Channel::of_operator(of_machine(1)).unwrap());
+    operator.send(b"request").unwrap();
+    assert!(matches!(seed.take(&said(&mut operator)), Err(Failure::Wire(_))));
+    // Nor a seed for another machine.
     let mut liar = Channel::of_seed(of_machine(2));
     let mut node = Channel::of_node(of_machine(1)).unwrap();
     assert_eq!(liar.take(&said(&mut node)), Err(Failure::Refused(Word::UnknownKey)));

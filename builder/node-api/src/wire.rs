@@ -5,7 +5,7 @@
 //! refused, and the connection closed.
 //!
 //! # Versions
-//! There is one number, [`VERSION`]. It is raised with every change of anything on this page, and there is no
+//! There is one number, [`VERSION`]. It is raised with every change of anything on this page that a release has had, and there is no
 //! negotiation: ends of different versions do not talk. The first ten bytes of a beacon, a probe, a hello and a reply, and the
 //! reply's word [`Word::OtherVersion`], stand where they stand in all versions, so that each end can name both
 //! ([`Error::OtherVersion`]).
@@ -187,11 +187,12 @@
 //! ```
 //! A seed hears a machine whose row, by that key, has exactly that name and that address; of one that was replaced it says
 //! `revoked`. All others it closes before it hears what they say. A node takes for its seed who has the name and the address of the
-//! roster's `seed` row. Before the other end has proven that, no more than 8 KiB of it are read.
+//! roster's `seed` row. Before the other end has proven that it is closed once more than 8 KiB of it were taken.
 //!
-//! Where a connection in TLS ends before an answer the node says the same report by Noise at once, and for a minute all others:
-//! to a seed that was rebuilt, or has no certificate of its own yet, and when its own are over, so that it is given others. A node
-//! that is given certificates opens TLS with its next report, and gives up the connection that it had.
+//! Where somebody took a connection in TLS, and it ends before its first answer, the node says the same report by Noise at once,
+//! and for a minute all others: to a seed that was rebuilt, or has no certificate of its own yet. Certificates are given by Noise
+//! alone: a node whose own end in ten days, or that has none, opens no TLS, and a seed reads no `enrol` there. A node that is given
+//! certificates opens TLS with its next report, and gives up the connection that it had.
 
 mod beacon;
 mod hello;

@@ -1,7 +1,7 @@
 //! The cluster's private authority, on its seed alone: who is which node, for TLS and for SSH.
 //!
 //! Four Ed25519 keys, made once: the X.509 authority, the SSH authority of hosts, that of users, and the key that the
-//! seed deploys with. A certificate has the names of the roster's row, and of nothing else. The X.509 authority's own
+//! seed deploys with. A certificate has the names of the roster's row and its machine's key, and nothing else. The X.509 authority's own
 //! certificate is the same bytes whenever it is made, and holds at any date: the seed's clock may be off by decades
 //! when its cluster begins. What holds for a time only are the certificates it gives ([`Window`]).
 //!

@@ -48,7 +48,8 @@ pub(crate) enum ClusterVerb {
     /// without it that for all others is made. They have the same key.
     ///
     /// --machine NAME makes a medium for that one machine, with a key of its own that comes of the cluster's: who has it can
-    /// join as a machine, and pose as no seed. Only the seed's medium has the cluster's key then.
+    /// join as a machine, pose as the seed to no other one, and ask for no status. Only the seed's medium has the cluster's
+    /// key then.
     SeedMedium(SeedMedium),
     /// Say how far a running cluster is: its nodes, what it waits for, and machines that wait for a row
     ///

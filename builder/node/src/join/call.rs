@@ -38,6 +38,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 struct InTls {
     papers: Arc<Papers>,
+    seed: SeedRow,
     unanswered: Option<Vec<u8>>,
 }
 
@@ -49,8 +50,9 @@ impl Call {
         seed: SeedRow,
         report: Vec<u8>,
     ) -> Result<Self, End> {
-        let tls = InTls { papers: Arc::clone(papers), unanswered: Some(report.clone()) };
-        let connection = Connection::of_node(papers, seed)?;
+        let connection = Connection::of_node(papers, seed.clone())?;
+        let (papers, unanswered) = (Arc::clone(papers), Some(report.clone()));
+        let tls = InTls { papers, seed, unanswered };
         Ok(Self { tls: Some(tls), ..Self::over(to, connection, report)? })
     }
 
@@ -70,9 +72,14 @@ impl Call {
         Ok(Self { to, line, is_connected: false, report, is_asking: false, since, tls: None })
     }
 
-    /// Whether it is in TLS by these papers.
-    pub(super) fn is_by(&self, papers: &Arc<Papers>) -> bool {
-        self.tls.as_ref().is_some_and(|tls| Arc::ptr_eq(&tls.papers, papers))
+    /// Whether it is in TLS by these papers and to this row, or in the channel where there are none.
+    pub(super) fn is_in(&self, wanted: Option<&(Arc<Papers>, SeedRow)>) -> bool {
+        match (&self.tls, wanted) {
+            (Some(tls), Some((papers, seed))) => {
+                Arc::ptr_eq(&tls.papers, papers) && tls.seed == *seed
+            }
+            (tls, wanted) => tls.is_none() && wanted.is_none(),
+        }
     }
 
     /// What it speaks, once it is known who the other end is.

@@ -317,6 +317,7 @@ impl Driver {
             return Ok(reports);
         }
         let now = self.clock.now().wall;
+        let is_tls = seats.certified(id).is_some();
         if let Some((shown, seed)) = seats.certified(id).zip(self.seed.as_ref())
             && !shown::is_of_row(shown, seed.saved(), seed.roster(), now)
         {
@@ -326,7 +327,8 @@ impl Driver {
         for report in reports {
             match wire::decode_report(&report) {
                 Ok(mut report) => {
-                    let enrol = report.enrol.take();
+                    // A key for TLS alone gives nobody another certificate, or one for SSH.
+                    let enrol = report.enrol.take().filter(|_| !is_tls);
                     let asked = Asked { seat: id, node: peer, phase: report.phase, enrol };
                     let report = seed::Input::Report(proven(peer), Box::new(report));
                     self.step_seed(report, Some(&asked))?;
@@ -392,14 +394,17 @@ impl Driver {
             Err(error) => return self.notes.work = Some(error.to_string()),
         };
         let tls = self.tls();
-        if let Some((papers, _)) = &tls {
-            self.call.take_if(|call| !call.is_by(papers));
-        }
+        self.call.take_if(|call| !call.is_in(tls.as_ref()));
         if let Some(call) = &mut self.call {
             match call.say(to, &report) {
                 Ok(true) => return,
                 Ok(false) => drop(self.give_up_tls()),
-                Err(end) => self.hang_up(&end),
+                Err(end) => {
+                    self.hang_up(&end);
+                    if self.call.is_some() {
+                        return; // it says so by the channel already
+                    }
+                }
             }
         }
         let call = match tls.filter(|_| self.may_speak_tls()) {
@@ -436,7 +441,7 @@ impl Driver {
     }
 
     /// What the next connection is opened in TLS with, if it may be: this node's papers, which hold, and the row that the
-    /// seed has to have.
+    /// seed has to have. Who needs other certificates asks by the channel: none are given to who has no more than those.
     fn tls(&mut self) -> Option<(Arc<Papers>, SeedRow)> {
         if !self.may_speak_tls() {
             return None;
@@ -444,6 +449,9 @@ impl Driver {
         let (roster, row) = enrolled(&self.node)?;
         let seed = roster.node(&roster.seed)?;
         let papers = self.certificates.papers(self.own.secret.public(), row)?;
+        if papers.own().valid.is_due(clock::wall()) {
+            return None;
+        }
         Some((papers, SeedRow { name: seed.name.clone(), address: seed.address }))
     }
 

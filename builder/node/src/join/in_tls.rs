@@ -96,7 +96,15 @@ fn a_node_is_let_in_and_answered() {
     let mut seats = seats(Some(papers(folder.path(), "ours", 0)));
     let own = papers(folder.path(), "ours", 1);
     let mut call = call(&seats, &own, 0);
-    assert!(call.is_by(&own) && call.speaks().is_none());
+    let row = |number: usize| {
+        let row = roster().nodes[number].clone();
+        SeedRow { name: row.name, address: row.address }
+    };
+    assert!(call.is_in(Some(&(Arc::clone(&own), row(0)))) && call.speaks().is_none());
+    let other = (papers(folder.path(), "authority", 2), row(0));
+    for wanted in [None, Some(&(Arc::clone(&own), row(2))), Some(&other)] {
+        assert!(!call.is_in(wanted), "{wanted:?}");
+    }
     let (heard, _) = go_on(&mut seats, &mut call);
     assert_eq!(heard, Some((NodeKey([1; 32]), vec![REPORT.to_vec()])));
     let row = &roster().nodes[1];

@@ -27,7 +27,7 @@ pub(super) fn make(wanted: &SeedMedium) -> Result<String> {
     let document =
         kept_or(&roster, &file, || Ok(medium::document(&roster, key::random()?, key::random()?)))?;
     match &wanted.machine {
-        Some(machine) => of_machine(wanted, &roster, &document, machine),
+        Some(machine) => of_machine(wanted, &roster, (&document, &file), machine),
         None => of_cluster(wanted, &roster, &document, &file),
     }
 }
@@ -72,7 +72,7 @@ fn of_cluster(
 fn of_machine(
     wanted: &SeedMedium,
     roster: &Roster,
-    cluster: &Document,
+    (cluster, whole): (&Document, &Path),
     machine: &Name,
 ) -> Result<String> {
     ensure!(roster.node(machine).is_some(), "{} has no row {machine}", wanted.roster.display());
@@ -91,8 +91,9 @@ fn of_machine(
         file.display()
     );
     let output = wanted.output(&format!("{machine}.img"));
-    lay(&document, None, wanted.kind(), &output, &[&wanted.roster, &file])?;
-    Ok(told(&output, &document, &format!("for {machine} alone"), &file))
+    let signed = wanted.roster.with_extension(signed::EXTENSION);
+    lay(&document, None, wanted.kind(), &output, &[&wanted.roster, &file, whole, &signed])?;
+    Ok(told(&output, &document, &format!("made for {machine}"), &file))
 }
 
 fn told(output: &Path, document: &Document, with: &str, file: &Path) -> String {
@@ -277,7 +278,7 @@ mod tests {
         let made = |name: &str| make(&SeedMedium { machine: name.parse().ok(), ..wanted(&path) });
         let said = made("control-2").unwrap();
         assert!(
-            said.contains("c.control-2.img: key ") && said.contains("for control-2 alone"),
+            said.contains("c.control-2.img: key ") && said.contains("made for control-2"),
             "{said}"
         );
         let document = |file: &str| super::super::ask::identity(&folder.path().join(file)).unwrap();
@@ -299,7 +300,15 @@ mod tests {
             let error = made(name).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         }
-        fs::remove_file(folder.path().join("c.identity.json")).unwrap();
+        let kept = folder.path().join("c.identity.json");
+        let over = SeedMedium {
+            output: Some(kept.clone()),
+            machine: "control-2".parse().ok(),
+            ..wanted(&path)
+        };
+        let error = make(&over).unwrap_err().to_string();
+        assert!(error.contains("is what the volume is made from"), "{error}");
+        fs::remove_file(kept).unwrap();
         let error = made("control-2").unwrap_err().to_string();
         assert!(error.contains("does not come of the cluster's"), "{error}");
     }
