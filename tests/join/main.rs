@@ -312,7 +312,8 @@ fn strangers_at_the_door(stage: &Stage) -> Outcome {
     site.is_small()?;
     let seed = site.machine(1).status().and_then(|status| status.seed).ok_or("no status")?;
     let turned_away: u64 = seed.turned_away.values().sum();
-    let kinds = ["garbage", "other-version", "other-cluster", "bad-key", "given-up"];
+    let kinds =
+        ["garbage", "other-version", "other-cluster", "bad-key", "bad-certificate", "given-up"];
     let is_all = kinds.iter().all(|kind| seed.turned_away.contains_key(*kind));
     expect(is_all && turned_away * 2 > count as u64, || format!("{count}: {:?}", seed.turned_away))
 }
