@@ -104,7 +104,14 @@ mod tests {
         let key = NodeKey([key; 32]);
         let macs = vec![Mac::example(mac), Mac::example(mac + 100)];
         let serial = Some(serial.to_owned());
-        Waiting { key, fingerprint: Fingerprint::of(key), macs, serial, disks: Vec::new() }
+        Waiting {
+            key,
+            fingerprint: Fingerprint::of(key),
+            macs,
+            serial,
+            disks: Vec::new(),
+            more_disks: 0,
+        }
     }
 
     fn seed(waiting: Vec<Waiting>) -> SeedStatus {

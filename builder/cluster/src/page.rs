@@ -79,6 +79,9 @@ impl Page {
                 for disk in &machine.disks {
                     self.line(&format!("      {:>8}  {}", size(disk.bytes), disk.path));
                 }
+                if machine.more_disks > 0 {
+                    self.line(&format!("      and {} more disks", machine.more_disks));
+                }
             }
         }
         if !seed.turned_away.is_empty() {
@@ -88,17 +91,19 @@ impl Page {
         }
     }
 
-    /// Which images they have: each with its nodes, where there are several.
+    /// Which images those have that were heard: each with its nodes, where there are several.
     fn images(&mut self, seed: &SeedStatus) {
-        let mut images: BTreeMap<&Version, Vec<&str>> = BTreeMap::new();
-        for peer in &seed.peers {
-            let image = peer.image.as_ref().map(|image| images.entry(image).or_default());
-            image.into_iter().for_each(|names| names.push(peer.name.as_ref()));
+        let mut images: BTreeMap<Option<&Version>, Vec<&str>> = BTreeMap::new();
+        for peer in seed.peers.iter().filter(|peer| peer.phase.is_some()) {
+            images.entry(peer.image.as_ref()).or_default().push(peer.name.as_ref());
+        }
+        if images.keys().all(Option::is_none) {
+            return;
         }
         let is_one = images.len() == 1;
         for (image, names) in images {
             let of = if is_one { String::new() } else { format!(": {}", names.join(", ")) };
-            self.say("image", &format!("{}{of}", image.as_str()));
+            self.say("image", &format!("{}{of}", image.map_or("of no version", Version::as_str)));
         }
     }
 
@@ -198,6 +203,7 @@ mod tests {
                 Disk { path: "/dev/disk/by-path/pci-0000:00:05.0".into(), bytes: 480_103_981_056 },
                 Disk { path: "/dev/disk/by-id/\u{1b}".into(), bytes: 16_000_900_661_248 },
             ],
+            more_disks: 16,
         };
         let seed = SeedStatus {
             stage: Progress::Gathering,
@@ -244,7 +250,7 @@ mod tests {
             "  image       2026.11.1: control-2\n",
             "serial ?[2J ?\n",
             "        480 GB  /dev/disk/by-path/pci-0000:00:05.0\n",
-            "         16 TB  /dev/disk/by-id/?\n",
+            "         16 TB  /dev/disk/by-id/?\n      and 16 more disks\n",
             "  turned away 3 bad-key, 12 garbage\n",
         ] {
             assert!(page.contains(want), "{want} is not in\n{page}");
@@ -254,9 +260,15 @@ mod tests {
     #[test]
     fn one_image_is_everybody_s() {
         let mut status = status();
-        status.seed.as_mut().unwrap().peers.truncate(1);
-        let page = page(&status);
-        assert!(page.contains("  image       2026.11.0\n"), "{page}");
+        let peers = &mut status.seed.as_mut().unwrap().peers;
+        peers[1].image = peers[0].image.clone();
+        let one = page(&status);
+        assert!(one.contains("  image       2026.11.0\n"), "{one}");
+        status.seed.as_mut().unwrap().peers[1].image = None;
+        let apart = page(&status);
+        for want in ["of no version: control-2", "2026.11.0: control-1"] {
+            assert!(apart.contains(&format!("  image       {want}\n")), "{apart}");
+        }
     }
 
     #[test]

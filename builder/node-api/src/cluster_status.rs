@@ -27,8 +27,8 @@ pub use screen::{COLUMNS, LINES, screen, waits, word};
 /// The version of this form.
 pub const FORMAT: u32 = 1;
 /// Bytes of a status, at most. Set by this format: 250 nodes and all that waits, with the longest texts
-/// each, take 9 tenths of it.
-pub const LENGTH_MAX: usize = 320 << 10;
+/// each, fit.
+pub const LENGTH_MAX: usize = 448 << 10;
 /// Characters of a text for people, at most; the rest is cut off. Set by this format.
 pub const TEXT_MAX: usize = 400;
 /// Machines that wait, at most, of those that a seed tells of. Set by this format.
@@ -187,6 +187,9 @@ pub struct Waiting {
     /// Its disks, [`DISKS_MAX`] at most.
     #[serde(default)]
     pub disks: Vec<Disk>,
+    /// How many more it has.
+    #[serde(default)]
+    pub more_disks: usize,
 }
 
 /// Names a node's key: the first 8 bytes of its SHA-256. Displays, parses and serialises as in `0123-4567-89ab-cdef`.

@@ -116,7 +116,7 @@
 //!              "edition": {"epoch": 1, "digest": "64 hex digits"},
 //!              "generation": 0,
 //!              "seed": "64 hex digits"},         // the static key of the machine that forms it
-//!  "build": {"image": "2026.11.22",              // may be missing: the version of its image
+//!  "build": {"image": "2026.11.22",              // may be missing, as may all of it: the version of its image
 //!            "disks": [{"path": "/dev/disk/by-path/...",   // may be missing: DISKS_MAX at most; PATH_MAX bytes at most
 //!                       "bytes": 480103981056}]},
 //!  "enrol": {"tls": "64 hex digits",             // may be missing: the keys that it asks certificates for, Ed25519

@@ -118,5 +118,6 @@ fn waiting((key, candidate): (&NodeKey, &Candidate)) -> Waiting {
         macs: candidate.hardware.macs.iter().take(MACS_MAX).copied().collect(),
         serial: serial.map(super::text::plain),
         disks: candidate.build.disks.iter().take(DISKS_MAX).map(disk).collect(),
+        more_disks: candidate.build.disks.len().saturating_sub(DISKS_MAX),
     }
 }

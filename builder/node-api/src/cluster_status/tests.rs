@@ -41,7 +41,8 @@ fn seed(rows: usize, waiting: usize) -> SeedStatus {
         fingerprint: Fingerprint::of(NodeKey([number; 32])),
         macs: vec![Mac::new([2, 0, 0, 0, 0, number]).unwrap(); MACS_MAX],
         serial: Some("\\".repeat(crate::wire::SERIAL_MAX)),
-        disks: vec![Disk { path: "/".repeat(128), bytes: u64::MAX }; DISKS_MAX],
+        disks: vec![Disk { path: "\\".repeat(crate::wire::PATH_MAX), bytes: u64::MAX }; DISKS_MAX],
+        more_disks: usize::MAX,
     };
     SeedStatus {
         peers: (0..rows).map(peer).collect(),

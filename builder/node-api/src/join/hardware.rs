@@ -104,10 +104,10 @@ impl Hardware {
         }
     }
 
-    /// Whether there is anything that the machine can be told by. Of one that says nothing nobody sees a copy, and no row
-    /// means it.
+    /// Whether there is anything that the machine can be told by: whoever says nothing is not the same as itself
+    /// ([`Self::is_same_machine`]), and no row means it.
     pub fn tells_anything(&self) -> bool {
-        !self.macs.is_empty() || self.serial().is_some() || self.endorsement.is_some()
+        !self.macs.is_empty() || self.serial().is_some()
     }
 
     /// Whether a row means this machine.
@@ -208,12 +208,14 @@ mod tests {
         for (one, want) in [
             ("1 - - -", true),
             ("- A1 - -", true),
-            ("- - - 1", true),
+            ("- - - 1", false),
             ("- - 1 -", false),
             ("- none 1 -", false),
             ("- - - -", false),
         ] {
-            assert_eq!(machine(one).tells_anything(), want, "{one}");
+            let machine = machine(one);
+            assert_eq!(machine.tells_anything(), want, "{one}");
+            assert!(!want || machine.is_same_machine(&machine), "{one}");
         }
     }
 

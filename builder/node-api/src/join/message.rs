@@ -176,6 +176,7 @@ pub struct Report {
     /// What it promised.
     pub promise: Option<Formation>,
     /// What it is made of. It decides nothing here: what the roster says of that the node looks at ([`Lack`]).
+    #[serde(default)]
     pub build: Build,
     /// Certificates that it asks for. Whoever drives the node puts it in; it decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -318,7 +319,7 @@ pub enum Refusal {
     OtherRoster,
     /// It says nothing that it could be told by: no row can mean it, and nobody would see a copy of it.
     #[error(
-        "unknown-hardware: this machine has neither a card's MAC, nor a serial number, nor a TPM; is a driver missing?"
+        "unknown-hardware: this machine has neither a card's MAC nor a serial number; is a driver missing?"
     )]
     UnknownHardware,
     /// Two rows mean this machine.

@@ -8,6 +8,7 @@ use std::{
 
 use coremax_node_api::{
     join::{Build, Disk},
+    slot,
     update::Version,
     wire::{DISKS_MAX, PATH_MAX},
 };
@@ -24,12 +25,15 @@ const SECTOR: u64 = 512;
 
 /// Reads it below `root`. What cannot be read is not there.
 pub(super) fn read(root: &Path) -> Build {
-    let release = fs::read_to_string(within(root, os_release::PATH)).ok();
-    Build { image: release.as_deref().and_then(image), disks: disks(root) }
+    Build { image: image(root), disks: disks(root) }
 }
 
-fn image(release: &str) -> Option<Version> {
-    os_release::field(release, "IMAGE_VERSION")?.parse().ok()
+/// A sealed image's stands on the kernel's command line, so that two versions of one root have the same bytes; another one
+/// may say it of itself.
+fn image(root: &Path) -> Option<Version> {
+    let read = |path: &str| fs::read_to_string(within(root, path)).ok();
+    let of_slot = read("/proc/cmdline").and_then(|line| slot::version_of_command_line(&line));
+    of_slot.or_else(|| os_release::field(&read(os_release::PATH)?, "IMAGE_VERSION")?.parse().ok())
 }
 
 /// The first by their paths, where there are more than a report has.
@@ -40,7 +44,11 @@ fn disks(root: &Path) -> Vec<Disk> {
         let name = entry.file_name().into_string().ok()?;
         let size = fs::read_to_string(entry.path().join("size")).ok()?;
         let bytes = size.trim().parse::<u64>().ok()?.saturating_mul(SECTOR);
-        let is_disk = bytes > 0 && !NO_DISKS.iter().any(|begin| name.starts_with(begin));
+        // One path of several to the same disk is hidden: there is no device of that name.
+        let is_hidden =
+            fs::read_to_string(entry.path().join("hidden")).is_ok_and(|it| it.trim() == "1");
+        let is_disk =
+            bytes > 0 && !is_hidden && !NO_DISKS.iter().any(|begin| name.starts_with(begin));
         let path = paths.get(&name).cloned().unwrap_or_else(|| format!("/dev/{name}"));
         (is_disk && path.len() <= PATH_MAX).then_some(Disk { path, bytes })
     };
@@ -61,7 +69,10 @@ fn paths(root: &Path) -> BTreeMap<String, String> {
             let device = fs::read_link(&link).ok();
             let device = device.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
             let path = link.file_name().and_then(|name| name.to_str());
-            if let (Some(device), Some(path)) = (device, path) {
+            // In JSON the others are longer than they are here.
+            let is_plain =
+                |path: &&str| path.bytes().all(|b| b.is_ascii_graphic() && !b"\\\"".contains(&b));
+            if let (Some(device), Some(path)) = (device, path.filter(is_plain)) {
                 paths.entry(device.to_owned()).or_insert_with(|| format!("/{folder}/{path}"));
             }
         }
@@ -74,6 +85,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    const LINE: &str = "BOOT_IMAGE=/vmlinuz coremax.slot=a coremax.version=2026.11.23 quiet\n";
 
     fn machine(blocks: &[(&str, &str)], links: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -105,11 +118,16 @@ mod tests {
             &[
                 ("by-id/ata-1", "sda"),
                 ("by-path/pci-2", "sda"),
+                ("by-path/a\"b", "sda"),
                 ("by-path/pci-1", "sda"),
                 ("by-path/pci-1-part1", "sda1"),
                 ("by-id/nvme-1", "nvme0n1"),
             ],
         );
+        let hidden = root.path().join("sys/block/nvme0c0n1");
+        fs::create_dir(&hidden).unwrap();
+        fs::write(hidden.join("size"), "2\n").unwrap();
+        fs::write(hidden.join("hidden"), "1\n").unwrap();
         let found = read(root.path()).disks;
         let found: Vec<_> = found.iter().map(|disk| (disk.path.as_str(), disk.bytes)).collect();
         assert_eq!(
@@ -138,6 +156,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(read(root.path()), Build::default());
         fs::create_dir_all(root.path().join("usr/lib")).unwrap();
+        fs::create_dir_all(root.path().join("proc")).unwrap();
         for (text, want) in [
             ("IMAGE_VERSION=2026.11.22\n", Some("2026.11.22")),
             ("IMAGE_VERSION='a b'\n", None),
@@ -146,5 +165,8 @@ mod tests {
             fs::write(root.path().join("usr/lib/os-release"), text).unwrap();
             assert_eq!(read(root.path()).image, want.and_then(|text| text.parse().ok()), "{text}");
         }
+        // As a sealed image has it, and what else stands there.
+        fs::write(root.path().join("proc/cmdline"), LINE).unwrap();
+        assert_eq!(read(root.path()).image, "2026.11.23".parse().ok());
     }
 }

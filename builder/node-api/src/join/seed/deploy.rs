@@ -140,29 +140,38 @@ impl Seed {
             return Some(Obstacle::NotReady { name: row.name.clone(), why });
         }
         let unreached = &self.seen.get(&row.name)?.report.unreached;
+        let others = || self.roster.nodes.iter().filter(|other| self.goes_before(other, row, now));
         let is_apart = |other: &&Node| {
-            let number = self.roster.number(&other.name);
-            let is_said = number.is_some_and(|number| unreached.contains(&number));
-            is_said && self.is_reached(&other.name) && !self.is_silent(&other.name, now)
+            self.roster.number(&other.name).is_some_and(|number| unreached.contains(&number))
         };
-        let to = self
-            .roster
-            .nodes
-            .iter()
-            .find(is_apart)
-            .filter(|_| self.config.guards.on(Guard::Mesh))?;
-        let (from, to) = (row.name.clone(), to.name.clone());
-        Some(Obstacle::Unreached { from, to, mtu: self.roster.mtu })
+        if let Some(to) = others().find(is_apart).filter(|_| self.config.guards.on(Guard::Mesh)) {
+            let (from, to) = (row.name.clone(), to.name.clone());
+            return Some(Obstacle::Unreached { from, to, mtu: self.roster.mtu });
+        }
+        // A clock that is in use is chrony's to mend.
+        let ready: Vec<_> = others().filter(|other| self.unready(other, now).is_none()).collect();
+        ready.into_iter().find_map(|other| self.apart(&[row, other]))
+    }
+
+    /// Whether a late machine has to be together with this one: it is part of the cluster, or of what is deployed, or comes
+    /// late too and has the lower row. So of two that are apart one goes first.
+    fn goes_before(&self, other: &Node, row: &Node, now: Now) -> bool {
+        let Some(seen) = self.seen.get(&other.name) else { return false };
+        let is_part = self.is_reached(&other.name) || seen.report.phase > Phase::Ready;
+        let is_lower = self.roster.number(&other.name) < self.roster.number(&row.name);
+        let is_first = is_lower && self.unready(other, now).is_none();
+        other.name != row.name && !self.is_silent(&other.name, now) && (is_part || is_first)
     }
 
     /// What keeps machines that came late from being taken in, in the roster's order.
     pub fn late_obstacles(&self, now: Now) -> Vec<Obstacle> {
         let is_late = |row: &&Node| {
-            self.saved.members.contains_key(&row.name)
-                && !self.is_reached(&row.name)
-                && !self.saved.deploying.contains_key(&row.name)
+            let has_machine = self.saved.members.contains_key(&row.name);
+            let is_awaited = has_machine || self.is_needed(&row.name);
+            let is_under_way = self.saved.deploying.contains_key(&row.name);
+            is_awaited && !is_under_way && !self.is_reached(&row.name)
         };
-        let late = self.roster.nodes.iter().filter(is_late).filter(|_| self.saved.is_formed);
+        let late = self.roster.nodes.iter().filter(is_late).filter(|_| self.saved.fired.is_some());
         late.filter_map(|row| self.late(row, now)).collect()
     }
 }

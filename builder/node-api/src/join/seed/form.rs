@@ -215,7 +215,7 @@ impl Seed {
     }
 
     /// The two clocks that are furthest apart, if that is too far.
-    fn apart(&self, counted: &[&Node]) -> Option<Obstacle> {
+    pub(super) fn apart(&self, counted: &[&Node]) -> Option<Obstacle> {
         let ahead = |row: &&&Node| self.seen.get(&row.name).map_or(0, |seen| seen.ahead.0);
         let (fast, slow) = (counted.iter().max_by_key(ahead)?, counted.iter().min_by_key(ahead)?);
         let apart = ahead(&fast).abs_diff(ahead(&slow));

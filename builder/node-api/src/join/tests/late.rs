@@ -126,6 +126,65 @@ fn a_late_machine_waits_until_it_is_well() {
     assert!(site.seed.late_obstacles(at(site.second)).is_empty());
 }
 
+/// Of two that come late and are apart the one with the lower row goes first.
+#[test]
+fn late_machines_are_together_or_one_waits() {
+    let far = |wall: i64, unreached: &[u8], want: &str| {
+        let mut site = Site::new(0);
+        site.play(&EVERYBODY[..3], 100);
+        site.asked_for();
+        let now = at(site.second);
+        for (number, wall, unreached) in [(4, -wall, &[][..]), (5, wall, unreached)] {
+            let unreached = unreached.iter().copied().collect();
+            let edition = edition(site.seed.roster());
+            let late = Report { wall: now.wall + wall, edition, unreached, ..report(number) };
+            site.step(seed::Input::Report(proven(number), Box::new(late)));
+        }
+        let said: Vec<_> = site.seed.late_obstacles(now).iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), usize::from(!want.is_empty()), "{said:?}");
+        assert!(said.concat().contains(want), "{said:?}");
+        site.step(seed::Input::Deployed);
+        site.asked_for()
+    };
+    assert_eq!(far(200, &[], ""), [["worker-4", "worker-5"]]);
+    assert_eq!(far(0, &[3], "worker-5 does not reach worker-4"), [["worker-4"]]);
+    assert_eq!(far(300, &[], "the clock of worker-5 is 600 ms before"), [["worker-4"]]);
+}
+
+/// Before the cluster is formed too.
+#[test]
+fn a_machine_in_the_place_of_a_controller_reaches_the_others() {
+    let mut site = Site::new(1);
+    site.play(&EVERYBODY, 100);
+    let mut replaced = Roster { epoch: 2, ..site.seed.roster().clone() };
+    replaced.nodes[2].generation += 1;
+    replaced.nodes[2].matches = machine_of(9);
+    site.step(seed::Input::Roster(sign(&replaced)));
+    site.second += 5;
+    site.report(&[1, 2, 4, 5], Phase::Deploying);
+    site.asked_for();
+    let now = at(site.second);
+    let obstacles = |site: &Site| {
+        site.seed.late_obstacles(now).iter().map(ToString::to_string).collect::<Vec<_>>().concat()
+    };
+    assert!(
+        obstacles(&site).contains("control-3 is not ready: no machine has come for it"),
+        "{}",
+        obstacles(&site)
+    );
+    let edition = edition(site.seed.roster());
+    let apart = Report { wall: now.wall, edition, unreached: [0].into(), ..report(9) };
+    site.step(seed::Input::Report(proven(9), Box::new(apart)));
+    assert!(site.asked_for().is_empty());
+    assert!(
+        obstacles(&site).contains("control-3 does not reach control-1"),
+        "{}",
+        obstacles(&site)
+    );
+    site.report(&[9], Phase::Ready);
+    assert_eq!(site.asked_for().len(), 1);
+}
+
 #[test]
 fn who_goes_holds_nobody_up_unless_it_is_needed() {
     let mut site = Site::new(1);
