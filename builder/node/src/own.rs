@@ -111,8 +111,8 @@ impl Own {
     /// Keeps what the seed gave, after it was looked at.
     ///
     /// # Errors
-    /// Where the disk says so, where it is not what this node should be given ([`check`]), and where it is by another authority than what the same seed gave before: that is another
-    /// machine, and an operator who has replaced the seed has raised its generation.
+    /// Where the disk says so, where it is not what this node should be given ([`check`]), and where it is by another
+    /// authority than what the same seed gave before: that is another machine, and an operator who has replaced the seed has raised its generation.
     pub(crate) fn keep(&self, gift: &Gift, of: &Of<'_>, time: Time) -> Result<()> {
         let seed = of.seed;
         check::gift(gift, self, of, time).context("the certificates that came are not taken")?;

@@ -36,8 +36,9 @@ fn image(root: &Path) -> Option<Version> {
     of_slot.or_else(|| os_release::field(&read(os_release::PATH)?, "IMAGE_VERSION")?.parse().ok())
 }
 
-/// The first by their paths, where there are more than a report has.
-fn disks(root: &Path) -> Vec<Disk> {
+/// The first by their paths, where there are more than a report has. Some come, and have a path that stays, after the join has
+/// begun.
+pub(super) fn disks(root: &Path) -> Vec<Disk> {
     let paths = paths(root);
     let entries = fs::read_dir(root.join("sys/block")).into_iter().flatten().flatten();
     let disk = |entry: fs::DirEntry| {

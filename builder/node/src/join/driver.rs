@@ -22,6 +22,7 @@ use coremax_node_api::{
 use super::{
     around::Around,
     beacons::Beacons,
+    build,
     call::Call,
     certificates::{Asked, Certificates},
     clock::{self, Clock, real},
@@ -389,6 +390,7 @@ impl Driver {
         let request = self.certificates.request(self.own.secret.public(), row);
         self.notes.request = request.as_ref().err().map(|error| format!("{error:#}"));
         report.enrol = request.ok().map(Box::new);
+        report.build.disks = build::disks(self.certificates.root());
         let report = match wire::encode_report(&report) {
             Ok(report) => report,
             Err(error) => return self.notes.work = Some(error.to_string()),
