@@ -8,6 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coremax_node_api::{
     cluster_status::Spoken,
+    enrol::PKCS8,
     wire::{ALPN, PORT},
 };
 use coremax_sandbox::{Cmd, Sandbox};
@@ -145,8 +146,7 @@ fn made(site: &mut Site, row: u8, is_clusters: bool) -> Result<PathBuf, String> 
 fn pkcs8(authority: &str) -> String {
     let seeds = authority.split_whitespace().last().and_then(|keys| STANDARD.decode(keys).ok());
     let seed = seeds.unwrap_or_default().into_iter().take(32);
-    let head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let whole = STANDARD.encode(head.into_iter().chain(seed).collect::<Vec<_>>());
+    let whole = STANDARD.encode(PKCS8.into_iter().chain(seed).collect::<Vec<_>>());
     format!("-----BEGIN PRIVATE KEY-----\n{whole}\n-----END PRIVATE KEY-----\n")
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use coremax_node_api::{
-    enrol::{Der, Secret},
+    enrol::{Der, PKCS8, Secret},
     roster::Name,
     wire,
 };
@@ -19,8 +19,6 @@ use zeroize::Zeroizing;
 
 use crate::{Certified, certified::NotANodes};
 
-/// PKCS#8 of an Ed25519 key up to its 32 bytes: RFC 8410, 7.
-const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// Says what time it is, in milliseconds since 1970.

@@ -20,7 +20,7 @@ use crate::{
     guid::Guid,
     join::{Digest, NodeKey},
 };
-pub use key::{NotAKey, Public, Secret};
+pub use key::{NotAKey, PKCS8, Public, Secret};
 pub use text::{DER_MAX, Der, NotAGift, SSH_MAX, SshCertificate};
 
 /// For how long a certificate holds from when it is given, in milliseconds. Set here: a node that is off for a month is

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coremax_channel::{Certified, Papers, Time};
 use coremax_node_api::{
-    enrol::{Gift, Public, Request, Secret},
+    enrol::{Gift, PKCS8, Public, Request, Secret},
     guid::Guid,
     join::{Held, NodeKey},
     roster::Node as Row,
@@ -28,8 +28,6 @@ use crate::{
     random,
 };
 
-/// PKCS#8 of an Ed25519 key up to its 32 bytes: RFC 8410, 7.
-const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
 const END: &str = "\n-----END PRIVATE KEY-----\n";
 /// Bytes of the file of a key, at most: it has 119.

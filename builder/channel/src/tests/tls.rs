@@ -9,14 +9,14 @@ use std::{
 use coremax_node_api::{
     enrol::{Der, Window},
     join::NodeKey,
-    wire::{ALPN, ANSWER_MAX, FRAME_MAX, PART_MAX, REPORT_MAX, VERSION},
+    wire::{ALPN, PART_MAX, REPORT_MAX, VERSION},
 };
 use der::asn1::ObjectIdentifier;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{
-    credentials,
+    arrive_whole, credentials,
     made::{CLIENT, SERVER, authority, certificate, dns, ip, mail, secret, uri},
 };
 use crate::*;
@@ -122,20 +122,7 @@ fn each_proves_who_it_is_by_its_certificate() {
 
 #[test]
 fn messages_arrive_whole_however_they_are_cut() {
-    for cut in [1, 7, 1000, FRAME_MAX] {
-        let (mut node, mut seed) = open();
-        let report = vec![b'r'; REPORT_MAX];
-        node.send(&report).unwrap();
-        node.send(b"again").unwrap();
-        let bytes = said(&mut node);
-        let got: Vec<_> = bytes.chunks(cut).flat_map(|chunk| seed.take(chunk).unwrap()).collect();
-        assert_eq!(got, [report, b"again".to_vec()]);
-        let answer = vec![b'a'; ANSWER_MAX];
-        seed.send(&answer).unwrap();
-        let bytes = said(&mut seed);
-        let got: Vec<_> = bytes.chunks(cut).flat_map(|chunk| node.take(chunk).unwrap()).collect();
-        assert_eq!(got, [answer]);
-    }
+    arrive_whole(open);
 }
 
 /// A node of the cluster that says what a node may not.

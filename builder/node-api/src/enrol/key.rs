@@ -13,6 +13,10 @@ const SSH: &str = "ssh-ed25519";
 /// The longest line of a public key in OpenSSH's form, in bytes: its comment is a person's.
 const SSH_LINE_MAX: usize = 4096;
 
+/// PKCS#8 of a [`Secret`] up to its 32 bytes: RFC 8410, 7.
+pub const PKCS8: [u8; 16] =
+    [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
 /// A text that is no usable Ed25519 key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a usable Ed25519 key")]
